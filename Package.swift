@@ -1,0 +1,37 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+    name: "sidekick",
+    products: [
+        .executable(name: "docker-register", targets: ["Register"]),
+        .executable(name: "docker-discover", targets: ["Discover"]),
+    ],
+    targets: [
+        // libcurl's headers come from Debian's libcurl4-openssl-dev; deploy/setup.sh installs it.
+        .target(
+            name: "CCurl",
+            cSettings: [.treatAllWarnings(as: .error)],
+            linkerSettings: [.linkedLibrary("curl")]
+        ),
+        .target(name: "Shared", dependencies: ["CCurl"], swiftSettings: swiftSettings),
+        .executableTarget(name: "Register", dependencies: ["Shared"], swiftSettings: swiftSettings),
+        .executableTarget(name: "Discover", dependencies: ["Shared"], swiftSettings: swiftSettings),
+        // No Testing import here: a release build of a plain target cannot see it.
+        .target(name: "TestSupport", dependencies: ["Shared"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .testTarget(name: "SharedTests", dependencies: ["Shared", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "RegisterTests", dependencies: ["Register", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "DiscoverTests", dependencies: ["Discover", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "EndToEndTests", dependencies: ["Shared", "TestSupport"], swiftSettings: swiftSettings),
+    ]
+)
