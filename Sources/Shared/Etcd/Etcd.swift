@@ -2,7 +2,9 @@
 ///
 /// The routes and encodings follow https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/.
 package enum Etcd {
-    /// A key with its value and history, as etcd stores it. Keys and values are bytes: they need not be UTF-8.
+    /// A key with its value and history, as etcd stores it.
+    ///
+    /// Keys and values are bytes: they need not be UTF-8.
     package struct KeyValue: Equatable, Sendable {
         /// The key.
         package var key: [UInt8]

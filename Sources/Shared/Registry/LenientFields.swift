@@ -12,7 +12,9 @@ struct LenientFields {
         container = try decoder.container(keyedBy: FieldName.self)
     }
 
-    /// Reads a field; nil where it is missing, null or wrong. A wrong one is added to ``problems``.
+    /// Reads a field; nil where it is missing, null or wrong.
+    ///
+    /// A wrong one is added to ``problems``.
     mutating func read<Value: Decodable>(_ name: String, _ expected: String) -> Value? {
         do {
             return try container.decodeIfPresent(Value.self, forKey: FieldName(name))

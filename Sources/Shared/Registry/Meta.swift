@@ -13,13 +13,17 @@ package struct Meta: Equatable, Sendable {
     package var image: String?
     /// The backend host's name.
     package var host: String?
-    /// Which agent put it: `<engine id>@<host address>`. Nobody else deletes the entry.
+    /// Which agent put it: `<engine id>@<host address>`.
+    ///
+    /// Nobody else deletes the entry.
     package var owner: String?
     /// When the container started, RFC 3339.
     package var created: String?
     /// Free words for consumers, from `SERVICE_TAGS`.
     package var tags: [String]?
-    /// Why the entry was withdrawn. An object with this field stands in for an entry that was meant to go.
+    /// Why the entry was withdrawn.
+    ///
+    /// An object with this field stands in for an entry that was meant to go.
     package var withdrawn: String?
     /// When it was withdrawn, RFC 3339.
     package var at: String?

@@ -1,6 +1,8 @@
 import FoundationEssentials
 
-/// What an operator says of a service: the JSON object at `<prefix>/<service>/config`. It overrides ``Meta``.
+/// What an operator says of a service: the JSON object at `<prefix>/<service>/config`.
+///
+/// It overrides ``Meta``.
 package struct ServiceConfig: Equatable, Sendable, Decodable {
     /// The port that the service listens on at consumers.
     package var port: Port?
