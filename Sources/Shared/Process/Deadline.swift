@@ -8,7 +8,7 @@ package struct DeadlineExceeded: Error, Equatable, CustomStringConvertible {
         self.limit = limit
     }
 
-    package var description: String { "no result within \(limit)" }
+    package var description: String { "no result within \(DurationText.text(limit))" }
 }
 
 /// Runs `work` and throws ``DeadlineExceeded`` if it has not ended within `limit`.
