@@ -9,7 +9,10 @@ POLICY_MARK="# made by sidekick's setup, for the duration of an installation"
 
 has() { command -v "$1" >/dev/null; }
 has_docker_client() { has docker; }
-has_static_busybox() { has busybox && ldd "$(command -v busybox)" 2>&1 | grep -qE 'not a dynamic|statically linked'; }
+has_static_busybox() { # it is alone in its image, without any library
+    local libraries
+    has busybox && libraries=$(ldd "$(command -v busybox)" 2>&1 || true) && [[ $libraries != *.so* ]]
+}
 has_curl_headers() { compgen -G '/usr/include/curl/curl.h' || compgen -G '/usr/include/*/curl/curl.h'; } >/dev/null
 has_linker_parts() { # what the Swift toolchain takes from the system to link a program
     [[ -e /usr/include/stdio.h ]] && has ld && compgen -G '/usr/lib/gcc/*/*/libstdc++.so' >/dev/null
@@ -67,8 +70,8 @@ apt() {
 }
 
 install_missing() { # the lines of missing()
-    local package reason packages=() log
-    log=$(mktemp)
+    local package reason packages=()
+    log=$(mktemp) # global, as the trap runs after this function
     trap 'allow_starting; rm -f -- "$log"' EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP

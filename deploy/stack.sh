@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # some variables are for the scripts that source this
 # One Sidekick on this machine, of real parts: engine, etcd, both agents. Sourced, never run.
 # All of it lives in the directory STACK, or carries its name: processes in their environment (SIDEKICK_STACK),
 # containers in a label. So a later run finds what a killed one left, and nothing of anybody else's.
@@ -77,7 +77,6 @@ engine() { docker -H "$ENGINE" "$@"; }
 engine_answers() { timeout 5 docker -H "$ENGINE" version; }
 
 # The engine that answers at DOCKER_HOST or the usual place, else one of our own.
-# shellcheck disable=SC2034 # ENGINE_KIND is for the scripts that source this
 engine_up() {
     unset DOCKER_CONTEXT
     ENGINE=${DOCKER_HOST:-unix:///var/run/docker.sock}
