@@ -43,12 +43,13 @@ answering() { # NUMBER: do exactly that many containers answer? Other requests m
 
 registered() { [[ $(backends "$SERVICE" | wc -l) -eq $1 ]]; }
 
-# One request after the other until told to stop, each answer or failure a line of the file.
+# Some twenty requests a second until told to stop, each answer or failure a line of the file.
 request_until_stopped() {
     local answer n
     for ((n = 0; n < 100000; n++)); do
         [[ ! -e $STACK/enough && -d /proc/$$ ]] || break
         if answer=$(ask 2>&1); then echo "$answer"; else echo "FAILED: $answer"; fi
+        sleep 0.03
     done >"$LOGS/requests"
 }
 

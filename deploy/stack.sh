@@ -43,6 +43,7 @@ stack_claim() {
 launch() { # NAME [VARIABLE=VALUE...] PROGRAM [ARGUMENT...]
     setsid env -i PATH="$PATH" HOME="${HOME:-/root}" SIDEKICK_STACK="$STACK" "${@:2}" >"$LOGS/$1.log" 2>&1 </dev/null &
     echo "$! $(start_time $! || true)" >"$STACK/run/$1"
+    disown # no word from bash when it is killed
 }
 
 launched() { # NAME: is it running?
@@ -116,17 +117,23 @@ free_network() { # the first three numbers of a /24 that no route here leads to
     die "found no free network below 10.231.0.0/16"
 }
 
+# What an engine makes outside its own directories. What was not there before goes at the end, if nobody filled it.
+ENGINE_STRAYS=(
+    /etc/docker/key.json /etc/docker /opt/containerd/bin /opt/containerd/lib /opt/containerd
+    /run/containerd/s /run/containerd /run/docker/plugins /run/docker
+)
+
 # In a network namespace, as on a host of its own: the machine's bridges, packet filter and forwarding stay
 # as they are, and everything the engine made there goes with the namespace.
 engine_private() {
-    local network dir=$STACK/docker
+    local network path dir=$STACK/docker
     network=$(free_network)
     HOST_ADDRESS=$network.2
     ENGINE=unix://$dir/docker.sock
     ENGINE_KIND="a private one in $dir, like a host of its own at $HOST_ADDRESS"
     mkdir -- "$dir"
     echo '{}' >"$dir/daemon.json" # instead of the machine's /etc/docker/daemon.json
-    [[ -e /etc/docker/key.json ]] || touch "$STACK/run-made-key"
+    for path in "${ENGINE_STRAYS[@]}"; do [[ -e $path ]] || echo "$path"; done >"$STACK/strays"
     ip netns add "$TAG"
     ip link add "$VETH" type veth peer name eth0 netns "$TAG"
     ip addr add "$network.1/30" dev "$VETH"
@@ -211,6 +218,14 @@ remove_containers() { # from an engine that is not ours
     [[ ! -s $STACK/image ]] || engine rmi "$(<"$STACK/image")" >/dev/null 2>&1 || true
 }
 
+remove_strays() {
+    local path
+    [[ -e $STACK/strays ]] || return 0
+    while read -r path; do
+        if [[ -f $path ]]; then rm -f -- "$path"; elif [[ -d $path ]]; then rmdir -- "$path" 2>/dev/null || true; fi
+    done <"$STACK/strays"
+}
+
 # Safe at any time and any number of times; fails when something is left.
 stack_down() {
     local file id
@@ -231,6 +246,6 @@ stack_down() {
     unmount_below "$STACK"
     if [[ -e /run/netns/$TAG ]]; then ip netns del "$TAG"; fi
     if [[ -e /sys/class/net/$VETH ]]; then ip link del "$VETH" 2>/dev/null || true; fi
-    if [[ -e $STACK/run-made-key ]]; then rm -f /etc/docker/key.json; fi
+    remove_strays
     rm -rf --one-file-system -- "$STACK"
 }

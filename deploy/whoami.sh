@@ -47,7 +47,21 @@ $bb mkdir -p $www
 echo "I'm ${id:-$($bb hostname)}" >$www/index.html
 echo "E404:$www/index.html" >/dev/shm/httpd.conf
 pids=
+idle() { # no connection waits to be accepted (those have no inode), or was accepted and not yet handed to a child
+    while read -r _ _ _ state _ _ _ _ _ inode _; do
+        [ "$state$inode" != 010 ] || return 1
+    done </proc/net/tcp6
+    for pid in $pids; do
+        set -- /proc/$pid/fd/*
+        [ $# -le 4 ] || return 1 # three and the listener
+    done
+}
 finish() {
+    tries=0
+    until idle || [ $tries -ge 20 ]; do
+        $bb usleep 5000
+        tries=$((tries + 1))
+    done
     kill $pids
     wait $pids
     tries=0
