@@ -1,0 +1,100 @@
+/// Writes one line for each thing that happened: a constant message, and the facts as fields.
+///
+/// Levels: debug, each request; info, something changed; warning, degraded and being retried; error, a person must
+/// act. A line below the logger's level costs one comparison: its fields are not even computed.
+package struct Logger: Sendable {
+    /// How much a line matters.
+    package enum Level: String, CaseIterable, Comparable, Sendable {
+        case debug
+        case info
+        case warning
+        case error
+
+        package static func < (one: Level, other: Level) -> Bool { one.rank < other.rank }
+
+        private var rank: Int {
+            switch self {
+            case .debug: 0
+            case .info: 1
+            case .warning: 2
+            case .error: 3
+            }
+        }
+    }
+
+    /// How a line is written.
+    package enum Format: String, CaseIterable, Sendable {
+        case logfmt
+        case json
+    }
+
+    /// A fact of a line; one that is nil is left out.
+    package typealias Value = (any CustomStringConvertible & Sendable)?
+    /// The facts of a line, in the order in which they are written.
+    package typealias Fields = KeyValuePairs<String, Value>
+
+    /// The lowest level that is written.
+    package let level: Level
+    private let encoding: LogEncoding
+    private let now: (@Sendable () -> Duration)?
+    private let write: @Sendable (String) -> Void
+
+    /// Makes a logger that hands each line, without its newline, to `write`: by default standard error.
+    ///
+    /// `program` is a field of every line, where one stream carries several programs. `now` is the time since 1970.
+    package init(
+        level: Level,
+        format: Format,
+        program: String? = nil,
+        timestamps: Bool = false,
+        now: @escaping @Sendable () -> Duration = Timestamp.now,
+        write: @escaping @Sendable (String) -> Void = StandardError.write
+    ) {
+        self.level = level
+        encoding = LogEncoding(format: format, program: program)
+        self.now = timestamps ? now : nil
+        self.write = write
+    }
+
+    /// A logger that writes nothing.
+    package static let discard = Logger(level: .error, format: .logfmt, write: { _ in })
+
+    /// Each request and answer: for whoever looks for a fault.
+    package func debug(_ message: StaticString, _ fields: @autoclosure () -> Fields = [:]) {
+        log(.debug, message, fields)
+    }
+
+    /// Something changed.
+    package func info(_ message: StaticString, _ fields: @autoclosure () -> Fields = [:]) {
+        log(.info, message, fields)
+    }
+
+    /// Something is degraded, and the program itself tries again.
+    package func warning(_ message: StaticString, _ fields: @autoclosure () -> Fields = [:]) {
+        log(.warning, message, fields)
+    }
+
+    /// A person must act.
+    package func error(_ message: StaticString, _ fields: @autoclosure () -> Fields = [:]) {
+        log(.error, message, fields)
+    }
+
+    private func log(_ level: Level, _ message: StaticString, _ fields: () -> Fields) {
+        guard level >= self.level else { return }
+        write(encoding.line(time: now.map { Timestamp.text($0()) }, level: level, message: message, fields: fields()))
+    }
+}
+
+extension Logger {
+    /// Whether lines need a time of our own: not where journald or Docker gives each one its time already.
+    ///
+    /// On a terminal they always do, since shells inherit `JOURNAL_STREAM` from desktops that systemd started.
+    package static func needsTimestamps(
+        environment: [String: String],
+        isTerminal: Bool = StandardError.isTerminal,
+        isInDocker: Bool = StandardError.isInDocker
+    ) -> Bool {
+        if isTerminal { return true }
+        return environment["JOURNAL_STREAM", default: ""].isEmpty && !isInDocker
+    }
+}

@@ -1,0 +1,52 @@
+import Glibc
+import Synchronization
+
+/// Standard error, where log lines and usage mistakes go.
+///
+/// A program must not stand still because nobody reads its log: a line that finds no room within a tenth of a second
+/// is dropped, and while the reader is stuck each further line is only tried.
+package enum StandardError {
+    /// What a pipe takes at once when it is writable at all (PIPE_BUF): such a write neither blocks nor mixes lines.
+    private static let atOnce = 4_096
+    private static let patience: Int32 = 100
+    private static let isStuck = Mutex(false)
+
+    /// Whether a person looks at it.
+    package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+    /// Whether Docker runs this program, and so gives every line of the log its time.
+    package static var isInDocker: Bool { unsafe access("/.dockerenv", F_OK) == 0 }
+
+    /// Writes a line and its newline, in one `write` unless it is longer than 4 KiB.
+    package static func write(_ line: String) {
+        write(line, to: STDERR_FILENO)
+    }
+
+    /// Writes a line to a descriptor; gives it up if that is closed, broken, or full for too long.
+    static func write(_ line: String, to descriptor: Int32) {
+        let bytes = Array((line + "\n").utf8)
+        isStuck.withLock { isStuck in
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                guard hasRoom(descriptor, milliseconds: isStuck ? 0 : patience) else {
+                    isStuck = true
+                    return
+                }
+                isStuck = false
+                let written = unsafe rest.prefix(atOnce).withUnsafeBytes { chunk in
+                    unsafe Glibc.write(descriptor, chunk.baseAddress, chunk.count)
+                }
+                if written < 0, errno != EINTR { return }
+                rest = rest.dropFirst(max(written, 0))
+            }
+        }
+    }
+
+    /// True also for a descriptor that is broken: the write then says so.
+    private static func hasRoom(_ descriptor: Int32, milliseconds: Int32) -> Bool {
+        var wanted = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        var ready = unsafe poll(&wanted, 1, milliseconds)
+        while ready < 0, errno == EINTR { ready = unsafe poll(&wanted, 1, milliseconds) }
+        return ready != 0
+    }
+}

@@ -1,0 +1,62 @@
+import Glibc
+import Testing
+
+@testable import Shared
+
+@Suite("StandardError", .timeLimit(.minutes(1)), .serialized)
+struct StandardErrorTests {
+    @Test func `a line is written with its newline`() throws {
+        let pipe = try Pipe()
+        StandardError.write("level=info", to: pipe.writeEnd)
+        #expect(pipe.read() == "level=info\n")
+    }
+
+    @Test(arguments: [0, O_NONBLOCK])
+    func `a reader that reads nothing does not stop the program`(flags: Int32) throws {
+        let pipe = try Pipe(flags: flags)
+        let line = String(repeating: "x", count: 1_000)
+        for _ in 0..<200 { StandardError.write(line, to: pipe.writeEnd) }
+        #expect(pipe.read().hasPrefix(line + "\n"))
+        StandardError.write("after", to: pipe.writeEnd)
+        #expect(pipe.read().contains("after\n"))
+    }
+
+    @Test func `a closed descriptor and a reader that is gone are no fault`() throws {
+        signal(SIGPIPE, SIG_IGN)
+        StandardError.write("nobody", to: 100_000)
+        let pipe = try Pipe()
+        pipe.closeReadEnd()
+        StandardError.write("nobody", to: pipe.writeEnd)
+    }
+}
+
+/// A pipe whose ends close with it.
+private final class Pipe {
+    let readEnd: Int32
+    let writeEnd: Int32
+    private var isReadable = true
+
+    init(flags: Int32 = 0) throws {
+        var ends: [Int32] = [-1, -1]
+        guard unsafe pipe(&ends) == 0, fcntl(ends[1], F_SETFL, flags) == 0 else { throw NoPipe() }
+        (readEnd, writeEnd) = (ends[0], ends[1])
+    }
+
+    func read() -> String {
+        var bytes = [UInt8](repeating: 0, count: 65_536)
+        let size = unsafe Glibc.read(readEnd, &bytes, 65_536)
+        return String(decoding: bytes.prefix(max(size, 0)), as: UTF8.self)
+    }
+
+    func closeReadEnd() {
+        isReadable = false
+        close(readEnd)
+    }
+
+    deinit {
+        close(writeEnd)
+        if isReadable { close(readEnd) }
+    }
+}
+
+private struct NoPipe: Error {}
