@@ -90,6 +90,21 @@ unmount_below() { # DIRECTORY
         while read -r mount; do umount -l -- "$mount" || true; done
 }
 
+# What engines of our own leave outside their directories when they are killed: sockets and control groups.
+note_engine_remains() { # DIRECTORY: to be called while their records are still there
+    find "$1" -path '*/io.containerd.runtime.v2.task/*/address' -exec sed 's|^unix://||; s|$|\n|' {} + 2>/dev/null | sed '/^$/d'
+    find "$1" -maxdepth 5 -regextype egrep -regex '.*/containers/[0-9a-f]{64}' -printf '%f\n' 2>/dev/null || true
+}
+
+remove_engine_remains() { # what note_engine_remains said, on standard input
+    local noted
+    noted=$(cat)
+    [[ -n $noted ]] || return 0
+    { grep '^/run/containerd/s/' <<<"$noted" || true; } | xargs -r rm -f --
+    find /sys/fs/cgroup -depth -type d 2>/dev/null | { grep -F -f <(grep -v / <<<"$noted") || true; } |
+        xargs -r rmdir 2>/dev/null || true
+}
+
 build_release() { # LOG: builds both agents; BIN says where they are. SIDEKICK_BIN names ready ones instead.
     if [[ -n ${SIDEKICK_BIN:-} ]]; then
         BIN=$SIDEKICK_BIN

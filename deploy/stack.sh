@@ -228,21 +228,16 @@ remove_strays() {
 
 # Safe at any time and any number of times; fails when something is left.
 stack_down() {
-    local file id
+    local remains
     ENGINE=$(cat -- "$STACK/engine" 2>/dev/null || true)
     stop_launched docker-register 10
     stop_launched docker-discover 30
     if [[ -n $ENGINE && ! -e $STACK/docker ]]; then remove_containers || true; fi
     stop_launched dockerd 60
     stop_launched etcd 10
-    for file in "$STACK"/docker/exec/containerd/daemon/io.containerd.runtime.v2.task/moby/*/address; do
-        [[ ! -e $file ]] || sed 's|^unix://||' "$file" >>"$STACK/shims" # their sockets are in /run/containerd
-    done
+    remains=$(note_engine_remains "$STACK")
     wait_until 20 "the end of every process" kill_stack_processes || return 1
-    if [[ -e $STACK/shims ]]; then xargs -r rm -f -- <"$STACK/shims"; fi
-    for id in "$STACK"/docker/data/containers/*; do
-        [[ ! -e $id ]] || find /sys/fs/cgroup -depth -type d -name "*$(basename "$id")*" -exec rmdir {} + 2>/dev/null || true
-    done
+    remove_engine_remains <<<"$remains"
     unmount_below "$STACK"
     if [[ -e /run/netns/$TAG ]]; then ip netns del "$TAG"; fi
     if [[ -e /sys/class/net/$VETH ]]; then ip link del "$VETH" 2>/dev/null || true; fi
