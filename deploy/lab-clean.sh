@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Ends what test runs left whose process is gone: the laboratory's hosts (network namespaces sk<number>-...,
 # their programs, directory /tmp/sidekick-lab-<pid>) and what `make test` marked as its own. Live runs stay.
-# shellcheck source-path=SCRIPTDIR
+# shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
 . "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
 boot_time=$(awk '$1 == "btime" { print $2 }' /proc/stat)
@@ -53,8 +53,9 @@ for directory in /tmp/sidekick-lab-* /tmp/sidekick-test-*; do
     fi
 done
 # Hosts without a directory: only while no run lives to which they could belong.
-if ((living == 0)) && has_namespaces=$(ip netns list 2>/dev/null) && [[ -n $has_namespaces ]]; then
-    for number in $(sed -nE 's/^sk([0-9]+)-.*/\1/p' <<<"$has_namespaces" | sort -u); do
+if ((living == 0)); then
+    mapfile -t numbers < <(ip netns list 2>/dev/null | sed -nE 's/^sk([0-9]+)-.*/\1/p' | sort -u)
+    for number in "${numbers[@]}"; do
         start_time "$number" >/dev/null || clean_lab "$number" "/tmp/sidekick-lab-$number" || status=1
     done
 fi

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # `make test`: every check and every test, on real parts, none skipped. Ends with "N passed, N failed".
-# shellcheck source-path=SCRIPTDIR
+# shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
 . "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
 LIMIT=${TEST_LIMIT:-900} # seconds for the tests; they take a fraction of it
+TESTS=                   # the process that runs them
 FAILED_CHECKS=0
 
 check() { # TEXT COMMAND...
@@ -22,12 +23,20 @@ scripts_parse() {
 }
 
 # In the background, as bash minds a signal only between commands; and marked, so that the end finds what
-# a test may leave.
+# a test may leave. The lines that only say that a test began are kept for the file. stdbuf: no line is lost
+# in a crash.
 run_tests() { # swift test's arguments
+    local output shower status=0
+    exec {output}> >(tee "$STACK/output" | grep --line-buffered -vE "^◇|^Test Suite '|Executed 0 tests")
+    shower=$!
     TMPDIR=$STACK/tmp SIDEKICK_STACK=$STACK SIDEKICK_REQUIRE=all \
-        timeout -k 20 "$LIMIT" swift test "$@" > >(tee "$STACK/output") 2>&1 &
+        timeout -k 20 "$LIMIT" stdbuf -oL swift test "$@" >&"$output" 2>&1 {output}>&- &
     TESTS=$!
-    wait "$TESTS"
+    exec {output}>&-
+    wait "$TESTS" || status=$?
+    TESTS=
+    wait "$shower" || true
+    return "$status"
 }
 
 # What the tests came to, one number a line: passed, failed, skipped.
@@ -49,10 +58,15 @@ count() {
     fi
 }
 
+begun_not_ended() { # the tests in which a crash or the time limit may have happened
+    sed -nE 's/^[^ ]+ Test (.*) started\.$/\1/p; s/^[^ ]+ Test (.*)( with [0-9]+ test cases)? (passed|failed) after .*/\1/p' \
+        "$STACK/output" | grep -v '^case passing' | sort | uniq -u
+}
+
 finish() {
     trap '' INT TERM HUP
     trap - EXIT
-    if [[ -n ${TESTS:-} ]]; then
+    if [[ -n $TESTS ]]; then
         kill -TERM "$TESTS" 2>/dev/null || true
         wait "$TESTS" 2>/dev/null || true
     fi
@@ -70,7 +84,8 @@ report() { # STATUS: of the tests
     fi
     failed=$((failed + skipped))
     if (($1 != 0 && failed == 0)); then
-        complain "the tests ended with status $1 (124: over the limit of $LIMIT s)"
+        complain "the tests ended with status $1 (124: over the limit of $LIMIT s) during:"
+        begun_not_ended >&2
         failed=1
     fi
     if ((passed + failed == 0)); then
