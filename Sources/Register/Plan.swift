@@ -41,6 +41,6 @@ enum Plan {
 
     private static func isThere(_ registration: Registration, _ published: Published?) -> Bool {
         guard let published, published.isLeased else { return false }
-        return published.value == Array(registration.endpoint.description.utf8) && published.meta == registration.meta
+        return published.value == registration.value && published.meta == registration.meta
     }
 }

@@ -19,6 +19,9 @@ struct Registration: Hashable, Sendable {
     var endpoint: Endpoint
     /// The JSON of its meta.
     var meta: [UInt8]
+
+    /// The value as bytes.
+    var value: [UInt8] { Array(endpoint.description.utf8) }
 }
 
 /// Who this agent is, as far as its entries say it.
@@ -29,6 +32,13 @@ struct Owner: Equatable, Sendable {
     var address: IPAddress
     /// The engine's id, or the host's name where the engine tells none.
     var engine: String
+
+    /// The owner's entries are those of one engine on one address. An engine that tells no id is told by its host.
+    init(_ identity: Docker.Identity, _ address: IPAddress) {
+        host = identity.name
+        engine = identity.id.isEmpty ? identity.name : identity.id
+        self.address = address
+    }
 
     /// What stands in ``Meta/owner``.
     var text: String { "\(engine)@\(address)" }

@@ -22,6 +22,19 @@ struct Services: Sendable {
         for container in containers.sorted(by: { $0.id < $1.id }) {
             add(container, owner)
         }
+        remarkMixedImages(containers)
+    }
+
+    /// Warns of services that are fed by different repositories: `a/web` and `b/web` are both `web`.
+    private mutating func remarkMixedImages(_ containers: [Docker.Container]) {
+        let byID = Dictionary(containers.map { ($0.id, $0) }) { first, _ in first }
+        for (service, slots) in Dictionary(grouping: registrations.keys.sorted(), by: \.service) {
+            let images = slots.compactMap { byID[$0.id].flatMap { ImageReference($0.image)?.repository } }
+            guard Set(images).count > 1, let container = slots.last.flatMap({ byID[$0.id] }) else { continue }
+            let list = Set(images).sorted().joined(separator: ", ")
+            let text = "service \(service) is fed by different images: \(list); SERVICE_NAME tells them apart"
+            remark(container, text, isWarning: true)
+        }
     }
 
     private mutating func add(_ container: Docker.Container, _ owner: Owner) {

@@ -78,6 +78,13 @@ extension Etcd.Client {
         }
     }
 
+    /// Where the store is now, by a read of one key that need not exist. It takes the cluster's agreement.
+    package func position(readingAt key: String, deadline: Duration) async throws -> Etcd.Listing {
+        let answer = try await range(WireRangeRequest(key: Data(key.utf8)), deadline: deadline)
+        return Etcd.Listing(
+            revision: answer.header?.revision?.value ?? 0, clusterID: answer.header?.cluster_id ?? "", keyValues: [])
+    }
+
     /// Reads a range. `POST /v3/kv/range`
     func range(_ request: WireRangeRequest, deadline: Duration) async throws -> WireRangeAnswer {
         try Self.decode(try await call("kv/range", request, deadline: deadline), from: "etcd")

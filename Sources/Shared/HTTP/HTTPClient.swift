@@ -22,7 +22,7 @@ package final class HTTPClient: Sendable {
     package func send(
         _ request: HTTPRequest, to origin: HTTPOrigin, deadline: Duration, cap: Int
     ) async throws -> HTTPAnswer {
-        let limits = Transfer.Limits(whole: deadline, connect: deadline, silence: nil)
+        let limits = Transfer.Limits(whole: deadline, connect: origin.connectLimit(within: deadline), silence: nil)
         let body = HTTPBody(Transfer(request, to: origin, limits: limits), loop)
         let head = try await body.head()
         var bytes: [UInt8] = []
@@ -42,7 +42,8 @@ package final class HTTPClient: Sendable {
     package func stream(
         _ request: HTTPRequest, to origin: HTTPOrigin, deadline: Duration, silence: Duration? = nil, longestLine: Int
     ) async throws -> HTTPStream {
-        let limits = Transfer.Limits(whole: nil, connect: deadline, silence: silence)
+        let limits = Transfer.Limits(
+            whole: nil, connect: origin.connectLimit(within: deadline), silence: silence)
         let body = HTTPBody(Transfer(request, to: origin, limits: limits), loop)
         do {
             let head = try await withDeadline(deadline) { try await body.head() }

@@ -36,6 +36,16 @@ package struct HTTPOrigin: Hashable, Sendable {
         HTTPOrigin(base: base, socket: nil, tls: tls)
     }
 
+    /// The limit for making a connection.
+    ///
+    /// To an address without TLS it takes one round trip. A short limit, below the second after which the kernel
+    /// repeats a lost SYN, finds a host soon after it has come back. Names and handshakes may take longer.
+    func connectLimit(within deadline: Duration) -> Duration {
+        let host = base.dropFirst("http://".count).prefix { $0 != ":" }
+        let isPlain = socket == nil && base.hasPrefix("http://") && (host.hasPrefix("[") || IPAddress(host) != nil)
+        return isPlain ? min(deadline, .milliseconds(600)) : deadline
+    }
+
     /// How messages name it.
     package var name: String { socket.map { "unix://\($0)" } ?? base }
 }
