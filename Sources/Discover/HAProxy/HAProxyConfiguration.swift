@@ -35,13 +35,13 @@ struct HAProxyConfiguration: Equatable, Sendable {
         self.text = text
     }
 
-    /// The ports on which HAProxy listens while it runs this file.
-    var ports: Set<Port> {
+    /// Where HAProxy listens while it runs this file.
+    var binds: Set<BindAddress> {
         Set(
             text.split(separator: "\n").compactMap { line in
                 let words = line.split(separator: " ")
                 guard words.count >= 2, words[0] == "bind" else { return nil }
-                return BindAddress(words[1])?.port
+                return BindAddress(words[1])
             })
     }
 }
@@ -112,7 +112,7 @@ extension HAProxyConfiguration {
 
     private static func section(_ listener: ProxyPlan.Listener) -> String {
         let servers = listener.servers.map { "server \($0.id) \($0.endpoint)" }
-        return section("listen \(listener.service)", ["bind :\(listener.port)"] + servers)
+        return section("listen \(listener.service)", ["bind \(listener.bind)"] + servers)
     }
 
     private static func section(_ title: String, _ lines: [String]) -> String {

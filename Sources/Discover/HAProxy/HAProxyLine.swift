@@ -28,9 +28,10 @@ struct HAProxyLine: Equatable, Sendable {
         (self.level, text) = (level, String(rest))
     }
 
-    /// Whether it only tells of what each reload brings: old workers that stop listening, and go.
+    /// Whether it only tells of what each reload and each stop brings: workers that stop listening, and go.
     var isRoutine: Bool {
         text.hasPrefix("Proxy ") && text.contains(" stopped (")
-            || text.hasPrefix("Former worker ") && text.contains(" exited with code 0 ")
+            || text.contains(" worker (") && text.contains(" exited with code 0 ")
+            || text.hasPrefix("Exiting Master process") || text.hasPrefix("All workers exited")
     }
 }

@@ -32,11 +32,16 @@ struct HAProxyMaster: Sendable {
         return ProcessStatus(pid)?.startTime == status.startTime
     }
 
-    /// Waits for its end and tells how it came; throws only when the waiting task is cancelled.
-    func end(pollingEvery interval: Duration = .milliseconds(250)) async throws -> String {
-        if let child { return try await child.wait().explanation }
-        while isAlive { try await Task.sleep(for: interval) }
-        return "gone"
+    /// How it ended, in a few words; nil while it runs, and for a process of an earlier run.
+    var ending: String? { child?.ending?.explanation }
+
+    /// Waits for its end; throws only when the waiting task is cancelled.
+    func end(pollingEvery interval: Duration = .milliseconds(250)) async throws {
+        if let child {
+            _ = try await child.wait()
+        } else {
+            while isAlive { try await Task.sleep(for: interval) }
+        }
     }
 
     /// Waits for its end, at most that long; returns whether it came.

@@ -10,6 +10,9 @@ struct ProxyPlan: Equatable, Sendable {
         let port: Port
         /// Where their connections go, by name.
         let servers: [Server]
+
+        /// The port on all addresses.
+        var bind: BindAddress { BindAddress(port: port) }
     }
 
     /// One instance behind a listener.
@@ -26,8 +29,8 @@ struct ProxyPlan: Equatable, Sendable {
     /// What was left out, and why.
     private(set) var problems: Set<Problem>
 
-    /// The ports that it needs.
-    var ports: Set<Port> { Set(listeners.map(\.port)) }
+    /// Where it listens.
+    var binds: Set<BindAddress> { Set(listeners.map(\.bind)) }
 
     /// How many servers there are.
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
@@ -50,12 +53,20 @@ struct ProxyPlan: Equatable, Sendable {
         self.problems = problems
     }
 
-    /// The plan without the listeners whose ports other processes hold; `occupied` names the holders.
-    func without(_ occupied: [Port: String]) -> ProxyPlan {
+    /// The plan of no service at all.
+    static let empty = ProxyPlan()
+
+    private init() {
+        listeners = []
+        problems = []
+    }
+
+    /// The plan without the listeners whose places other processes hold; `occupied` names the holders.
+    func without(_ occupied: [BindAddress: String]) -> ProxyPlan {
         var plan = self
-        plan.listeners.removeAll { occupied[$0.port] != nil }
+        plan.listeners.removeAll { occupied[$0.bind] != nil }
         for listener in listeners {
-            guard let holder = occupied[listener.port] else { continue }
+            guard let holder = occupied[listener.bind] else { continue }
             plan.problems.insert(.portOccupied(listener.service, listener.port, holder: holder))
         }
         return plan

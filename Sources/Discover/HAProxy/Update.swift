@@ -59,7 +59,7 @@ extension ReloadReason {
             self = .unknownState
             return
         }
-        if current.listeners.map(\.bind) != next.listeners.map(\.bind) {
+        if current.listeners.map(\.section) != next.listeners.map(\.section) {
             self = .listenersChanged
         } else {
             self = current.listeners == next.listeners ? .settingsChanged : .endpointsChanged
@@ -67,9 +67,19 @@ extension ReloadReason {
     }
 }
 
-extension ReloadReason: CustomStringConvertible {
+extension Update: CustomStringConvertible {
     /// A few words for the log.
     var description: String {
+        switch self {
+        case .none: "nothing"
+        case .start: "start"
+        case .reload(let reason): "reload: \(reason.words)"
+        }
+    }
+}
+
+extension ReloadReason {
+    fileprivate var words: String {
         switch self {
         case .unknownState: "what runs is not known"
         case .listenersChanged: "services changed"
@@ -81,5 +91,5 @@ extension ReloadReason: CustomStringConvertible {
 
 extension ProxyPlan.Listener {
     /// The part of a listener that only a reload can change.
-    fileprivate var bind: [String] { [service.text, port.description] }
+    fileprivate var section: [String] { [service.text, bind.description] }
 }
