@@ -50,7 +50,8 @@ struct EtcdRegistry: Sendable {
             }
             let reads = try await etcd.commit(Etcd.Transaction(operations), deadline: deadline).reads
             guard reads.count == operations.count else {
-                throw Etcd.Error.malformed(server: "etcd", reason: "\(reads.count) of \(operations.count) reads answered")
+                throw Etcd.Error.malformed(
+                    server: "etcd", reason: "\(reads.count) of \(operations.count) reads answered")
             }
             for (index, slot) in chunk.enumerated() {
                 found[slot] = Published(value: reads[2 * index], meta: reads[2 * index + 1], lease: lease)

@@ -63,7 +63,8 @@ struct Labels: Equatable, Sendable {
     private mutating func read(_ field: String, _ label: String, _ value: String) {
         if let (number, field) = Self.splitPort(field) {
             guard let port = Port(text: number), Self.portFields.contains(field) else {
-                return report(label, value, "SERVICE_<port>_ followed by \(Self.portFields.sorted().joined(separator: ", "))")
+                return report(
+                    label, value, "SERVICE_<port>_ followed by \(Self.portFields.sorted().joined(separator: ", "))")
             }
             if let expected = Self.read(field, value, into: &ports[port, default: Fields()]) {
                 report(label, value, expected)
@@ -74,7 +75,9 @@ struct Labels: Equatable, Sendable {
         } else if Self.portFields.contains(field) {
             if let expected = Self.read(field, value, into: &container) { report(label, value, expected) }
         } else {
-            report(label, value, "one of \(Self.containerFields.sorted().map { Self.prefix + $0 }.joined(separator: ", "))")
+            report(
+                label, value, "one of \(Self.containerFields.sorted().map { Self.prefix + $0 }.joined(separator: ", "))"
+            )
         }
     }
 

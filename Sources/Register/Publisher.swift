@@ -100,10 +100,13 @@ struct Publisher {
         let slots = Set(known.keys).union((desired ?? [:]).keys).sorted()
         let found = try await registry.read(slots, lease: lease.id)
         isInDoubt = false
-        let lost = slots.filter { known[$0].map { $0.value != found[$0]?.value || $0.meta != found[$0]?.meta } ?? false }
+        let lost = slots.filter { slot in
+            guard let before = known[slot] else { return false }
+            return before.value != found[slot]?.value || before.meta != found[slot]?.meta
+        }
         if let first = lost.first {
             logger.warning(
-                "entries of ours were changed or deleted by somebody else; putting them back",
+                "entries of ours vanished or were changed; putting them back",
                 ["entries": lost.count, "first": registry.key(first)])
         }
         published = found.filter { $0.value.value != nil || $0.value.meta != nil }

@@ -96,7 +96,9 @@ struct RegisterAgent: ~Copyable {
 
     private mutating func decide(_ containers: [Docker.Container]) {
         let services = Services(of: containers, owner: publisher.owner)
-        for remark in services.remarks.subtracting(remarks).sorted(by: { ($0.container, $0.text) < ($1.container, $1.text) }) {
+        for remark in services.remarks.subtracting(remarks).sorted(by: {
+            ($0.container, $0.text) < ($1.container, $1.text)
+        }) {
             if remark.isWarning {
                 logger.warning("container needs attention", ["container": remark.container, "reason": remark.text])
             } else {

@@ -33,7 +33,9 @@ struct Owner: Equatable, Sendable {
     /// The engine's id, or the host's name where the engine tells none.
     var engine: String
 
-    /// The owner's entries are those of one engine on one address. An engine that tells no id is told by its host.
+    /// The owner's entries are those of one engine on one address.
+    ///
+    /// An engine that tells no id is told by its host.
     init(_ identity: Docker.Identity, _ address: IPAddress) {
         host = identity.name
         engine = identity.id.isEmpty ? identity.name : identity.id

@@ -6,7 +6,9 @@ import Synchronization
 /// It watches the registry's prefix and compares with what the agent expects to be there. It hands no data over: it
 /// only says "look again".
 struct RegistryWatcher: Sendable {
-    /// The values that the agent's keys should have, kept by the agent. Set before a change is sent, so that the echo
+    /// The values that the agent's keys should have, kept by the agent.
+    ///
+    /// Set before a change is sent, so that the echo
     /// of the agent's own change is not taken for somebody else's.
     final class Expectation: Sendable {
         private let values = Mutex<[[UInt8]: [UInt8]]>([:])

@@ -80,7 +80,8 @@ struct Services: Sendable {
             if let best = candidates.min() {
                 endpoints[port] = best.endpoint
             } else {
-                remark(container, "port \(port) not registered: \(Self.whyUnreachable(bindings, host))", isWarning: true)
+                remark(
+                    container, "port \(port) not registered: \(Self.whyUnreachable(bindings, host))", isWarning: true)
             }
         }
         return endpoints
@@ -133,7 +134,8 @@ struct Services: Sendable {
     private mutating func imageName(of container: Docker.Container) -> ServiceName? {
         let name = ImageReference(container.image).flatMap { ServiceName($0.name) }
         if name == nil {
-            let text = "not registered: its image \(container.image.prefix(100)) has no name; set the label SERVICE_NAME"
+            let text =
+                "not registered: its image \(container.image.prefix(100)) has no name; set the label SERVICE_NAME"
             remark(container, text, isWarning: true)
         }
         return name

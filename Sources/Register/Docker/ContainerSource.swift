@@ -128,7 +128,9 @@ extension Docker {
             return known.values.compactMap(\.container)
         }
 
-        /// Inspects several containers side by side. An answer that makes no sense concerns its container alone.
+        /// Inspects several containers side by side.
+        ///
+        /// An answer that makes no sense concerns its container alone.
         private func inspect(
             _ entries: [Listed], _ client: Client
         ) async throws -> [(Listed, Result<Container?, Docker.Error>)] {

@@ -1,6 +1,8 @@
 import Shared
 
-/// The part of the Docker Engine API that docker-register reads. It sends GET requests only.
+/// The part of the Docker Engine API that docker-register reads.
+///
+/// It sends GET requests only.
 ///
 /// The routes are those of https://docs.docker.com/reference/api/engine/, from API 1.41 (Engine 20.10) on.
 enum Docker {
@@ -79,7 +81,9 @@ extension Docker {
 
         /// The oldest that has all that the agent reads.
         static let oldest = Version(major: 1, minor: 41)
-        /// The newest that the agent was written against. Engines 29.0 to 29.2 refuse older ones.
+        /// The newest that the agent was written against.
+        ///
+        /// Engines 29.0 to 29.2 refuse older ones.
         static let newest = Version(major: 1, minor: 44)
 
         /// Parses `1.41`; nil for anything else.

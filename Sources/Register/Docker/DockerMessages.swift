@@ -1,3 +1,6 @@
+// The fields have the names that they have in the JSON.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
 import Shared
 
 // The JSON of the Engine API, as far as it is read. Nothing outside of this folder sees the wire types.
@@ -113,7 +116,9 @@ extension WireContainer {
             started: State?.StartedAt ?? "", bindings: bindings)
     }
 
-    /// The published TCP ports. Entries that make no sense are left out.
+    /// The published TCP ports.
+    ///
+    /// Entries that make no sense are left out.
     private var bindings: Set<Docker.Binding> {
         var bindings: Set<Docker.Binding> = []
         for (key, published) in NetworkSettings?.Ports ?? [:] {

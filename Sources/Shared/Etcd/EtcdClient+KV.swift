@@ -78,7 +78,9 @@ extension Etcd.Client {
         }
     }
 
-    /// Where the store is now, by a read of one key that need not exist. It takes the cluster's agreement.
+    /// Where the store is now, by a read of one key that need not exist.
+    ///
+    /// It takes the cluster's agreement.
     package func position(readingAt key: String, deadline: Duration) async throws -> Etcd.Listing {
         let answer = try await range(WireRangeRequest(key: Data(key.utf8)), deadline: deadline)
         return Etcd.Listing(

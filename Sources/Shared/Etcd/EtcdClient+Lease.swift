@@ -5,7 +5,9 @@ extension Etcd {
     package struct Lease: Equatable, Sendable {
         /// Its number.
         package var id: Int64
-        /// How long it lives without a keep-alive, in seconds. etcd raises what is below its minimum.
+        /// How long it lives without a keep-alive, in seconds.
+        ///
+        /// etcd raises what is below its minimum.
         package var ttl: Int64
     }
 

@@ -30,7 +30,9 @@ extension Etcd {
         /// The longest answer that is read, in bytes.
         static let answerCap = 64 << 20
 
-        /// Makes a client. Nothing is sent before the first call.
+        /// Makes a client.
+        ///
+        /// Nothing is sent before the first call.
         ///
         /// - Parameter first: which member to begin with, modulo their number; agents that choose at random spread
         ///   over the cluster.
@@ -108,7 +110,8 @@ extension Etcd {
 
         /// The error that an answer without success carries.
         static func failure(_ head: HTTPHead, _ body: [UInt8], from member: HTTPOrigin) -> Etcd.Error {
-            if let failure = try? JSONDecoder().decode(WireFailure.self, from: Data(body)), let error = failure.refusal {
+            if let failure = try? JSONDecoder().decode(WireFailure.self, from: Data(body)), let error = failure.refusal
+            {
                 return error
             }
             let text = String(decoding: body.prefix(200), as: UTF8.self).trimmingASCIISpace()

@@ -1,3 +1,6 @@
+// The fields have the names that they have in the JSON.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
 import FoundationEssentials
 
 // The JSON of etcd's gateway (rpc.proto in etcd's api module). Zero values are left out of answers, 64-bit integers are

@@ -2,11 +2,11 @@ import FoundationEssentials
 
 /// The settings that say where etcd is, the same for both agents.
 package enum EtcdOptions {
-    /// `ETCD_HOST`
+    /// `ETCD_HOST`: the members.
     package static let host = Setting(
         flag: "--etcd", variable: "ETCD_HOST", placeholder: "HOST[:PORT],...",
         help: "etcd's members: host:port or URLs with http or https, separated by commas; the port is 2379 by default")
-    /// `ETCD_PREFIX`
+    /// `ETCD_PREFIX`: where the keys are.
     package static let prefix = Setting(
         flag: "--etcd-prefix", variable: "ETCD_PREFIX", placeholder: "PREFIX", fallback: Keyspace.standard,
         help: "what the registry's keys begin with")

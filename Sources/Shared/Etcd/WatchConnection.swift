@@ -51,7 +51,9 @@ struct WatchConnection: Sendable {
 }
 
 /// Asks a watch's member from time to time, and closes the stream when it no longer answers reads or answers from
-/// another store. Letting go of it closes the stream too.
+/// another store.
+///
+/// Letting go of it closes the stream too.
 final class WatchProber: Sendable {
     private let stream: HTTPStream
     private let task: Task<Void, Never>

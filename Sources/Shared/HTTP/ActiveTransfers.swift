@@ -1,7 +1,9 @@
 import CCurl
 import Glibc
 
-/// The transfers that libcurl works on, with what each needs as long as it lives. Used by one thread only.
+/// The transfers that libcurl works on, with what each needs as long as it lives.
+///
+/// Used by one thread only.
 @unsafe
 struct ActiveTransfers {
     @unsafe
@@ -32,7 +34,8 @@ struct ActiveTransfers {
         let code = unsafe curl_multi_add_handle(multi, easy)
         if code != CURLM_OK {
             unsafe forget(easy)
-            transfer.finish(.failure(HTTPError.broken(transfer.origin.name, reason: "libcurl refused: \(code.rawValue)")))
+            transfer.finish(
+                .failure(HTTPError.broken(transfer.origin.name, reason: "libcurl refused: \(code.rawValue)")))
         }
     }
 

@@ -54,7 +54,9 @@ package final class HTTPClient: Sendable {
     }
 }
 
-/// The answer to one request as it comes in. Letting go of it gives the exchange up.
+/// The answer to one request as it comes in.
+///
+/// Letting go of it gives the exchange up.
 final class HTTPBody: Sendable {
     private let transfer: Transfer
     private let loop: TransferLoop

@@ -1,4 +1,6 @@
-/// Why an exchange did not come to its end. The first value of each case names the server.
+/// Why an exchange did not come to its end.
+///
+/// The first value of each case names the server.
 package enum HTTPError: Error, Equatable, Sendable {
     /// No connection: refused, no route, no such host, no such socket, no permission. `code` is the `errno`, or 0.
     case unreachable(String, reason: String, code: Int32)

@@ -31,7 +31,9 @@ package struct HTTPOrigin: Hashable, Sendable {
         HTTPOrigin(base: "http://localhost", socket: path, tls: TLS())
     }
 
-    /// A server on TCP. `base` has a scheme and no path.
+    /// A server on TCP.
+    ///
+    /// `base` has a scheme and no path.
     package static func tcp(_ base: String, tls: TLS = TLS()) -> HTTPOrigin {
         HTTPOrigin(base: base, socket: nil, tls: tls)
     }

@@ -17,7 +17,9 @@ package struct HTTPStream: AsyncSequence, Sendable {
         body.close(error)
     }
 
-    /// Begins to read. A stream has one reader.
+    /// Begins to read.
+    ///
+    /// A stream has one reader.
     package func makeAsyncIterator() -> Iterator {
         Iterator(body: body, splitter: LineSplitter(longest: longestLine), longestLine: longestLine)
     }
@@ -28,7 +30,9 @@ package struct HTTPStream: AsyncSequence, Sendable {
         var splitter: LineSplitter
         let longestLine: Int
 
-        /// Waits for the next line, without its newline; the last one needs none. Nil at the end.
+        /// Waits for the next line, without its newline; the last one needs none.
+        ///
+        /// Nil at the end.
         ///
         /// - Throws: ``HTTPError``, `CancellationError`, or what the stream was closed with.
         package mutating func next(isolation actor: isolated (any Actor)? = #isolation) async throws -> [UInt8]? {

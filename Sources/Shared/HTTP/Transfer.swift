@@ -69,7 +69,9 @@ final class Transfer: Sendable {
         }
     }
 
-    /// Ends the exchange. What has come before can still be taken; only the first call counts.
+    /// Ends the exchange.
+    ///
+    /// What has come before can still be taken; only the first call counts.
     func finish(_ result: Result<Void, any Error>) {
         change { state in
             if state.end == nil { state.end = result }
@@ -87,7 +89,9 @@ final class Transfer: Sendable {
             let known = try state.withLock { state throws -> HTTPHead? in
                 if let head = state.head { return head }
                 try state.end?.get()
-                guard state.end == nil else { throw HTTPError.broken(origin.name, reason: "it ended without an answer") }
+                guard state.end == nil else {
+                    throw HTTPError.broken(origin.name, reason: "it ended without an answer")
+                }
                 return nil
             }
             if let known { return known }
@@ -95,7 +99,9 @@ final class Transfer: Sendable {
         }
     }
 
-    /// Waits for bytes and takes all that there are; nil at the end. `resume` is called when the thread paused.
+    /// Waits for bytes and takes all that there are; nil at the end.
+    ///
+    /// `resume` is called when the thread paused.
     func take(resume: () -> Void) async throws -> [UInt8]? {
         while true {
             let (bytes, wasPaused, ended) = try state.withLock { state throws -> ([UInt8], Bool, Bool) in

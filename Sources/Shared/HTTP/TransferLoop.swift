@@ -70,7 +70,10 @@ final class TransferLoop: Sendable {
     // MARK: On the thread
 
     private func run() {
-        guard let multi = unsafe inbox.withLock({ unsafe $0.multi.flatMap { unsafe UnsafeMutableRawPointer(bitPattern: $0) } })
+        guard
+            let multi = unsafe inbox.withLock({
+                unsafe $0.multi.flatMap { unsafe UnsafeMutableRawPointer(bitPattern: $0) }
+            })
         else { return }
         var active = unsafe ActiveTransfers(multi: multi)
         while unsafe obey(&active) {
