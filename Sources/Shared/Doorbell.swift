@@ -14,7 +14,9 @@ package final class Doorbell<Reason: Hashable & Sendable>: Sendable {
         (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
-    /// Rings for `reason`. Callable from any task or thread.
+    /// Rings for `reason`.
+    ///
+    /// Callable from any task or thread.
     package func ring(_ reason: Reason) {
         pending.withLock { _ = $0.insert(reason) }
         continuation.yield()

@@ -1,0 +1,115 @@
+import Shared
+
+/// The part of the Docker Engine API that docker-register reads.
+///
+/// It sends GET requests only.
+///
+/// The routes are those of https://docs.docker.com/reference/api/engine/, from API 1.41 (Engine 20.10) on.
+enum Docker {
+    /// A running container with what the agent needs to know of it.
+    struct Container: Hashable, Sendable {
+        /// The short id, which becomes a part of the key.
+        var id: InstanceID
+        /// The name without the leading slash.
+        var name: String
+        /// The image as the user typed it.
+        var image: String
+        /// The labels of container and image.
+        var labels: [String: String]
+        /// The environment of its first process.
+        var environment: [String: String]
+        /// When it started, RFC 3339.
+        var started: String
+        /// Its published ports.
+        var bindings: Set<Binding>
+    }
+
+    /// A container's TCP port and where the host publishes it.
+    struct Binding: Hashable, Sendable {
+        /// The port inside of the container.
+        var containerPort: Port
+        /// The host address that it is bound to; nil for what the engine writes as an empty text: all addresses.
+        var hostAddress: IPAddress?
+        /// The port on the host.
+        var hostPort: Port
+    }
+
+    /// Who an engine is.
+    struct Identity: Equatable, Sendable {
+        /// The engine's own id.
+        var id: String
+        /// The host's name.
+        var name: String
+    }
+
+    /// What a request to the engine failed with.
+    enum Error: Swift.Error, Equatable {
+        /// The socket cannot be used; `advice` says what to do.
+        case unusable(server: String, reason: String, advice: String)
+        /// The engine speaks no API version that the agent knows.
+        case tooOld(server: String, version: String)
+        /// The engine answered with an error, in its own words.
+        case refused(route: String, status: Int, message: String)
+        /// The answer is not what the API is documented to send.
+        case malformed(route: String, reason: String)
+    }
+}
+
+extension Docker.Error: CustomStringConvertible {
+    /// One sentence for a log line.
+    var description: String {
+        switch self {
+        case .unusable(let server, let reason, let advice):
+            "cannot use the Docker Engine at \(server): \(reason); \(advice)"
+        case .tooOld(let server, let version):
+            "the Docker Engine at \(server) speaks API \(version); \(Docker.Version.oldest) (Engine 20.10) is needed"
+        case .refused(let route, let status, let message):
+            "the Docker Engine answered GET \(route) with status \(status): \(message)"
+        case .malformed(let route, let reason):
+            "the Docker Engine answered GET \(route) with something else than documented: \(reason)"
+        }
+    }
+}
+
+extension Docker {
+    /// A version of the Engine API, such as 1.41.
+    struct Version: Hashable, Comparable, Sendable, CustomStringConvertible {
+        /// The first number.
+        var major: Int
+        /// The second number.
+        var minor: Int
+
+        /// The oldest that has all that the agent reads.
+        static let oldest = Version(major: 1, minor: 41)
+        /// The newest that the agent was written against.
+        ///
+        /// Engines 29.0 to 29.2 refuse older ones.
+        static let newest = Version(major: 1, minor: 44)
+
+        /// Parses `1.41`; nil for anything else.
+        init?(_ text: some StringProtocol) {
+            let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+            guard parts.count == 2, let major = Int(parts[0]), let minor = Int(parts[1]) else { return nil }
+            self.init(major: major, minor: minor)
+        }
+
+        /// Takes the two numbers.
+        init(major: Int, minor: Int) {
+            self.major = major
+            self.minor = minor
+        }
+
+        /// The version to speak with an engine whose newest one is `offered`; nil where there is none.
+        static func negotiated(with offered: Version) -> Version? {
+            offered < oldest ? nil : min(offered, newest)
+        }
+
+        /// The form that stands in paths.
+        var description: String { "\(major).\(minor)" }
+
+        /// Orders by number.
+        static func < (left: Version, right: Version) -> Bool {
+            (left.major, left.minor) < (right.major, right.minor)
+        }
+    }
+}

@@ -1,0 +1,140 @@
+import FoundationEssentials
+import Glibc
+import Shared
+
+extension Docker {
+    /// A client of one engine, after the API version was negotiated.
+    struct Client: Sendable {
+        private let http: HTTPClient
+        private let origin: HTTPOrigin
+        private let deadline: Duration
+        /// The version that all requests name.
+        let version: Version
+        /// Whether Podman answers, which knows fewer filters.
+        let isPodman: Bool
+
+        /// Longest answers and lines, in bytes.
+        private static let answerCap = 64 << 20
+        private static let longestEvent = 1 << 20
+
+        /// Finds out which version the engine speaks. `GET /_ping`
+        ///
+        /// - Parameter deadline: the limit of this and of each later request.
+        /// - Throws: ``Docker/Error``, or `CancellationError`.
+        static func connect(_ http: HTTPClient, _ origin: HTTPOrigin, deadline: Duration) async throws -> Client {
+            let answer: HTTPAnswer
+            do {
+                answer = try await http.send(HTTPRequest(.get, "/_ping"), to: origin, deadline: deadline, cap: 1 << 20)
+            } catch let error as HTTPError {
+                throw Error(error, origin)
+            }
+            guard answer.head.isSuccess else { throw refusal("/_ping", answer.head, answer.body) }
+            let offered = answer.head.headers["api-version"] ?? ""
+            guard let version = Version(offered).flatMap(Version.negotiated) else {
+                throw Error.tooOld(server: origin.name, version: offered.isEmpty ? "of no known number" : offered)
+            }
+            let isPodman = answer.head.headers["libpod-api-version"] != nil
+            return Client(http: http, origin: origin, deadline: deadline, version: version, isPodman: isPodman)
+        }
+
+        /// Who the engine is. `GET /info`
+        func identity() async throws -> Identity {
+            let info: WireInfo = try await get("/info")
+            return Identity(id: info.ID ?? "", name: info.Name ?? "")
+        }
+
+        /// Lists the containers that run, are paused or restart. `GET /containers/json`
+        func list() async throws -> [Listed] {
+            let wire: [WireListed] = try await get("/containers/json")
+            return wire.map(Listed.init)
+        }
+
+        /// One container in full; nil when it is gone, or no longer runs. `GET /containers/{id}/json`
+        func inspect(_ id: String) async throws -> Container? {
+            do {
+                let wire: WireContainer = try await get("/containers/\(id)/json")
+                return try wire.container()
+            } catch Error.refused(_, status: 404, _) {
+                return nil
+            }
+        }
+
+        /// What happens from now on, one line of JSON for each event. `GET /events`
+        ///
+        /// The engine sends nothing while nothing happens.
+        func events() async throws -> HTTPStream {
+            var filters = ["type": ["container", "network"]]
+            // Each health check makes three exec events. Podman refuses names that it does not know.
+            if !isPodman { filters["event"] = Self.eventNames }
+            let json = String(decoding: try JSONEncoder().encode(filters), as: UTF8.self)
+            let route = "/events?filters=\(Self.escaped(json))"
+            let stream = try await http.stream(
+                HTTPRequest(.get, path(route)), to: origin, deadline: deadline, longestLine: Self.longestEvent)
+            guard stream.head.isSuccess else {
+                var lines = stream.makeAsyncIterator()
+                throw Self.refusal("/events", stream.head, try await lines.next() ?? [])
+            }
+            return stream
+        }
+
+        private static let eventNames = [
+            "start", "die", "stop", "kill", "oom", "pause", "unpause", "restart", "rename", "update", "destroy",
+            "health_status", "connect", "disconnect",
+        ]
+
+        private func get<Answer: Decodable>(_ route: String) async throws -> Answer {
+            let answer = try await http.send(
+                HTTPRequest(.get, path(route)), to: origin, deadline: deadline, cap: Self.answerCap)
+            guard answer.head.isSuccess else { throw Self.refusal(route, answer.head, answer.body) }
+            do {
+                return try JSONDecoder().decode(Answer.self, from: Data(answer.body))
+            } catch {
+                throw Error.malformed(route: route, reason: "\(error)")
+            }
+        }
+
+        private func path(_ route: String) -> String { "/v\(version)\(route)" }
+
+        /// Error bodies are JSON, but plain text where an old engine refuses a version.
+        private static func refusal(_ route: String, _ head: HTTPHead, _ body: [UInt8]) -> Error {
+            let wire = try? JSONDecoder().decode(WireError.self, from: Data(body))
+            let message = wire?.message ?? String(decoding: body.prefix(200), as: UTF8.self)
+            return .refused(route: route, status: head.status, message: message)
+        }
+
+        /// Percent-encodes everything but the unreserved characters of RFC 3986.
+        static func escaped(_ text: String) -> String {
+            let digits = Array("0123456789ABCDEF".unicodeScalars)
+            var escaped = String.UnicodeScalarView()
+            for byte in text.utf8 {
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                    UInt8(ascii: "~"):
+                    escaped.append(Unicode.Scalar(byte))
+                default:
+                    escaped.append(contentsOf: ["%", digits[Int(byte >> 4)], digits[Int(byte & 15)]])
+                }
+            }
+            return String(escaped)
+        }
+    }
+}
+
+extension Docker.Error {
+    /// Says what to do about a connection that could not be made.
+    init(_ error: HTTPError, _ origin: HTTPOrigin) {
+        var reason = "\(error)"
+        var code: Int32 = 0
+        if case .unreachable(_, let words, let number) = error { (reason, code) = (words, number) }
+        let advice =
+            switch code {
+            case EACCES, EPERM:
+                "run docker-register as root, or as a member of the group that owns the socket (docker)"
+            case ENOENT: "is Docker installed and running? DOCKER_HOST names another socket"
+            case ECONNREFUSED: "nothing listens there: is Docker running? DOCKER_HOST names another socket"
+            default: "check DOCKER_HOST"
+            }
+        self = .unusable(server: origin.name, reason: reason, advice: advice)
+    }
+}

@@ -1,0 +1,139 @@
+// The fields have the names that they have in the JSON.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import Shared
+
+// The JSON of the Engine API, as far as it is read. Nothing outside of this folder sees the wire types.
+
+struct WireError: Decodable {
+    let message: String?
+}
+
+struct WireInfo: Decodable {
+    let ID: String?
+    let Name: String?
+}
+
+struct WireListed: Decodable {
+    struct Port: Decodable, Hashable {
+        let IP: String?
+        let PrivatePort: Int?
+        let PublicPort: Int?
+        let `Type`: String?
+    }
+    let Id: String
+    let Image: String?
+    let State: String?
+    let Names: [String]?
+    let Labels: [String: String]?
+    let Ports: [Port]?
+}
+
+struct WireContainer: Decodable {
+    struct Settings: Decodable {
+        let Image: String?
+        let Labels: [String: String]?
+        let Env: [String]?
+    }
+    struct Status: Decodable {
+        let Running: Bool?
+        let Paused: Bool?
+        let Restarting: Bool?
+        let StartedAt: String?
+    }
+    struct Binding: Decodable {
+        let HostIp: String?
+        let HostPort: String?
+    }
+    struct Network: Decodable {
+        let Ports: [String: [Binding]?]?
+    }
+    let Id: String
+    let Name: String?
+    let Config: Settings?
+    let State: Status?
+    let NetworkSettings: Network?
+}
+
+struct WireEvent: Decodable {
+    struct Actor: Decodable {
+        let ID: String?
+        let Attributes: [String: String]?
+    }
+    let `Type`: String?
+    let Action: String?
+    let Actor: Actor?
+}
+
+extension Docker {
+    /// A line of the container list: enough to see whether a container has to be inspected (again).
+    struct Listed: Hashable, Sendable {
+        /// The full id.
+        var id: String
+        /// Whether it runs, rather than being paused or restarting.
+        var isRunning: Bool
+        /// Names, image, labels and ports, in one comparable text.
+        var fingerprint: String
+
+        /// Takes what the engine sent.
+        init(_ wire: WireListed) {
+            id = wire.Id
+            isRunning = wire.State == "running"
+            let ports = (wire.Ports ?? []).map {
+                "\($0.IP ?? "")/\($0.PrivatePort ?? 0)/\($0.PublicPort ?? 0)/\($0.Type ?? "")"
+            }
+            let labels = (wire.Labels ?? [:]).map { "\($0.key)=\($0.value)" }
+            fingerprint = "\((wire.Names ?? []).sorted()) \(wire.Image ?? "") \(labels.sorted()) \(ports.sorted())"
+        }
+    }
+
+    /// An event, reduced to which container may have changed.
+    struct Event: Hashable, Sendable {
+        /// The full id of the container; nil where the event does not say.
+        var container: String?
+
+        /// Takes what the engine sent.
+        init(_ wire: WireEvent) {
+            container = wire.Type == "network" ? wire.Actor?.Attributes?["container"] : wire.Actor?.ID
+        }
+    }
+}
+
+extension WireContainer {
+    /// The container as the agent knows it; nil where it does not run, or is paused.
+    func container() throws(Docker.Error) -> Docker.Container? {
+        guard State?.Running == true, State?.Paused != true, State?.Restarting != true else { return nil }
+        guard let id = InstanceID(containerID: Id) else {
+            throw .malformed(route: "/containers/\(Id.prefix(80))/json", reason: "the id is not hexadecimal")
+        }
+        let environment = (Config?.Env ?? []).compactMap { line -> (String, String)? in
+            guard let equals = line.firstIndex(of: "=") else { return nil }
+            return (String(line[..<equals]), String(line[line.index(after: equals)...]))
+        }
+        return Docker.Container(
+            id: id, name: String((Name ?? "").drop { $0 == "/" }), image: Config?.Image ?? "",
+            labels: Config?.Labels ?? [:], environment: Dictionary(environment) { _, last in last },
+            started: State?.StartedAt ?? "", bindings: bindings)
+    }
+
+    /// The published TCP ports.
+    ///
+    /// Entries that make no sense are left out.
+    private var bindings: Set<Docker.Binding> {
+        var bindings: Set<Docker.Binding> = []
+        for (key, published) in NetworkSettings?.Ports ?? [:] {
+            let parts = key.split(separator: "/", omittingEmptySubsequences: false)
+            guard parts.count == 2, parts[1] == "tcp", let containerPort = Port(text: parts[0]) else { continue }
+            for binding in published ?? [] {
+                let address = binding.HostIp ?? ""
+                guard let hostPort = Port(text: binding.HostPort ?? ""),
+                    address.isEmpty || IPAddress(address) != nil
+                else { continue }
+                bindings.insert(
+                    Docker.Binding(
+                        containerPort: containerPort, hostAddress: IPAddress(address), hostPort: hostPort))
+            }
+        }
+        return bindings
+    }
+}

@@ -1,0 +1,46 @@
+import Shared
+
+/// What the registry holds of one entry of ours.
+struct Published: Hashable, Sendable {
+    /// The entry's value; nil where the key is missing.
+    var value: [UInt8]?
+    /// The meta's value; nil where the key is missing.
+    var meta: [UInt8]?
+    /// Whether both keys go with the lease that the agent holds now.
+    var isLeased: Bool
+}
+
+/// One change to the registry.
+enum Action: Equatable, Sendable {
+    /// Puts the entry and its meta under the lease.
+    case put(Registration)
+    /// Deletes the entry and says in its meta why.
+    case withdraw(Slot, reason: String)
+}
+
+/// From what should be and what is to what has to be done.
+enum Plan {
+    /// The changes that lead from `published` to `desired`, sorted: what should be there first, then what should go.
+    ///
+    /// - Parameter running: the ids of all running containers, which decides the reason that a withdrawal gives.
+    static func actions(
+        desired: [Slot: Registration], published: [Slot: Published], running: Set<InstanceID>
+    ) -> [Action] {
+        var actions: [Action] = []
+        for (slot, registration) in desired.sorted(by: { $0.key < $1.key })
+        where !isThere(registration, published[slot]) {
+            actions.append(.put(registration))
+        }
+        for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
+            guard state.value != nil else { continue }
+            let reason = running.contains(slot.id) ? "no longer published" : "container stopped"
+            actions.append(.withdraw(slot, reason: reason))
+        }
+        return actions
+    }
+
+    private static func isThere(_ registration: Registration, _ published: Published?) -> Bool {
+        guard let published, published.isLeased else { return false }
+        return published.value == registration.value && published.meta == registration.meta
+    }
+}

@@ -1,0 +1,171 @@
+import Shared
+
+/// Brings the registry to what it should hold, under one lease.
+///
+/// It knows what is published from its own successful transactions, and reads it anew when there is doubt.
+struct Publisher {
+    /// Who the agent is.
+    let owner: Owner
+    /// The values that are expected to stand in the registry, for the watcher.
+    let expectation = RegistryWatcher.Expectation()
+
+    private let registry: EtcdRegistry
+    private let ttl: Duration
+    private let logger: Logger
+
+    private var lease: Etcd.Lease?
+    private var renewed = ContinuousClock.now
+    private var desired: [Slot: Registration]?
+    private var running: Set<InstanceID> = []
+    private var published: [Slot: Published]?
+    private var isInDoubt = false
+    private var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
+
+    /// Begins with nothing: no lease, nothing desired, and nothing known of what is published.
+    init(_ registry: EtcdRegistry, _ owner: Owner, ttl: Duration, logger: Logger) {
+        self.registry = registry
+        self.owner = owner
+        self.ttl = ttl
+        self.logger = logger
+    }
+
+    /// Sets what should be there from now on.
+    mutating func desire(_ registrations: [Slot: Registration], running: Set<InstanceID>) {
+        desired = registrations
+        self.running = running
+    }
+
+    /// Says that somebody else may have changed what is published, or taken the lease.
+    mutating func doubt() {
+        isInDoubt = true
+        renewalIsDue()
+    }
+
+    /// Says that the lease has to be renewed at the next occasion.
+    mutating func renewalIsDue() { renewed = .now - ttl }
+
+    /// Does everything that is to be done now.
+    ///
+    /// - Throws: what etcd or the connection to it failed with. What was done until then is done.
+    mutating func publish() async throws {
+        do {
+            try await keepLease()
+            try await learn()
+            try await carryOut()
+            try await bury()
+        } catch let error as Etcd.Error where error.isLeaseGone {
+            lease = nil
+            throw error
+        }
+    }
+
+    // MARK: Lease
+
+    /// Renews the lease if that is due; takes a new one where there is none, or the old one is gone.
+    private mutating func keepLease() async throws {
+        let now = ContinuousClock.now
+        if let lease {
+            guard now - renewed >= ttl / 3 else { return }
+            if try await registry.etcd.keepAlive(lease: lease.id, deadline: registry.deadline) {
+                renewed = now
+                return
+            }
+            logger.warning("the lease is gone; registering everything under a new one", ["lease": Self.hex(lease)])
+        }
+        lease = nil
+        let seconds = Int64(ttl.components.seconds)
+        let granted = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
+        lease = granted
+        renewed = now
+        isInDoubt = true
+        logger.info("took a lease", ["lease": Self.hex(granted), "ttl": "\(granted.ttl)s"])
+    }
+
+    /// Leases are written as `etcdctl lease list` writes them.
+    private static func hex(_ lease: Etcd.Lease) -> String {
+        String(UInt64(bitPattern: lease.id), radix: 16)
+    }
+
+    // MARK: Knowing
+
+    /// Reads what is published: at first everything of ours, later what is in doubt.
+    private mutating func learn() async throws {
+        guard let lease else { return }
+        guard let known = published else {
+            published = try await registry.entries(ownedBy: owner.text, lease: lease.id)
+            isInDoubt = false
+            return
+        }
+        guard isInDoubt else { return }
+        let slots = Set(known.keys).union((desired ?? [:]).keys).sorted()
+        let found = try await registry.read(slots, lease: lease.id)
+        isInDoubt = false
+        let lost = slots.filter { slot in
+            guard let before = known[slot] else { return false }
+            return before.value != found[slot]?.value || before.meta != found[slot]?.meta
+        }
+        if let first = lost.first {
+            logger.warning(
+                "entries of ours vanished or were changed; putting them back",
+                ["entries": lost.count, "first": registry.key(first)])
+        }
+        published = found.filter { $0.value.value != nil || $0.value.meta != nil }
+    }
+
+    // MARK: Changing
+
+    private mutating func carryOut() async throws {
+        guard let desired else { return }
+        while true {
+            try await keepLease()
+            guard !isInDoubt else { return try await publish() }
+            guard let lease, let known = published else { return }
+            let actions = Plan.actions(desired: desired, published: known, running: running)
+                .prefix(EtcdRegistry.actionsAtOnce)
+            guard !actions.isEmpty else { return }
+            for action in actions { expect(action) }
+            let time = Timestamp.text(Timestamp.now())
+            let revision = try await registry.apply(actions, lease: lease.id, at: time)
+            for action in actions { note(action, revision) }
+        }
+    }
+
+    private func expect(_ action: Action) {
+        switch action {
+        case .put(let registration):
+            expectation.set(registry.key(registration.slot), to: registration.value)
+            expectation.set(registry.metaKey(registration.slot), to: registration.meta)
+        case .withdraw(let slot, _):
+            expectation.set(registry.key(slot), to: nil)
+            expectation.set(registry.metaKey(slot), to: nil)
+        }
+    }
+
+    /// Keeps in mind what etcd has confirmed.
+    private mutating func note(_ action: Action, _ revision: Int64) {
+        switch action {
+        case .put(let registration):
+            let slot = registration.slot
+            published?[slot] = Published(value: registration.value, meta: registration.meta, isLeased: true)
+            graves.removeAll { $0.tombstone.slot == slot }
+            logger.info(
+                "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])
+        case .withdraw(let slot, let reason):
+            published?[slot] = nil
+            graves.append((EtcdRegistry.Tombstone(slot: slot, revision: revision), .now + ttl * Self.graveTTLs))
+            logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
+        }
+    }
+
+    /// For how many TTLs a withdrawn entry's meta tells why.
+    private static let graveTTLs = 3
+
+    /// Deletes the metas of entries that were withdrawn long enough ago.
+    private mutating func bury() async throws {
+        let now = ContinuousClock.now
+        while let grave = graves.first, grave.due <= now {
+            try await registry.bury(grave.tombstone)
+            graves.removeFirst()
+        }
+    }
+}

@@ -1,0 +1,80 @@
+import FoundationEssentials
+import Shared
+
+/// What docker-register is told by flags and variables.
+struct RegisterConfiguration: Sendable {
+    /// `HOST_IP`: the address under which other hosts reach this one.
+    var hostAddress: IPAddress
+    /// Where the engine listens.
+    var docker: HTTPOrigin
+    /// Where etcd is.
+    var etcd: Etcd.Configuration
+    /// Where the registry's keys are.
+    var keyspace: Keyspace
+    /// How long entries outlive the agent.
+    var ttl: Duration
+    /// Between two looks at everything, events or not.
+    var resync: Duration
+    /// What is logged.
+    var logger: Logger
+
+    /// The limit of each exchange with the engine or etcd.
+    var deadline: Duration { ttl / 3 }
+
+    private static let hostIP = Setting(
+        flag: "--host-ip", variable: "HOST_IP", placeholder: "ADDRESS",
+        help: "this host's address, IPv4 or IPv6, under which the other hosts reach its published ports")
+    private static let ttlSetting = Setting(
+        flag: "--ttl", variable: "TTL", placeholder: "TIME", fallback: "15s",
+        help: "how long entries outlive a docker-register or host that died")
+    private static let resyncSetting = Setting(
+        flag: "--resync", variable: "RESYNC_INTERVAL", placeholder: "TIME", fallback: "60s",
+        help: "how often everything is looked at again, even when nothing has happened")
+
+    /// The table that the command line, the help and the README are made from.
+    static let options = Options(
+        program: "docker-register",
+        summary: "Keeps this Docker host's running containers registered in etcd.",
+        settings: [hostIP] + EtcdOptions.settings + DockerOptions.settings + [ttlSetting, resyncSetting]
+            + LogOptions.settings)
+
+    /// Reads the settings.
+    ///
+    /// - Throws: all mistakes at once.
+    init(_ reading: Reading, environment: [String: String]) throws(UsageError) {
+        var reading = reading
+        let hostAddress = Self.hostAddress(from: &reading)
+        let docker = DockerOptions.origin(from: &reading, environment: environment)
+        let etcd = EtcdOptions.configuration(from: &reading)
+        let keyspace = EtcdOptions.keyspace(from: &reading)
+        let ttl = reading.duration(Self.ttlSetting, in: .seconds(2)...(.seconds(3600)))
+        let resync = reading.duration(Self.resyncSetting, in: .seconds(1)...(.seconds(86_400)))
+        let logger = LogOptions.logger(from: &reading, environment: environment)
+        try reading.finish()
+        guard let hostAddress, let docker, let etcd, let keyspace, let ttl, let resync, let logger else {
+            throw UsageError(problems: ["a setting is missing"])
+        }
+        self.hostAddress = hostAddress
+        self.docker = docker
+        self.etcd = etcd
+        self.keyspace = keyspace
+        self.ttl = ttl
+        self.resync = resync
+        self.logger = logger
+    }
+
+    private static func hostAddress(from reading: inout Reading) -> IPAddress? {
+        guard reading.text(hostIP) != nil else {
+            reading.problem(hostIP, "must be set: under which address do the other hosts reach this one?")
+            return nil
+        }
+        let address = reading.value(hostIP, "an IPv4 or IPv6 address") { IPAddress($0) }
+        guard let address else { return nil }
+        if address.isLoopback {
+            reading.problem(hostIP, "\(address) is a loopback address, which the other hosts cannot reach")
+        } else if address.isUnspecified || address.isMulticast {
+            reading.problem(hostIP, "\(address) is not the address of a host")
+        }
+        return address
+    }
+}

@@ -1,0 +1,162 @@
+import Shared
+
+/// From containers to entries: what should be in the registry, and why something is not.
+struct Services: Sendable {
+    /// The entries that should be there.
+    private(set) var registrations: [Slot: Registration] = [:]
+    /// What a person should know, by container name.
+    private(set) var remarks: Set<Remark> = []
+
+    /// Something about one container that is worth one log line.
+    struct Remark: Hashable, Sendable {
+        /// The container's name.
+        var container: String
+        /// What is so.
+        var text: String
+        /// Whether somebody has to change something.
+        var isWarning: Bool
+    }
+
+    /// Decides for all containers of the host.
+    init(of containers: [Docker.Container], owner: Owner) {
+        for container in containers.sorted(by: { $0.id < $1.id }) {
+            add(container, owner)
+        }
+        remarkMixedImages(containers)
+    }
+
+    /// Warns of services that are fed by different repositories: `a/web` and `b/web` are both `web`.
+    private mutating func remarkMixedImages(_ containers: [Docker.Container]) {
+        let byID = Dictionary(containers.map { ($0.id, $0) }) { first, _ in first }
+        for (service, slots) in Dictionary(grouping: registrations.keys.sorted(), by: \.service) {
+            let images = slots.compactMap { byID[$0.id].flatMap { ImageReference($0.image)?.repository } }
+            guard Set(images).count > 1, let container = slots.last.flatMap({ byID[$0.id] }) else { continue }
+            let list = Set(images).sorted().joined(separator: ", ")
+            let text = "service \(service) is fed by different images: \(list); SERVICE_NAME tells them apart"
+            remark(container, text, isWarning: true)
+        }
+    }
+
+    private mutating func add(_ container: Docker.Container, _ owner: Owner) {
+        let labels = Labels(labels: container.labels, environment: container.environment)
+        for problem in labels.problems { remark(container, problem, isWarning: true) }
+        guard !labels.container.isIgnored else { return remark(container, "not registered: SERVICE_IGNORE is set") }
+        guard !container.bindings.isEmpty else { return remark(container, "not registered: it publishes no TCP port") }
+        let endpoints = reachable(container, labels, owner.address)
+        guard let lowest = endpoints.keys.min() else { return }
+        var primary = lowest
+        if let marked = labels.primaryPort {
+            if endpoints[marked] != nil {
+                primary = marked
+            } else {
+                remark(container, "SERVICE_PRIMARY_PORT=\(marked) is not a registered port of it", isWarning: true)
+            }
+        }
+        for (port, endpoint) in endpoints.sorted(by: { $0.key < $1.key }) {
+            let isPrimary = port == primary
+            guard let service = name(of: port, isPrimary: isPrimary, container, labels) else { continue }
+            let slot = Slot(service: service, id: container.id)
+            guard registrations[slot] == nil else {
+                remark(container, "port \(port) not registered: another port of it is \(service) too", isWarning: true)
+                continue
+            }
+            let meta = meta(of: port, isPrimary: isPrimary, container, labels, owner)
+            guard let json = try? meta.json() else { continue }
+            registrations[slot] = Registration(slot: slot, endpoint: endpoint, meta: json)
+        }
+    }
+
+    /// The endpoint of each container port that other hosts reach.
+    private mutating func reachable(
+        _ container: Docker.Container, _ labels: Labels, _ host: IPAddress
+    ) -> [Port: Endpoint] {
+        var endpoints: [Port: Endpoint] = [:]
+        for (port, bindings) in Dictionary(grouping: container.bindings, by: \.containerPort) {
+            guard labels.ports[port]?.isIgnored != true else {
+                remark(container, "port \(port) not registered: SERVICE_\(port)_IGNORE is set")
+                continue
+            }
+            let candidates = bindings.compactMap { Self.endpoint(of: $0, host) }
+            if let best = candidates.min() {
+                endpoints[port] = best.endpoint
+            } else {
+                remark(
+                    container, "port \(port) not registered: \(Self.whyUnreachable(bindings, host))", isWarning: true)
+            }
+        }
+        return endpoints
+    }
+
+    /// An endpoint with its rank: lower is better.
+    private struct Candidate: Comparable {
+        var rank: Int
+        var endpoint: Endpoint
+
+        static func < (left: Candidate, right: Candidate) -> Bool {
+            (left.rank, left.endpoint) < (right.rank, right.endpoint)
+        }
+    }
+
+    /// Where others reach a binding; nil where they do not.
+    private static func endpoint(of binding: Docker.Binding, _ host: IPAddress) -> Candidate? {
+        guard let address = binding.hostAddress, !address.isUnspecified else {
+            // "::" publishes on IPv6 alone; an empty text (Podman) means all.
+            if let address = binding.hostAddress, address.family != host.family { return nil }
+            return Candidate(rank: 0, endpoint: Endpoint(address: host, port: binding.hostPort))
+        }
+        guard !address.isLoopback else { return nil }
+        let rank = address == host ? 1 : address.family == host.family ? 2 : 3
+        return Candidate(rank: rank, endpoint: Endpoint(address: address, port: binding.hostPort))
+    }
+
+    private static func whyUnreachable(_ bindings: [Docker.Binding], _ host: IPAddress) -> String {
+        let addresses = Set(bindings.compactMap(\.hostAddress)).sorted()
+        if let loopback = addresses.first(where: \.isLoopback) {
+            return "it is published on \(loopback), which other hosts cannot reach"
+        }
+        let published = addresses.map(\.text).joined(separator: ", ")
+        return "it is published on \(published) only, and HOST_IP is \(host)"
+    }
+
+    private mutating func name(
+        of port: Port, isPrimary: Bool, _ container: Docker.Container, _ labels: Labels
+    ) -> ServiceName? {
+        if let name = labels.ports[port]?.name { return name }
+        guard let base = labels.container.name ?? imageName(of: container) else { return nil }
+        if isPrimary { return base }
+        let name = base.suffixed(by: port)
+        if name == nil {
+            remark(container, "port \(port) not registered: the name \(base)-\(port) is too long", isWarning: true)
+        }
+        return name
+    }
+
+    private mutating func imageName(of container: Docker.Container) -> ServiceName? {
+        let name = ImageReference(container.image).flatMap { ServiceName($0.name) }
+        if name == nil {
+            let text =
+                "not registered: its image \(container.image.prefix(100)) has no name; set the label SERVICE_NAME"
+            remark(container, text, isWarning: true)
+        }
+        return name
+    }
+
+    private func meta(
+        of port: Port, isPrimary: Bool, _ container: Docker.Container, _ labels: Labels, _ owner: Owner
+    ) -> Meta {
+        let own = labels.ports[port]
+        var meta = Meta()
+        meta.port = own?.listenerPort ?? (isPrimary ? labels.container.listenerPort : nil) ?? port
+        meta.container = container.name
+        meta.image = container.image
+        meta.host = owner.host
+        meta.owner = owner.text
+        meta.created = container.started
+        meta.tags = own?.tags ?? labels.container.tags
+        return meta
+    }
+
+    private mutating func remark(_ container: Docker.Container, _ text: String, isWarning: Bool = false) {
+        remarks.insert(Remark(container: container.name, text: text, isWarning: isWarning))
+    }
+}

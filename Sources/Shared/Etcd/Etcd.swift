@@ -1,0 +1,68 @@
+/// The part of etcd v3 that Sidekick uses, over etcd's JSON gateway.
+///
+/// The routes and encodings follow https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/.
+package enum Etcd {
+    /// A key with its value and history, as etcd stores it.
+    ///
+    /// Keys and values are bytes: they need not be UTF-8.
+    package struct KeyValue: Equatable, Sendable {
+        /// The key.
+        package var key: [UInt8]
+        /// The value.
+        package var value: [UInt8]
+        /// The revision at which the key came to be, counted anew after each deletion.
+        package var createRevision: Int64
+        /// The revision of the newest change.
+        package var modRevision: Int64
+        /// The lease that the key goes with; 0 for none.
+        package var lease: Int64
+
+        /// Makes one.
+        package init(key: [UInt8], value: [UInt8], createRevision: Int64, modRevision: Int64, lease: Int64) {
+            self.key = key
+            self.value = value
+            self.createRevision = createRevision
+            self.modRevision = modRevision
+            self.lease = lease
+        }
+    }
+
+    /// All keys of a range as they were at one revision.
+    package struct Listing: Equatable, Sendable {
+        /// The revision of the whole store that the listing shows.
+        package var revision: Int64
+        /// Which cluster answered; another one's revisions mean nothing here.
+        package var clusterID: String
+        /// The keys in the order of their bytes.
+        package var keyValues: [KeyValue]
+
+        /// Makes one.
+        package init(revision: Int64, clusterID: String, keyValues: [KeyValue]) {
+            self.revision = revision
+            self.clusterID = clusterID
+            self.keyValues = keyValues
+        }
+    }
+
+    /// One change that a watch delivers.
+    package enum Event: Equatable, Sendable {
+        /// A key was put.
+        case put(KeyValue)
+        /// A key was deleted, or went with its lease.
+        case delete(key: [UInt8], modRevision: Int64)
+    }
+
+    /// The changes of one or more revisions, in order; a revision is never cut in two.
+    package struct Changes: Equatable, Sendable {
+        /// The newest revision in it.
+        package var revision: Int64
+        /// The changes.
+        package var events: [Event]
+
+        /// Makes one.
+        package init(revision: Int64, events: [Event]) {
+            self.revision = revision
+            self.events = events
+        }
+    }
+}

@@ -1,0 +1,156 @@
+import FoundationEssentials
+
+extension Etcd.Client {
+    /// Watches all keys that begin with `prefix` for changes after `revision`. `POST /v3/watch`
+    ///
+    /// - Parameters:
+    ///   - revision: the revision of the listing that the changes are applied to.
+    ///   - clusterID: the cluster of that listing; nil to accept any.
+    ///   - timing: the limits.
+    ///   - onInterruption: called with the reason each time that a connection is lost or cannot be made; the watch goes
+    ///     on trying.
+    package func watch(
+        prefix: String, after revision: Int64, of clusterID: String? = nil, timing: Etcd.Watch.Timing = .init(),
+        onInterruption: @escaping @Sendable (any Swift.Error) -> Void = { _ in }
+    ) -> Etcd.Watch {
+        Etcd.Watch(
+            client: self, prefix: prefix, revision: revision, clusterID: clusterID, timing: timing,
+            onInterruption: onInterruption)
+    }
+
+    /// Opens the stream of one watch on the first member that answers.
+    func openWatch(_ watch: Etcd.Watch, after revision: Int64) async throws -> WatchConnection {
+        let create = WireWatchRequest.Create(
+            key: Data(watch.prefix.utf8), range_end: Data(Self.end(of: watch.prefix)),
+            start_revision: WireInteger(revision + 1))
+        let body = [UInt8](try JSONEncoder().encode(WireWatchRequest(create_request: create)))
+        return try await onMembers(watch.timing.deadline) { member, limit in
+            try await self.loggedIn(on: member, limit) { headers in
+                // Without the header a member that lost the quorum keeps the watch open and silent.
+                let headers = headers + [("Grpc-Metadata-hasleader", "true")]
+                let stream = try await self.http.stream(
+                    HTTPRequest(.post(body), "/v3/watch", headers: headers), to: member, deadline: limit,
+                    longestLine: Self.answerCap)
+                guard stream.head.isSuccess else { throw try await Self.failure(of: stream, from: member, limit) }
+                return WatchConnection(self, watch, stream, member, revision: revision)
+            }
+        }
+    }
+
+    /// The error in the first line of a stream without success.
+    private static func failure(
+        of stream: HTTPStream, from member: HTTPOrigin, _ limit: Duration
+    ) async throws -> Etcd.Error {
+        let line = try await withDeadline(limit) {
+            var lines = stream.makeAsyncIterator()
+            return try await lines.next() ?? []
+        }
+        return failure(stream.head, line, from: member)
+    }
+}
+
+extension Etcd {
+    /// The changes below a prefix, from one revision on, without gap or repetition.
+    ///
+    /// The iterator connects, and connects again for ever at the next revision when a connection is lost, is found
+    /// dead, or its member has no leader. Each time that it is connected it delivers changes without events. It throws
+    /// ``Etcd/Error/compacted(oldest:)``, ``Etcd/Error/watchCancelled(reason:)`` or
+    /// ``Etcd/Error/storeReplaced(reason:)``, after which only a new listing helps, and `CancellationError`. It never
+    /// ends otherwise.
+    package struct Watch: AsyncSequence, Sendable {
+        /// The limits of a watch.
+        package struct Timing: Sendable {
+            /// For opening the stream, and for each periodic read.
+            package var deadline: Duration
+            /// Between the periodic reads that find out whether the member is alive; etcd itself says nothing for ten
+            /// minutes.
+            package var probeInterval: Duration
+            /// The longest wait between two tries to connect.
+            package var retryLimit: Duration
+
+            /// Takes limits.
+            package init(
+                deadline: Duration = .seconds(5), probeInterval: Duration = .seconds(10),
+                retryLimit: Duration = .milliseconds(500)
+            ) {
+                self.deadline = deadline
+                self.probeInterval = probeInterval
+                self.retryLimit = retryLimit
+            }
+        }
+
+        let client: Client
+        let prefix: String
+        let revision: Int64
+        let clusterID: String?
+        let timing: Timing
+        let onInterruption: @Sendable (any Swift.Error) -> Void
+
+        /// Begins the watch.
+        package func makeAsyncIterator() -> Iterator { Iterator(self) }
+
+        /// The reader of a watch.
+        package struct Iterator: AsyncIteratorProtocol {
+            private let watch: Watch
+            private var revision: Int64
+            private var connection: WatchConnection?
+            private var backoff: Backoff
+            private var cancellations = 0
+
+            init(_ watch: Watch) {
+                self.watch = watch
+                revision = watch.revision
+                backoff = Backoff(first: .milliseconds(50), limit: watch.timing.retryLimit)
+            }
+
+            /// Waits for the next changes; never nil.
+            package mutating func next(isolation actor: isolated (any Actor)? = #isolation) async throws -> Changes? {
+                while true {
+                    do {
+                        return try await nextFromConnection()
+                    } catch let error where Self.isPassing(error) {
+                        try await interrupted(by: error)
+                    } catch Error.watchCancelled where cancellations == 0 {
+                        // An expired token looks like this: a read logs in again where that helps.
+                        cancellations += 1
+                        connection = nil
+                        _ = try? await watch.client.range(watch.probe, deadline: watch.timing.deadline)
+                    }
+                }
+            }
+
+            private mutating func nextFromConnection() async throws -> Changes {
+                if connection == nil { connection = try await watch.client.openWatch(watch, after: revision) }
+                while true {
+                    if let changes = try await connection?.next() {
+                        revision = changes.revision
+                        if !changes.events.isEmpty {
+                            backoff.reset()
+                            cancellations = 0
+                        }
+                        return changes
+                    }
+                }
+            }
+
+            private mutating func interrupted(by error: any Swift.Error) async throws {
+                try Task.checkCancellation()
+                if let connection {
+                    watch.client.leave(connection.member)
+                    if connection.isSeasoned { backoff.reset() }
+                }
+                connection = nil
+                watch.onInterruption(error)
+                try await Task.sleep(for: backoff.next())
+            }
+
+            private static func isPassing(_ error: any Swift.Error) -> Bool {
+                if let error = error as? Etcd.Error { return error.isTheMembersOwn || error.asksForLogin }
+                return error is HTTPError || error is DeadlineExceeded
+            }
+        }
+
+        /// A read of as good as nothing that takes the cluster's agreement.
+        var probe: WireRangeRequest { WireRangeRequest(key: Data(prefix.utf8)) }
+    }
+}

@@ -1,0 +1,174 @@
+import FoundationEssentials
+import Synchronization
+
+extension Etcd {
+    /// A client of etcd's v3 JSON gateway, for etcd 3.4 and newer.
+    ///
+    /// It stays with one member while that one answers and goes on to the next when it does not. For that a call may
+    /// reach etcd twice, so all calls are of a kind that may: what a repeated transaction finds done it reports as not
+    /// succeeded, and the caller reads.
+    package final class Client: Sendable {
+        let http: HTTPClient
+        private let configuration: Configuration
+        private let session: Mutex<Session>
+
+        private struct Session {
+            var preferred: Int
+            var token: Token = .unknown
+        }
+
+        /// What is known of the login.
+        enum Token: Equatable, Sendable {
+            /// Nothing was tried yet.
+            case unknown
+            /// etcd asks for none.
+            case unneeded
+            /// Sent with every call.
+            case token(String)
+        }
+
+        /// The longest answer that is read, in bytes.
+        static let answerCap = 64 << 20
+
+        /// Makes a client.
+        ///
+        /// Nothing is sent before the first call.
+        ///
+        /// - Parameter first: which member to begin with, modulo their number; agents that choose at random spread
+        ///   over the cluster.
+        package init(_ http: HTTPClient, _ configuration: Configuration, first: Int = 0) {
+            self.http = http
+            self.configuration = configuration
+            let count = max(1, configuration.endpoints.count)
+            session = Mutex(Session(preferred: ((first % count) + count) % count))
+        }
+
+        /// Calls a route of the gateway.
+        ///
+        /// - Parameters:
+        ///   - route: the path below `/v3/`.
+        ///   - deadline: the limit for all tries on all members together.
+        /// - Throws: ``Etcd/Error``, ``HTTPError``, or `CancellationError`.
+        func call(_ route: String, _ message: some Encodable, deadline: Duration) async throws -> [UInt8] {
+            let body = [UInt8](try JSONEncoder().encode(message))
+            return try await onMembers(deadline) { member, limit in
+                try await self.call(route, body, on: member, deadline: limit)
+            }
+        }
+
+        /// Calls a route on one member, with a login where needed.
+        func call(
+            _ route: String, _ body: [UInt8], on member: HTTPOrigin, deadline: Duration
+        ) async throws -> [UInt8] {
+            try await loggedIn(on: member, deadline) { headers in
+                let request = HTTPRequest(.post(body), "/v3/\(route)", headers: headers)
+                let answer = try await self.http.send(request, to: member, deadline: deadline, cap: Self.answerCap)
+                guard answer.head.isSuccess else { throw Self.failure(answer.head, answer.body, from: member) }
+                return answer.body
+            }
+        }
+
+        /// Tries the members in turn, beginning with the one that answered last.
+        func onMembers<Value: Sendable>(
+            _ deadline: Duration, _ work: (HTTPOrigin, Duration) async throws -> Value
+        ) async throws -> Value {
+            let members = configuration.endpoints
+            let end = ContinuousClock.now + deadline
+            var last: any Swift.Error = HTTPError.timedOut("etcd", after: deadline)
+            for round in 0..<members.count {
+                let index = session.withLock { $0.preferred } % members.count
+                let left = ContinuousClock.now.duration(to: end)
+                guard left > .zero else { break }
+                do {
+                    return try await work(members[index], left / (members.count - round))
+                } catch let error where Self.isTheMembersOwn(error) {
+                    last = error
+                    leave(index)
+                }
+            }
+            throw last
+        }
+
+        /// Goes on to the next member, unless somebody else already did.
+        private func leave(_ index: Int) {
+            session.withLock { session in
+                guard session.preferred == index else { return }
+                session.preferred = (index + 1) % max(1, configuration.endpoints.count)
+            }
+        }
+
+        /// Leaves the member that is preferred now, after a stream from it turned out to be dead.
+        func leave(_ member: HTTPOrigin) {
+            guard let index = configuration.endpoints.firstIndex(of: member) else { return }
+            leave(index)
+        }
+
+        private static func isTheMembersOwn(_ error: any Swift.Error) -> Bool {
+            if let error = error as? Etcd.Error { return error.isTheMembersOwn }
+            return error is HTTPError
+        }
+
+        /// The error that an answer without success carries.
+        static func failure(_ head: HTTPHead, _ body: [UInt8], from member: HTTPOrigin) -> Etcd.Error {
+            if let failure = try? JSONDecoder().decode(WireFailure.self, from: Data(body)), let error = failure.refusal
+            {
+                return error
+            }
+            let text = String(decoding: body.prefix(200), as: UTF8.self).trimmingASCIISpace()
+            return .notEtcd(server: member.name, status: head.status, text: String(text))
+        }
+
+        /// Decodes an answer.
+        static func decode<Answer: Decodable>(_ body: [UInt8], from server: String) throws -> Answer {
+            do {
+                return try JSONDecoder().decode(Answer.self, from: Data(body))
+            } catch {
+                throw Etcd.Error.malformed(server: server, reason: "\(error)")
+            }
+        }
+
+        // MARK: Login
+
+        /// Works with a token where etcd asks for one, and logs in again once when etcd no longer takes it.
+        func loggedIn<Value: Sendable>(
+            on member: HTTPOrigin, _ deadline: Duration,
+            _ work: ([(name: String, value: String)]) async throws -> Value
+        ) async throws -> Value {
+            guard let credentials = configuration.credentials else { return try await work([]) }
+            var token = session.withLock { $0.token }
+            let isFresh = token == .unknown
+            if isFresh { token = try await logIn(credentials, on: member, deadline) }
+            do {
+                return try await work(Self.headers(token))
+            } catch let error as Etcd.Error where error.asksForLogin && !isFresh {
+                token = try await logIn(credentials, on: member, deadline)
+                return try await work(Self.headers(token))
+            }
+        }
+
+        /// Fetches a token. `POST /v3/auth/authenticate`
+        private func logIn(
+            _ credentials: Credentials, on member: HTTPOrigin, _ deadline: Duration
+        ) async throws -> Token {
+            let message = WireAuthentication(name: credentials.user, password: credentials.password)
+            let request = HTTPRequest(.post([UInt8](try JSONEncoder().encode(message))), "/v3/auth/authenticate")
+            let answer = try await http.send(request, to: member, deadline: deadline, cap: 1 << 20)
+            var token = Token.unneeded
+            if answer.head.isSuccess {
+                let wire: WireToken = try Self.decode(answer.body, from: member.name)
+                token = wire.token.map(Token.token) ?? .unneeded
+            } else {
+                let error = Self.failure(answer.head, answer.body, from: member)
+                // "authentication is not enabled": the login is not needed (yet).
+                guard case .refused(.failedPrecondition, _) = error else { throw error }
+            }
+            session.withLock { $0.token = token }
+            return token
+        }
+
+        private static func headers(_ token: Token) -> [(name: String, value: String)] {
+            // etcd takes the bare token; with "Bearer" in front it refuses.
+            if case .token(let token) = token { [("Authorization", token)] } else { [] }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+extension Etcd {
+    /// What a call to etcd failed with.
+    package enum Error: Swift.Error, Equatable, Sendable {
+        /// etcd refused the call; `message` is in its own words.
+        case refused(Code, message: String)
+        /// What answers there is not etcd's JSON gateway.
+        case notEtcd(server: String, status: Int, text: String)
+        /// The answer is not what the gateway is documented to send.
+        case malformed(server: String, reason: String)
+        /// The revisions that a watch wanted to go on from are gone; list again.
+        case compacted(oldest: Int64)
+        /// etcd ended the watch, for this reason.
+        case watchCancelled(reason: String)
+        /// The store is another one, or went back to an earlier state; list again.
+        case storeReplaced(reason: String)
+    }
+
+    /// The gRPC status codes (https://grpc.io/docs/guides/status-codes/) that etcd uses.
+    package struct Code: RawRepresentable, Hashable, Sendable {
+        /// The number in the answer's `code` or `grpc_code` field.
+        package let rawValue: Int
+
+        /// Takes a number.
+        package init(rawValue: Int) { self.rawValue = rawValue }
+
+        /// A wrong argument; also the answer to a call without token while authentication is on.
+        package static let invalidArgument = Code(rawValue: 3)
+        /// No such lease.
+        package static let notFound = Code(rawValue: 5)
+        /// The user may not do this.
+        package static let permissionDenied = Code(rawValue: 7)
+        /// Authentication is not enabled; the lease exists.
+        package static let failedPrecondition = Code(rawValue: 9)
+        /// A compacted or future revision.
+        package static let outOfRange = Code(rawValue: 11)
+        /// No leader, shutting down.
+        package static let unavailable = Code(rawValue: 14)
+        /// A wrong or expired token.
+        package static let unauthenticated = Code(rawValue: 16)
+    }
+}
+
+extension Etcd.Error {
+    /// Whether a lease is gone.
+    package var isLeaseGone: Bool {
+        if case .refused(.notFound, _) = self { true } else { false }
+    }
+
+    /// Whether a call without, or with an old, token would give this.
+    var asksForLogin: Bool {
+        switch self {
+        case .refused(.unauthenticated, _), .refused(.invalidArgument, _): true
+        default: false
+        }
+    }
+
+    /// Whether another member may well answer the same call.
+    var isTheMembersOwn: Bool {
+        switch self {
+        case .refused(let code, _): code == .unavailable || code.rawValue == 2
+        case .notEtcd, .malformed: true
+        case .compacted, .watchCancelled, .storeReplaced: false
+        }
+    }
+}
+
+extension Etcd.Error: CustomStringConvertible {
+    /// One sentence for a log line.
+    package var description: String {
+        switch self {
+        case .refused(_, let message): "etcd refused: \(message)"
+        case .notEtcd(let server, let status, let text):
+            "\(server) does not answer as etcd's v3 gateway does: status \(status) \(text)"
+        case .malformed(let server, let reason): "\(server) answered with something else than documented: \(reason)"
+        case .compacted(let oldest): "etcd has compacted the revisions before \(oldest)"
+        case .watchCancelled(let reason): "etcd cancelled the watch: \(reason)"
+        case .storeReplaced(let reason): "etcd's store was replaced: \(reason)"
+        }
+    }
+}

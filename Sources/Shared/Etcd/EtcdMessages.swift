@@ -1,0 +1,206 @@
+// The fields have the names that they have in the JSON.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
+
+import FoundationEssentials
+
+// The JSON of etcd's gateway (rpc.proto in etcd's api module). Zero values are left out of answers, 64-bit integers are
+// strings, bytes are base64. Nothing outside of this folder sees these types.
+
+/// A 64-bit integer, which the gateway writes as a string and accepts as a string or number.
+struct WireInteger: Codable {
+    let value: Int64
+
+    init(_ value: Int64) { self.value = value }
+
+    init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if let text = try? container.decode(String.self) {
+            // Cluster and member ids are unsigned.
+            guard let value = Int64(text) ?? UInt64(text).map(Int64.init(bitPattern:)) else {
+                throw DecodingError.dataCorruptedError(in: container, debugDescription: "\(text) is not an integer")
+            }
+            self.value = value
+        } else {
+            value = try container.decode(Int64.self)
+        }
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(String(value))
+    }
+}
+
+struct WireHeader: Decodable {
+    let cluster_id: String?
+    let revision: WireInteger?
+}
+
+struct WireKeyValue: Decodable {
+    let key: Data
+    let value: Data?
+    let create_revision: WireInteger?
+    let mod_revision: WireInteger?
+    let lease: WireInteger?
+
+    var keyValue: Etcd.KeyValue {
+        Etcd.KeyValue(
+            key: [UInt8](key), value: value.map { [UInt8]($0) } ?? [], createRevision: create_revision?.value ?? 0,
+            modRevision: mod_revision?.value ?? 0, lease: lease?.value ?? 0)
+    }
+}
+
+struct WireRangeRequest: Encodable {
+    var key: Data
+    var range_end: Data?
+    var limit: WireInteger?
+    var revision: WireInteger?
+    var min_mod_revision: WireInteger?
+    var keys_only: Bool?
+}
+
+struct WireRangeAnswer: Decodable {
+    let header: WireHeader?
+    let kvs: [WireKeyValue]?
+    let more: Bool?
+}
+
+struct WirePut: Encodable {
+    let key: Data
+    let value: Data
+    let lease: WireInteger
+}
+
+struct WireDelete: Encodable {
+    let key: Data
+}
+
+struct WireCompare: Encodable {
+    let target: String
+    let result = "EQUAL"
+    let key: Data
+    var create_revision: WireInteger?
+    var mod_revision: WireInteger?
+    var lease: WireInteger?
+    var value: Data?
+
+    private enum CodingKeys: CodingKey {
+        case target, result, key, create_revision, mod_revision, lease, value
+    }
+}
+
+struct WireOperation: Encodable {
+    var request_put: WirePut?
+    var request_delete_range: WireDelete?
+    var request_range: WireRangeRequest?
+}
+
+struct WireTransaction: Encodable {
+    let compare: [WireCompare]
+    let success: [WireOperation]
+    let failure: [WireOperation]
+}
+
+struct WireTransactionAnswer: Decodable {
+    struct Response: Decodable {
+        let response_range: WireRangeAnswer?
+    }
+    let header: WireHeader?
+    let succeeded: Bool?
+    let responses: [Response]?
+}
+
+struct WireLeaseRequest: Encodable {
+    var ID: WireInteger?
+    var TTL: WireInteger?
+    var keys: Bool?
+}
+
+struct WireLeaseAnswer: Decodable {
+    let ID: WireInteger?
+    let TTL: WireInteger?
+    let grantedTTL: WireInteger?
+    let keys: [Data]?
+}
+
+struct WireAuthentication: Encodable {
+    let name: String
+    let password: String
+}
+
+struct WireToken: Decodable {
+    let token: String?
+}
+
+struct WireWatchRequest: Encodable {
+    struct Create: Encodable {
+        let key: Data
+        let range_end: Data
+        let start_revision: WireInteger
+        let fragment = true
+
+        private enum CodingKeys: CodingKey {
+            case key, range_end, start_revision, fragment
+        }
+    }
+    let create_request: Create
+}
+
+struct WireWatchAnswer: Decodable {
+    struct Event: Decodable {
+        let type: String?
+        let kv: WireKeyValue
+    }
+    let header: WireHeader?
+    let created: Bool?
+    let canceled: Bool?
+    let compact_revision: WireInteger?
+    let cancel_reason: String?
+    let fragment: Bool?
+    let events: [Event]?
+}
+
+/// One line of a stream: a result or an error.
+struct WireStreamLine<Result: Decodable>: Decodable {
+    let result: Result?
+    let error: WireFailure?
+}
+
+/// An error in any of the gateway's three shapes.
+struct WireFailure: Decodable {
+    let code: Int?
+    let grpc_code: Int?
+    let message: String?
+    let error: Nested?
+
+    /// The gateway of 3.4 and 3.5 puts an object here in streams, and the message once more in unary answers.
+    enum Nested: Decodable {
+        case text(String)
+        case failure(code: Int?, message: String?)
+
+        private enum CodingKeys: CodingKey {
+            case code, grpc_code, message
+        }
+
+        init(from decoder: any Decoder) throws {
+            if let text = try? decoder.singleValueContainer().decode(String.self) {
+                self = .text(text)
+                return
+            }
+            let fields = try decoder.container(keyedBy: CodingKeys.self)
+            let code = try fields.decodeIfPresent(Int.self, forKey: .grpc_code)
+            self = .failure(
+                code: try code ?? fields.decodeIfPresent(Int.self, forKey: .code),
+                message: try fields.decodeIfPresent(String.self, forKey: .message))
+        }
+    }
+
+    /// The error, or nil where this is none.
+    var refusal: Etcd.Error? {
+        if case .failure(let code?, let message)? = error {
+            return .refused(Etcd.Code(rawValue: code), message: message ?? "code \(code)")
+        }
+        guard let code = grpc_code ?? code else { return nil }
+        return .refused(Etcd.Code(rawValue: code), message: message ?? "code \(code)")
+    }
+}

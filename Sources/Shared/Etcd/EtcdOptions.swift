@@ -1,0 +1,116 @@
+import FoundationEssentials
+
+/// The settings that say where etcd is, the same for both agents.
+package enum EtcdOptions {
+    /// `ETCD_HOST`: the members.
+    package static let host = Setting(
+        flag: "--etcd", variable: "ETCD_HOST", placeholder: "HOST[:PORT],...",
+        help: "etcd's members: host:port or URLs with http or https, separated by commas; the port is 2379 by default")
+    /// `ETCD_PREFIX`: where the keys are.
+    package static let prefix = Setting(
+        flag: "--etcd-prefix", variable: "ETCD_PREFIX", placeholder: "PREFIX", fallback: Keyspace.standard,
+        help: "what the registry's keys begin with")
+    static let authorities = Setting(
+        flag: "--etcd-cacert", variable: "ETCD_CACERT", placeholder: "FILE",
+        help: "the authorities that signed etcd's certificate, PEM; members without scheme are then reached by https")
+    static let certificate = Setting(
+        flag: "--etcd-cert", variable: "ETCD_CERT", placeholder: "FILE", help: "our certificate for etcd, PEM")
+    static let key = Setting(
+        flag: "--etcd-key", variable: "ETCD_KEY", placeholder: "FILE", help: "the key of that certificate, PEM")
+    static let user = Setting(
+        flag: "--etcd-user", variable: "ETCD_USER", placeholder: "NAME", help: "the user to log in to etcd as")
+    static let passwordFile = Setting(
+        flag: "--etcd-password-file", variable: "ETCD_PASSWORD_FILE", placeholder: "FILE",
+        help: "the file with that user's password")
+    static let password = Setting(
+        flag: "--etcd-password", variable: "ETCD_PASSWORD", placeholder: "PASSWORD",
+        help: "the password itself; others on the host may see it, so prefer the file", isSecret: true)
+
+    /// All of them, in the order of the help.
+    package static let settings = [host, prefix, authorities, certificate, key, user, passwordFile, password]
+
+    /// Reads `ETCD_PREFIX`; nil where it is wrong, which is then recorded.
+    package static func keyspace(from reading: inout Reading) -> Keyspace? {
+        reading.value(prefix, "a path such as /backends", Keyspace.init(prefix:))
+    }
+
+    /// Reads everything else; nil where something is wrong, which is then recorded.
+    package static func configuration(from reading: inout Reading) -> Etcd.Configuration? {
+        let tls = HTTPOrigin.TLS(
+            authorities: file(authorities, from: &reading), certificate: file(certificate, from: &reading),
+            key: file(key, from: &reading))
+        if (tls.certificate == nil) != (tls.key == nil) {
+            reading.problem(tls.certificate == nil ? certificate : key, "must be set: certificate and key go together")
+        }
+        let credentials = credentials(from: &reading)
+        guard reading.text(host) != nil else {
+            reading.problem(host, "must be set: where is etcd? For example 10.0.0.1:2379")
+            return nil
+        }
+        let isSecure = tls != HTTPOrigin.TLS()
+        let expected = "host:port or URLs such as https://10.0.0.1:2379, separated by commas"
+        let endpoints = reading.value(host, expected) { text -> [HTTPOrigin]? in
+            let endpoints = text.split(separator: ",").map { endpoint(String($0), isSecure: isSecure, tls: tls) }
+            return endpoints.isEmpty || endpoints.contains(nil) ? nil : endpoints.compactMap(\.self)
+        }
+        return endpoints.map { Etcd.Configuration(endpoints: $0, credentials: credentials) }
+    }
+
+    /// Parses one member: `host`, `host:port`, `[ipv6]:port`, with or without scheme and trailing slash.
+    static func endpoint(_ text: String, isSecure: Bool, tls: HTTPOrigin.TLS) -> HTTPOrigin? {
+        var rest = text.trimmingASCIISpace()
+        var scheme = isSecure ? "https" : "http"
+        if let end = rest.firstRange(of: "://") {
+            scheme = rest[..<end.lowerBound].lowercased()
+            rest = rest[end.upperBound...]
+        }
+        if rest.last == "/" { rest = rest.dropLast() }
+        guard scheme == "http" || scheme == "https", let (host, port) = hostAndPort(rest) else { return nil }
+        return .tcp("\(scheme)://\(host):\(port)", tls: tls)
+    }
+
+    private static func hostAndPort(_ text: Substring) -> (Substring, Port)? {
+        let defaultPort = Port(2379)
+        if IPAddress(text)?.family == .v6 { return defaultPort.map { ("[\(text)]", $0) } }
+        var host = text
+        var port = defaultPort
+        if let colon = text.lastIndex(of: ":"), !text.hasSuffix("]") {
+            host = text[..<colon]
+            port = Port(text: text[text.index(after: colon)...])
+        }
+        let isIPv6 = host.first == "[" && host.last == "]" && IPAddress(host.dropFirst().dropLast())?.family == .v6
+        guard let port, isIPv6 || isHostName(host) else { return nil }
+        return (host, port)
+    }
+
+    private static func isHostName(_ text: Substring) -> Bool {
+        let isAllowed: (Character) -> Bool = { $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }
+        return !text.isEmpty && text.utf8.count <= 253 && text.allSatisfy(isAllowed)
+    }
+
+    private static func credentials(from reading: inout Reading) -> Etcd.Credentials? {
+        var secret = reading.text(password)
+        if let path = reading.text(passwordFile) {
+            if let data = FileManager.default.contents(atPath: path) {
+                secret = String(String(decoding: data, as: UTF8.self).trimmingASCIISpace())
+            } else {
+                reading.problem(passwordFile, "cannot be read: \(path)")
+            }
+        }
+        guard let name = reading.text(user) else {
+            if secret != nil { reading.problem(user, "must be set, as there is a password") }
+            return nil
+        }
+        guard let secret else {
+            reading.problem(passwordFile, "must be set, as \(user.variable) is")
+            return nil
+        }
+        return Etcd.Credentials(user: name, password: secret)
+    }
+
+    private static func file(_ setting: Setting, from reading: inout Reading) -> String? {
+        guard let path = reading.text(setting) else { return nil }
+        if !FileManager.default.isReadableFile(atPath: path) { reading.problem(setting, "cannot be read: \(path)") }
+        return path
+    }
+}

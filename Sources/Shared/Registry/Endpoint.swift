@@ -1,0 +1,44 @@
+/// Where an instance of a service is reached: the value of an entry, `IP:PORT` with IPv6 in brackets.
+package struct Endpoint: Hashable, Sendable {
+    /// The host's address.
+    package let address: IPAddress
+
+    /// The port published there.
+    package let port: Port
+
+    /// Makes an endpoint.
+    package init(address: IPAddress, port: Port) {
+        self.address = address
+        self.port = port
+    }
+
+    /// Parses `10.0.0.5:80` or `[fd00::5]:80` and nothing else: no name, no space, no missing part.
+    package init?(_ text: some StringProtocol) {
+        // The longest is a mapped IPv6 address with brackets, colon and port.
+        guard text.utf8.count <= 64, let colon = text.lastIndex(of: ":") else { return nil }
+        var host = text[..<colon]
+        let bracketed = host.first == "[" && host.last == "]"
+        if bracketed {
+            host = host.dropFirst().dropLast()
+        }
+        guard let address = IPAddress(host), let port = Port(text: text[text.index(after: colon)...]),
+            bracketed == (address.family == .v6)
+        else { return nil }
+        self.init(address: address, port: port)
+    }
+
+    /// What an endpoint may look like, for messages.
+    package static let expected = "IP:PORT, with an IPv6 address in brackets"
+}
+
+extension Endpoint: CustomStringConvertible, Comparable {
+    /// `IP:PORT`, with an IPv6 address in brackets.
+    package var description: String {
+        address.family == .v6 ? "[\(address)]:\(port)" : "\(address):\(port)"
+    }
+
+    /// Orders by address, then port.
+    package static func < (left: Endpoint, right: Endpoint) -> Bool {
+        (left.address, left.port) < (right.address, right.port)
+    }
+}

@@ -1,0 +1,68 @@
+/// The names of the registry's keys below one prefix.
+///
+/// | key | value |
+/// |---|---|
+/// | `<prefix>/<service>/<id>` | ``Endpoint`` |
+/// | `<prefix>/<service>/<id>/meta` | ``Meta`` |
+/// | `<prefix>/<service>/config` | ``ServiceConfig`` |
+/// | `<prefix>/<service>/port` | a listener port in decimal |
+package struct Keyspace: Hashable, Sendable {
+    /// The prefix with a slash at both ends, such as `/backends/`.
+    package let prefix: String
+
+    /// The prefix that both agents use unless told otherwise.
+    package static let standard = "/backends"
+
+    /// Takes a prefix such as `/backends`; nil unless it begins with a slash and all its parts are names.
+    package init?(prefix: String) {
+        let trimmed = prefix.last == "/" ? prefix.dropLast() : prefix[...]
+        let parts = trimmed.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count >= 2, parts[0].isEmpty, parts.dropFirst().allSatisfy(NameGrammar.accepts) else { return nil }
+        self.prefix = trimmed + "/"
+    }
+
+    /// A key of the contract, taken apart.
+    package enum Key: Hashable, Sendable {
+        case entry(ServiceName, InstanceID)
+        case meta(ServiceName, InstanceID)
+        case config(ServiceName)
+        case port(ServiceName)
+    }
+
+    /// Why a key below the prefix is not one of the contract's.
+    package enum KeyProblem: Error, Equatable, Sendable {
+        /// Bytes that are not UTF-8, or not below the prefix.
+        case foreign
+        /// A shape that this version does not know. It is ignored.
+        case unknown
+        /// A service name that breaks the grammar.
+        case badService(String)
+        /// An instance id that breaks the grammar.
+        case badInstance(String)
+    }
+
+    /// Takes a key apart.
+    package func parse(_ key: some Sequence<UInt8>) throws(KeyProblem) -> Key {
+        guard let text = String(validating: Array(key), as: UTF8.self), text.hasPrefix(prefix) else { throw .foreign }
+        let parts = text.dropFirst(prefix.count).split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2 || parts.count == 3 && parts[2] == "meta" else { throw .unknown }
+        guard let service = ServiceName(parts[0]) else { throw .badService(String(parts[0])) }
+        switch (parts.count, parts[1]) {
+        case (2, "config"): return .config(service)
+        case (2, "port"): return .port(service)
+        default:
+            guard let id = InstanceID(parts[1]) else { throw .badInstance(String(parts[1])) }
+            return parts.count == 2 ? .entry(service, id) : .meta(service, id)
+        }
+    }
+
+    /// The text of a key.
+    package func text(of key: Key) -> String {
+        switch key {
+        case .entry(let service, let id): "\(prefix)\(service)/\(id)"
+        case .meta(let service, let id): "\(prefix)\(service)/\(id)/meta"
+        case .config(let service): "\(prefix)\(service)/config"
+        case .port(let service): "\(prefix)\(service)/port"
+        }
+    }
+}

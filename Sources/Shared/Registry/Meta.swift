@@ -1,0 +1,82 @@
+import FoundationEssentials
+
+/// What an endpoint says of itself: the JSON object at `<prefix>/<service>/<id>/meta`.
+///
+/// Every field is optional for a reader. A wrong field counts as absent and is named in ``problems``; fields that this
+/// version does not know are ignored.
+package struct Meta: Equatable, Sendable {
+    /// The port that the service listens on at consumers.
+    package var port: Port?
+    /// The container's name.
+    package var container: String?
+    /// The image with registry, namespace and tag, as the user typed it.
+    package var image: String?
+    /// The backend host's name.
+    package var host: String?
+    /// Which agent put it: `<engine id>@<host address>`.
+    ///
+    /// Nobody else deletes the entry.
+    package var owner: String?
+    /// When the container started, RFC 3339.
+    package var created: String?
+    /// Free words for consumers, from `SERVICE_TAGS`.
+    package var tags: [String]?
+    /// Why the entry was withdrawn.
+    ///
+    /// An object with this field stands in for an entry that was meant to go.
+    package var withdrawn: String?
+    /// When it was withdrawn, RFC 3339.
+    package var at: String?
+
+    /// The fields that were wrong, with what they should be; empty for what this program made.
+    package var problems: [String] = []
+
+    /// Makes an empty one.
+    package init() {}
+
+    /// Parses a value.
+    ///
+    /// - Returns: nil where the value is not a JSON object.
+    package init?(json: some Sequence<UInt8>) {
+        guard let meta = try? JSONDecoder().decode(Meta.self, from: Data(json)) else { return nil }
+        self = meta
+    }
+
+    /// The object in one line with sorted fields: equal metas have equal bytes.
+    package func json() throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return [UInt8](try encoder.encode(self))
+    }
+}
+
+extension Meta: Codable {
+    /// Reads the known fields, each for itself.
+    package init(from decoder: any Decoder) throws {
+        var fields = try LenientFields(decoder)
+        port = fields.read("port", Port.expected)
+        container = fields.read("container", "a string")
+        image = fields.read("image", "a string")
+        host = fields.read("host", "a string")
+        owner = fields.read("owner", "a string")
+        created = fields.read("created", "a string")
+        tags = fields.read("tags", "a list of strings")
+        withdrawn = fields.read("withdrawn", "a string")
+        at = fields.read("at", "a string")
+        problems = fields.problems
+    }
+
+    /// Writes the fields that are set.
+    package func encode(to encoder: any Encoder) throws {
+        var fields = encoder.container(keyedBy: FieldName.self)
+        try fields.encodeIfPresent(port, forKey: FieldName("port"))
+        try fields.encodeIfPresent(container, forKey: FieldName("container"))
+        try fields.encodeIfPresent(image, forKey: FieldName("image"))
+        try fields.encodeIfPresent(host, forKey: FieldName("host"))
+        try fields.encodeIfPresent(owner, forKey: FieldName("owner"))
+        try fields.encodeIfPresent(created, forKey: FieldName("created"))
+        try fields.encodeIfPresent(tags, forKey: FieldName("tags"))
+        try fields.encodeIfPresent(withdrawn, forKey: FieldName("withdrawn"))
+        try fields.encodeIfPresent(at, forKey: FieldName("at"))
+    }
+}
