@@ -30,19 +30,10 @@ enum Main {
 
     private static func run(_ configuration: RegisterConfiguration) async -> Int32 {
         let logger = configuration.logger
-        return await tmpRun {
+        return await Lifecycle.run(logger: logger, grace: .seconds(5)) {
             guard let http = HTTPClient() else { throw HTTPError.broken("libcurl", reason: "it cannot be started") }
             var agent = try await RegisterAgent(configuration, http, logger: logger)
             try await agent.run()
         }
-    }
-}
-func tmpRun(_ b: @escaping @Sendable () async throws -> Void) async -> Int32 {
-    do {
-        try await b()
-        return 0
-    } catch {
-        print(error)
-        return 1
     }
 }

@@ -35,6 +35,13 @@ package enum Etcd {
         package var clusterID: String
         /// The keys in the order of their bytes.
         package var keyValues: [KeyValue]
+
+        /// Makes one.
+        package init(revision: Int64, clusterID: String, keyValues: [KeyValue]) {
+            self.revision = revision
+            self.clusterID = clusterID
+            self.keyValues = keyValues
+        }
     }
 
     /// One change that a watch delivers.
@@ -51,5 +58,11 @@ package enum Etcd {
         package var revision: Int64
         /// The changes.
         package var events: [Event]
+
+        /// Makes one.
+        package init(revision: Int64, events: [Event]) {
+            self.revision = revision
+            self.events = events
+        }
     }
 }

@@ -1,0 +1,119 @@
+import Shared
+
+/// docker-discover: keeps an HAProxy at what the registry says, for ever.
+///
+/// One task follows the registry, one waits for HAProxy's end, and both only ring. The loop that answers owns all
+/// state: it takes the newest whole state and brings HAProxy to it.
+struct DiscoverAgent: Sendable {
+    /// What it was told.
+    let configuration: DiscoverConfiguration
+    /// Where programs are looked for: PATH.
+    let searchPath: String
+    /// Where everything is told.
+    let logger: Logger
+    /// The limits of its source.
+    var sourceTiming = EtcdCatalogSource.Timing()
+    /// The limits of its keeper.
+    var keeperTiming = ProxyKeeper.Timing()
+
+    /// Why the agent cannot start.
+    enum Failure: Error, Equatable {
+        /// Another process holds the stats page's port.
+        case statsPortInUse(BindAddress, holder: String)
+        /// HAProxy does not start, not even without any service.
+        case noHAProxy(reason: String)
+        /// libcurl does not work.
+        case noHTTP
+    }
+
+    /// Why the loop looks again.
+    private enum Reason: Hashable {
+        case registry
+        case proxyEnded
+        case retry
+    }
+
+    /// Runs until the task is cancelled, then stops HAProxy.
+    ///
+    /// - Throws: only what makes a start impossible. An HAProxy of an earlier run goes on then.
+    func run() async throws {
+        let lock = try configuration.directory.open()
+        defer { lock.release() }
+        guard let http = HTTPClient() else { throw Failure.noHTTP }
+        let source = EtcdCatalogSource(
+            client: Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024)),
+            keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming, logger: logger)
+        var keeper = try await makeKeeper()
+        try await keeper.recollect()
+        if keeper.master == nil { try await checkStatsPort() }
+        let retry = await keeper.converge()
+        guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
+        await serve(&keeper, source, retry: retry)
+        let grace = configuration.stopGrace
+        // The task is cancelled here, and stopping takes time.
+        await Task { [keeper] in await keeper.stop(grace: grace) }.value
+    }
+
+    /// Answers rings until the task is cancelled.
+    private func serve(_ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, retry: Duration?) async {
+        let bell = Doorbell<Reason>()
+        let newest = Latest<RegistryState>()
+        await withDiscardingTaskGroup { group in
+            group.addTask {
+                try? await source.run { state in
+                    newest.put(state)
+                    bell.ring(.registry)
+                }
+            }
+            var watched: Int32?
+            var retry = retry
+            var isRetryDue = false
+            while true {
+                if let master = keeper.master, master.pid != watched {
+                    watched = master.pid
+                    group.addTask { if (try? await master.end()) != nil { bell.ring(.proxyEnded) } }
+                }
+                if let wait = retry, !isRetryDue {
+                    isRetryDue = true
+                    group.addTask { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
+                }
+                guard let reasons = await bell.answer() else { break }
+                if reasons.contains(.retry) { isRetryDue = false }
+                if let state = newest.take() { keeper.take(state) }
+                keeper.look()
+                retry = await keeper.converge()
+            }
+            group.cancelAll()
+        }
+    }
+
+    private func makeKeeper() async throws -> ProxyKeeper {
+        let directory = configuration.directory
+        let program = try await HAProxyProgram.probe(
+            configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
+        let settings = HAProxySettings(
+            statsBind: configuration.statsBind, statsSocket: directory.statsSocket,
+            hardStopAfter: configuration.hardStopAfter, abilities: program.abilities)
+        let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
+        let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
+        return ProxyKeeper(process, settings: settings, copy: copy, logger: logger, timing: keeperTiming)
+    }
+
+    /// HAProxy itself would only say that it cannot bind, and not who is there.
+    private func checkStatsPort() async throws {
+        let bind = configuration.statsBind
+        let holders = await PortOccupancy.holders(of: [bind], patience: keeperTiming.portPatience)
+        if let holder = holders[bind] { throw Failure.statsPortInUse(bind, holder: holder) }
+    }
+}
+
+extension DiscoverAgent.Failure: CustomStringConvertible {
+    /// One sentence for the person who starts the program.
+    var description: String {
+        switch self {
+        case .statsPortInUse(let bind, let holder): "STATS_BIND: \(bind) is in use by \(holder)"
+        case .noHAProxy(let reason): "HAProxy does not start: \(reason)"
+        case .noHTTP: "libcurl cannot be initialised"
+        }
+    }
+}

@@ -1,0 +1,78 @@
+import Shared
+
+/// What docker-discover is told, parsed.
+struct DiscoverConfiguration: Sendable {
+    /// How changes are learnt.
+    var mode: EtcdCatalogSource.Mode
+    /// Where etcd is.
+    var etcd: Etcd.Configuration
+    /// Where the registry lies in it.
+    var keyspace: Keyspace
+    /// HAProxy's path, or its name.
+    var haproxy: String
+    /// Where its files are.
+    var directory: StateDirectory
+    /// Where the stats page is.
+    var statsBind: BindAddress
+    /// How long open connections may take when the program stops.
+    var stopGrace: Duration
+    /// How long they may take after a reload.
+    var hardStopAfter: Duration
+
+    /// The settings besides etcd's and the log's.
+    static let mode = Setting(
+        flag: "--mode", variable: "DISCOVER_MODE", placeholder: "MODE", fallback: "watch",
+        help: "how changes are learnt: watch (at once) or poll")
+    static let pollInterval = Setting(
+        flag: "--poll-interval", variable: "POLL_INTERVAL", placeholder: "TIME", fallback: "5s",
+        help: "how often mode poll reads the registry")
+    static let haproxy = Setting(
+        flag: "--haproxy", variable: "HAPROXY", placeholder: "PROGRAM", fallback: "haproxy",
+        help: "the HAProxy to run, 2.4 or newer: a path, or a name to look up")
+    static let stateDirectory = Setting(
+        flag: "--state-dir", variable: "STATE_DIR", placeholder: "PATH", fallback: StateDirectory.standard,
+        help: "where haproxy.cfg, the sockets and the last known catalogue are; each docker-discover needs its own")
+    static let statsBind = Setting(
+        flag: "--stats-bind", variable: "STATS_BIND", placeholder: "ADDRESS", fallback: ":1936",
+        help: "where HAProxy's stats page and its /metrics are")
+    static let stopGrace = Setting(
+        flag: "--stop-grace", variable: "STOP_GRACE", placeholder: "TIME", fallback: "10s",
+        help: "how long open connections may take to end when docker-discover is stopped")
+    static let hardStopAfter = Setting(
+        flag: "--hard-stop-after", variable: "HARD_STOP_AFTER", placeholder: "TIME", fallback: "10m",
+        help: "how long open connections may go on in an old HAProxy worker after a reload")
+
+    /// All settings, in the order of the help.
+    static let settings =
+        EtcdOptions.settings + [
+            mode, pollInterval, haproxy, stateDirectory, statsBind, stopGrace, hardStopAfter,
+        ] + LogOptions.settings
+
+    private enum Mode: String, CaseIterable {
+        case watch
+        case poll
+    }
+
+    /// Reads the settings; nil where one is wrong, which the reading has recorded.
+    init?(_ reading: inout Reading) {
+        let etcd = EtcdOptions.configuration(from: &reading)
+        let keyspace = EtcdOptions.keyspace(from: &reading)
+        let mode: Mode? = reading.choice(Self.mode)
+        let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
+        let directory = reading.value(Self.stateDirectory, StateDirectory.expected) { StateDirectory($0) }
+        let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
+        let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
+        let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
+        guard let etcd, let keyspace, let mode, let interval, let haproxy = reading.text(Self.haproxy), let directory,
+            let statsBind, let stopGrace, let hardStop
+        else { return nil }
+        self.mode = mode == .watch ? .watch : .poll(every: interval)
+        self.etcd = etcd
+        self.keyspace = keyspace
+        self.haproxy = haproxy
+        self.directory = directory
+        self.statsBind = statsBind
+        self.stopGrace = stopGrace
+        hardStopAfter = hardStop
+    }
+}

@@ -1,0 +1,73 @@
+import Glibc
+
+/// A file that is replaced as a whole or not at all, and readable by its owner only.
+///
+/// Whoever reads it sees the old contents or the new ones, also after a power failure: the new ones are written
+/// beside it, flushed, and renamed over it.
+struct AtomicFile: Sendable {
+    /// Where it is.
+    let path: String
+
+    /// Contents that are on the disk beside the file and can take its place.
+    struct Candidate {
+        /// Where they are until then.
+        let path: String
+        private let target: String
+
+        /// Puts the candidate in the file's place.
+        func commit() throws(FileError) {
+            guard unsafe rename(path, target) == 0 else { throw FileError("replace", target) }
+            try Self.flushFolder(of: target)
+        }
+
+        /// Removes the candidate.
+        func discard() {
+            unsafe unlink(path)
+        }
+
+        fileprivate init(_ bytes: [UInt8], for target: String) throws(FileError) {
+            path = target + ".new"
+            self.target = target
+            // What an earlier, killed run left there may belong to somebody else or be a link: never write through it.
+            unsafe unlink(path)
+            let file = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+            guard file >= 0 else { throw FileError("create", path) }
+            defer { close(file) }
+            try Self.write(bytes, to: file, path)
+            guard fsync(file) == 0 else { throw FileError("flush", path) }
+        }
+
+        private static func write(_ bytes: [UInt8], to file: Int32, _ path: String) throws(FileError) {
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                let count = unsafe rest.withUnsafeBytes { unsafe Glibc.write(file, $0.baseAddress, $0.count) }
+                if count < 0 && errno == EINTR { continue }
+                guard count > 0 else { throw FileError("write", path) }
+                rest = rest.dropFirst(count)
+            }
+        }
+
+        private static func flushFolder(of path: String) throws(FileError) {
+            let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+            let directory = unsafe open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+            guard directory >= 0 else { throw FileError("open", folder) }
+            defer { close(directory) }
+            guard fsync(directory) == 0 else { throw FileError("flush", folder) }
+        }
+    }
+
+    /// Writes new contents beside the file.
+    func candidate(_ bytes: [UInt8]) throws(FileError) -> Candidate {
+        try Candidate(bytes, for: path)
+    }
+
+    /// Replaces the contents; equal ones are not written again.
+    ///
+    /// - Returns: whether anything was written.
+    @discardableResult
+    func replace(with bytes: [UInt8]) throws(FileError) -> Bool {
+        if let current = try? WholeFile(path).bytes, current == bytes { return false }
+        try candidate(bytes).commit()
+        return true
+    }
+}

@@ -1,0 +1,71 @@
+import Glibc
+import Shared
+
+/// The master process of the HAProxy that serves: a child of this process, or one of an earlier run.
+struct HAProxyMaster: Sendable {
+    private let status: ProcessStatus
+    private let child: RunningProgram?
+
+    /// Its process id.
+    var pid: Int32 { status.pid }
+
+    /// Whether it was started by this process.
+    var isChild: Bool { child != nil }
+
+    /// Takes a child; nil where it has ended already.
+    init?(_ child: RunningProgram) {
+        guard let status = ProcessStatus(child.pid) else { return nil }
+        self.status = status
+        self.child = child
+    }
+
+    /// Takes a process of an earlier run; nil where there is none of that id.
+    init?(adopting pid: Int32) {
+        guard let status = ProcessStatus(pid) else { return nil }
+        self.status = status
+        child = nil
+    }
+
+    /// Whether it still runs; another process that got the same id later is not it.
+    var isAlive: Bool {
+        if let child { return child.ending == nil }
+        return ProcessStatus(pid)?.startTime == status.startTime
+    }
+
+    /// How it ended, in a few words; nil while it runs, and for a process of an earlier run.
+    var ending: String? { child?.ending?.explanation }
+
+    /// Waits for its end; throws only when the waiting task is cancelled.
+    func end(pollingEvery interval: Duration = .milliseconds(250)) async throws {
+        if let child {
+            _ = try await child.wait()
+        } else {
+            while isAlive { try await Task.sleep(for: interval) }
+        }
+    }
+
+    /// Waits for its end, at most that long; returns whether it came.
+    func ends(within limit: Duration) async -> Bool {
+        _ = try? await withDeadline(limit) { try await self.end(pollingEvery: .milliseconds(20)) }
+        return !isAlive
+    }
+
+    /// Sends it a signal, unless it has ended.
+    func signal(_ number: Int32) {
+        if let child {
+            child.signal(number)
+        } else if isAlive {
+            kill(pid, number)
+        }
+    }
+}
+
+extension Program.Ending {
+    /// A few words for the log.
+    var explanation: String {
+        switch self {
+        case .exited(let status): "exit status \(status)"
+        case .signalled(let signal): "signal \(signal)"
+        }
+    }
+}

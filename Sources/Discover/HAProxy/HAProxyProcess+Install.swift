@@ -1,0 +1,37 @@
+import Shared
+
+extension HAProxyProcess {
+    /// Starts HAProxy with a configuration.
+    ///
+    /// - Parameter isProven: whether an HAProxy has run this very file, so that it needs no check.
+    func start(with configuration: HAProxyConfiguration, isProven: Bool) async throws -> HAProxyMaster {
+        try await install(configuration, isProven: isProven) { try await start(expecting: configuration.mark) }
+    }
+
+    /// Brings a running HAProxy to a configuration without losing a connection.
+    func reload(_ master: HAProxyMaster, with configuration: HAProxyConfiguration) async throws {
+        try await install(configuration, isProven: false) { try await reload(master, expecting: configuration.mark) }
+    }
+
+    /// Checks the file, puts it in place and acts; whatever fails, the file before it is back in its place then.
+    private func install<Result>(
+        _ configuration: HAProxyConfiguration, isProven: Bool, _ act: () async throws -> Result
+    ) async throws -> Result {
+        let file = directory.configuration
+        let previous = try WholeFile(file.path).bytes
+        let candidate = try file.candidate(Array(configuration.text.utf8))
+        do {
+            if !isProven { try await program.check(candidate.path) }
+            try candidate.commit()
+        } catch {
+            candidate.discard()
+            throw error
+        }
+        do {
+            return try await act()
+        } catch {
+            if let previous { try file.replace(with: previous) }
+            throw error
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import Glibc
+import Shared
+
+/// Starts, takes over, reloads and stops HAProxy in master-worker mode.
+///
+/// The master owns a socket in the state directory through which it is found again. Which configuration its worker
+/// runs is read from the worker itself (``HAProxyConfiguration/mark``), the same on every version of HAProxy, whose
+/// own answers to a reload differ.
+struct HAProxyProcess: Sendable {
+    /// The limits; tests shorten them.
+    struct Timing: Sendable {
+        /// For one answer of a command socket.
+        var answer: Duration = .seconds(2)
+        /// For a start or a reload; HAProxy loads 10 000 servers in 0.2 s.
+        var load: Duration = .seconds(10)
+        /// Between two looks while something is awaited.
+        var poll: Duration = .milliseconds(5)
+    }
+
+    /// Why a start or a reload did not come to its end.
+    enum Failure: Error, Equatable {
+        /// HAProxy said no and goes on as before, or ended.
+        case refused([String])
+        /// It neither confirmed nor refused in time: what it runs is not known.
+        case unconfirmed(after: Duration)
+    }
+
+    /// What is started.
+    let program: HAProxyProgram
+    /// Where its files are.
+    let directory: StateDirectory
+    /// Where its output goes.
+    let output: HAProxyOutput
+    /// The limits.
+    var timing = Timing()
+
+    private var master: CommandSocket { CommandSocket(path: directory.masterSocket) }
+
+    /// Takes over a master that an earlier run left; nil where none answers.
+    func adopt() async throws -> HAProxyMaster? {
+        do {
+            return try await table().flatMap { HAProxyMaster(adopting: $0.master) }
+        } catch let error as CommandSocket.Failure {
+            // A master that hangs must not be joined by a second one that steals its ports.
+            if case .timedOut = error { throw error }
+            return nil
+        }
+    }
+
+    /// Starts HAProxy with the file that is in the state directory, and waits until it serves.
+    func start(expecting mark: String) async throws -> HAProxyMaster {
+        output.forgetAlerts()
+        let arguments = [
+            "-W", "-S", "\(directory.masterSocket),mode,600,level,admin", "-f", directory.configuration.path,
+        ]
+        let child = try Program(program.path, arguments).start(onLine: output.take)
+        do {
+            guard let started = HAProxyMaster(child) else { throw Failure.refused(output.alerts) }
+            try await confirm(mark, of: started)
+            return started
+        } catch {
+            child.signalGroup(SIGKILL)
+            throw error
+        }
+    }
+
+    /// Has the master load the file that is in the state directory, and waits until it serves.
+    func reload(_ master: HAProxyMaster, expecting mark: String) async throws {
+        output.forgetAlerts()
+        do {
+            // Before 2.7 the connection is cut when the master executes itself anew; what answers after that is new.
+            let answer = try await self.master.send("reload", deadline: timing.load)
+            if answer.hasPrefix("Success=0") {
+                throw Failure.refused(
+                    HAProxyProgram.Refusal(lines: answer.split(separator: "\n").map(String.init)).alerts)
+            }
+        } catch let error as CommandSocket.Failure {
+            guard case .unreachable = error else { throw Failure.unconfirmed(after: timing.load) }
+            throw Failure.refused(["\(error)"])
+        }
+        try await confirm(mark, of: master)
+    }
+
+    /// Which configuration the newest worker runs; nil where it does not say or nobody answers.
+    func mark() async throws -> String? {
+        let key = "description: "
+        do {
+            let answer = try await master.send("@1 show info", deadline: timing.answer)
+            return answer.split(separator: "\n").first { $0.hasPrefix(key) }.map { String($0.dropFirst(key.count)) }
+        } catch is CommandSocket.Failure {
+            return nil
+        }
+    }
+
+    /// Stops HAProxy: it finishes open connections for `grace`, then it is made to end.
+    ///
+    /// - Returns: whether all connections came to their own end.
+    func stop(_ master: HAProxyMaster, grace: Duration) async -> Bool {
+        master.signal(SIGUSR1)
+        if await master.ends(within: grace) { return true }
+        master.signal(SIGTERM)
+        if await master.ends(within: .seconds(1)) { return false }
+        // Its workers end when they lose it.
+        master.signal(SIGKILL)
+        _ = await master.ends(within: .seconds(1))
+        return false
+    }
+
+    private func table() async throws -> ProcessTable? {
+        ProcessTable(try await master.send("show proc", deadline: timing.answer))
+    }
+
+    /// Waits until the worker says that it runs what was asked for.
+    private func confirm(_ mark: String, of master: HAProxyMaster) async throws {
+        let end = ContinuousClock.now + timing.load
+        while ContinuousClock.now < end {
+            if try await self.mark() == mark { return }
+            guard master.isAlive else { throw Failure.refused(output.alerts) }
+            if let table = try? await table(), table.lastReloadFailed { throw Failure.refused(output.alerts) }
+            try await Task.sleep(for: timing.poll)
+        }
+        throw Failure.unconfirmed(after: timing.load)
+    }
+}
+
+extension HAProxyProcess.Failure: CustomStringConvertible {
+    /// One sentence for the log.
+    var description: String {
+        switch self {
+        case .refused(let alerts): HAProxyProgram.Refusal(alerts: alerts).description
+        case .unconfirmed(let limit): "HAProxy did not confirm within \(limit)"
+        }
+    }
+}

@@ -1,0 +1,105 @@
+import FoundationEssentials
+import Shared
+
+/// The installed HAProxy: where it is and what it can do.
+struct HAProxyProgram: Sendable {
+    /// Its path.
+    let path: String
+    /// Its version.
+    let version: HAProxyVersion
+    /// What this build can do.
+    let abilities: HAProxyAbilities
+
+    /// Why there is none to work with.
+    enum Failure: Error, Equatable {
+        /// No such program.
+        case missing(name: String)
+        /// It runs, but is no HAProxy.
+        case foreign(path: String)
+        /// It is too old.
+        case tooOld(path: String, HAProxyVersion)
+    }
+
+    /// HAProxy's refusal of a file, in its own words.
+    struct Refusal: Error, Equatable {
+        /// The lines that say why.
+        let alerts: [String]
+    }
+
+    /// The limit for each call of the program, which takes 0.4 s for 10 000 servers.
+    static let deadline = Duration.seconds(15)
+
+    /// Finds the program and tries what it can do.
+    ///
+    /// - Parameters:
+    ///   - name: a path, or a name that is looked for in `searchPath` and where Debian installs daemons.
+    ///   - scratch: a file that may be overwritten.
+    static func probe(_ name: String, searchPath: String, scratch: AtomicFile) async throws -> HAProxyProgram {
+        guard let path = find(name, in: searchPath) else { throw Failure.missing(name: name) }
+        let build = try await Program(path, ["-vv"]).run(deadline: deadline).lines
+        guard let version = HAProxyVersion(output: build) else { throw Failure.foreign(path: path) }
+        guard version >= .oldest else { throw Failure.tooOld(path: path, version) }
+        let services = build.first { $0.hasPrefix("Available services") } ?? ""
+        let idleClose = try await accepts("option idle-close-on-response", path, scratch)
+        return HAProxyProgram(
+            path: path, version: version,
+            abilities: HAProxyAbilities(
+                idleCloseOnResponse: idleClose, prometheus: services.contains("prometheus-exporter")))
+    }
+
+    /// Has HAProxy check a file; throws ``Refusal`` where it would not start with it.
+    func check(_ file: String) async throws {
+        let outcome = try await Program(path, ["-c", "-f", file]).run(deadline: Self.deadline)
+        if !outcome.isSuccess { throw Refusal(lines: outcome.lines) }
+    }
+
+    /// The path of a program; names are looked up as a shell does.
+    static func find(_ name: String, in searchPath: String) -> String? {
+        let candidates: [String]
+        if name.contains("/") {
+            candidates = [name]
+        } else {
+            let folders = searchPath.split(separator: ":") + ["/usr/local/sbin", "/usr/sbin", "/sbin"]
+            candidates = folders.map { "\($0)/\(name)" }
+        }
+        return candidates.first { FileManager.default.isExecutableFile(atPath: $0) }
+    }
+
+    private static func accepts(_ line: String, _ path: String, _ scratch: AtomicFile) async throws -> Bool {
+        let text = """
+            frontend -probe
+                mode http
+                bind 127.0.0.1:1
+                timeout client 1s
+                \(line)
+
+            """
+        let candidate = try scratch.candidate(Array(text.utf8))
+        defer { candidate.discard() }
+        return try await Program(path, ["-c", "-f", candidate.path]).run(deadline: deadline).isSuccess
+    }
+}
+
+extension HAProxyProgram.Refusal: CustomStringConvertible {
+    /// Takes what HAProxy printed; where it printed no alert, its last lines have to do.
+    init(lines: [String]) {
+        let printed = lines.map(HAProxyLine.init)
+        let alerts = printed.filter { $0.level == .alert }.map(\.text)
+        self.init(alerts: alerts.isEmpty ? printed.suffix(3).map(\.text) : Array(alerts.prefix(10)))
+    }
+
+    /// The alerts in one line.
+    var description: String { alerts.isEmpty ? "HAProxy gave no reason" : alerts.joined(separator: "; ") }
+}
+
+extension HAProxyProgram.Failure: CustomStringConvertible {
+    /// One sentence for the person who starts the program.
+    var description: String {
+        switch self {
+        case .missing(let name): "HAPROXY: there is no program \(name); install haproxy or give its path"
+        case .foreign(let path): "HAPROXY: \(path) does not say its version as HAProxy does"
+        case .tooOld(let path, let version):
+            "HAPROXY: \(path) is HAProxy \(version); \(HAProxyVersion.oldest) or newer is needed"
+        }
+    }
+}

@@ -1,0 +1,25 @@
+import Shared
+
+/// What haproxy.cfg says besides the services.
+struct HAProxySettings: Equatable, Sendable {
+    /// Where the stats page is.
+    var statsBind: BindAddress
+
+    /// The path of the runtime API's socket.
+    var statsSocket: String
+
+    /// How long an old worker may live on for its open connections.
+    var hardStopAfter: Duration
+
+    /// What the installed HAProxy can do.
+    var abilities: HAProxyAbilities
+}
+
+/// What differs among builds of HAProxy and matters here; found out by trying, not by version.
+struct HAProxyAbilities: Equatable, Sendable {
+    /// Whether a build knows `option idle-close-on-response`, which saves kept-alive clients from resets at reloads.
+    var idleCloseOnResponse: Bool
+
+    /// Whether a build has the Prometheus exporter.
+    var prometheus: Bool
+}

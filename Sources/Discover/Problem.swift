@@ -1,0 +1,75 @@
+import Shared
+
+/// Something wrong that costs only itself: a key, a field, or one service's listener.
+///
+/// Equal facts are the same problem, so each is reported once however often the state is looked at.
+enum Problem: Hashable, Sendable {
+    /// A key below the prefix that is not one of the registry contract's.
+    case badKey(key: String, why: String)
+    /// A value that is not what its key demands.
+    case badValue(key: String, value: String, expected: String)
+    /// A field of a JSON value that is wrong and counts as absent.
+    case badField(key: String, field: String)
+    /// One service's instances come from different image repositories.
+    case repositoriesDiffer(ServiceName, repositories: [String])
+    /// The instances of a service name different listener ports; the newest deployment decides.
+    case portsDiffer(ServiceName, ports: [Port], chosen: Port)
+    /// Another service claimed the listener port first.
+    case portClaimed(ServiceName, Port, by: ServiceName)
+    /// The listener port is the stats page's.
+    case portOfStats(ServiceName, Port)
+    /// Another process on this host listens on the port.
+    case portOccupied(ServiceName, Port, holder: String)
+}
+
+extension Problem {
+    /// Whether a person must act before the service is reachable again.
+    var isSevere: Bool {
+        switch self {
+        case .badKey, .badValue, .badField, .repositoriesDiffer, .portsDiffer: false
+        case .portClaimed, .portOfStats, .portOccupied: true
+        }
+    }
+
+    /// What it concerns: a key or a service.
+    var subject: String {
+        switch self {
+        case .badKey(let key, _), .badValue(let key, _, _), .badField(let key, _): key
+        case .repositoriesDiffer(let service, _), .portsDiffer(let service, _, _), .portClaimed(let service, _, _),
+            .portOfStats(let service, _), .portOccupied(let service, _, _):
+            service.text
+        }
+    }
+
+    /// What is wrong, and what would be right.
+    var explanation: String {
+        switch self {
+        case .badKey(_, let why): why
+        case .badValue(_, let value, let expected): "the value '\(value)' is not \(expected)"
+        case .badField(_, let field): field
+        case .repositoriesDiffer(_, let repositories):
+            "one service is fed by several repositories: \(repositories.joined(separator: ", "))"
+        case .portsDiffer(_, let ports, let chosen):
+            "instances name the listener ports \(ports.map(\.description).joined(separator: ", ")); \(chosen) is used"
+        case .portClaimed(_, let port, let winner): "port \(port) belongs to service \(winner), which claimed it first"
+        case .portOfStats(_, let port): "port \(port) is the stats page's"
+        case .portOccupied(_, let port, let holder): "port \(port) is in use by \(holder)"
+        }
+    }
+}
+
+extension Problem: Comparable {
+    /// Orders problems for the log by what they concern.
+    static func < (left: Problem, right: Problem) -> Bool {
+        (left.subject, left.explanation) < (right.subject, right.explanation)
+    }
+}
+
+extension Problem {
+    /// Bytes of unknown origin as one short line of text.
+    static func excerpt(_ bytes: some Collection<UInt8>, longest: Int = 64) -> String {
+        let shown = String(decoding: bytes.prefix(longest), as: UTF8.self)
+        let printable = String(shown.map { $0.isNewline || $0 == "\0" ? " " : $0 })
+        return bytes.count > longest ? "\(printable)... (\(bytes.count) bytes)" : printable
+    }
+}

@@ -1,0 +1,103 @@
+import Shared
+
+/// What the registry says, put together: services with their instances, in an order that depends on nothing but them.
+struct Catalog: Equatable, Sendable {
+    /// One instance of a service.
+    struct Instance: Equatable, Sendable {
+        /// The last part of its key.
+        let id: InstanceID
+        /// Where it is reached.
+        let endpoint: Endpoint
+        /// The revision at which its entry was created: its age among all entries.
+        let createRevision: Int64
+        /// What it says of itself; empty where it says nothing.
+        let meta: Meta
+    }
+
+    /// A service that has at least one instance.
+    struct Service: Equatable, Sendable {
+        /// Its name.
+        let name: ServiceName
+        /// Its instances by id.
+        let instances: [Instance]
+        /// What an operator says of it; empty where nobody said anything.
+        let config: ServiceConfig
+        /// The listener port of the older `/port` key.
+        let port: Port?
+    }
+
+    /// The services by name.
+    let services: [Service]
+
+    /// What was wrong, and left out.
+    let problems: Set<Problem>
+
+    /// How many instances there are.
+    var instanceCount: Int { services.reduce(0) { $0 + $1.instances.count } }
+
+    /// Puts the records together, whatever order they come in.
+    init(_ state: RegistryState) {
+        let parts = CatalogParts(state.records.values)
+        services = parts.entries.keys.sorted().map(parts.service)
+        problems = services.reduce(into: parts.problems) { problems, service in
+            if let problem = service.mixture { problems.insert(problem) }
+        }
+    }
+}
+
+/// The records of a registry, sorted by what they speak of.
+private struct CatalogParts {
+    private(set) var entries: [ServiceName: [Catalog.Instance]] = [:]
+    private(set) var problems: Set<Problem> = []
+    private var configs: [ServiceName: ServiceConfig] = [:]
+    private var ports: [ServiceName: Port] = [:]
+
+    init(_ records: some Collection<RegistryRecord>) {
+        var metas: [Name: Meta] = [:]
+        for record in records {
+            problems.formUnion(record.problems)
+            switch record.content {
+            case .meta(let service, let id, let meta): metas[Name(service: service, id: id)] = meta
+            case .config(let service, let config): configs[service] = config
+            case .port(let service, let port): ports[service] = port
+            case .entry, .nothing: break
+            }
+        }
+        for record in records {
+            guard case .entry(let service, let id, let endpoint) = record.content else { continue }
+            let instance = Catalog.Instance(
+                id: id, endpoint: endpoint, createRevision: record.keyValue.createRevision,
+                meta: metas[Name(service: service, id: id)] ?? Meta())
+            entries[service, default: []].append(instance)
+        }
+    }
+
+    func service(_ name: ServiceName) -> Catalog.Service {
+        Catalog.Service(
+            name: name, instances: (entries[name] ?? []).sorted { $0.id < $1.id },
+            config: configs[name] ?? ServiceConfig(), port: ports[name])
+    }
+
+    private struct Name: Hashable {
+        let service: ServiceName
+        let id: InstanceID
+    }
+}
+
+extension Catalog.Service {
+    /// The problem of being fed by several repositories, such as `a/web` and `b/web`.
+    fileprivate var mixture: Problem? {
+        let repositories = Set(instances.compactMap { $0.meta.image.flatMap(Self.repository) })
+        return repositories.count > 1 ? .repositoriesDiffer(name, repositories: repositories.sorted()) : nil
+    }
+
+    /// An image without tag and digest; nil where it is only a digest, which names no repository.
+    ///
+    /// A colon before the last slash belongs to the registry's port.
+    static func repository(of image: String) -> String? {
+        let named = image.prefix { $0 != "@" }
+        let last = named.lastIndex(of: "/") ?? named.startIndex
+        let repository = named[last...].firstIndex(of: ":").map { named[..<$0] } ?? named
+        return repository.isEmpty || repository == "sha256" ? nil : String(repository)
+    }
+}

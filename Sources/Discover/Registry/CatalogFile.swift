@@ -1,0 +1,104 @@
+import FoundationEssentials
+import Shared
+
+/// The registry as it was last seen, kept on disk: it is served at the next start until etcd answers.
+struct CatalogFile: Sendable {
+    /// Where it is.
+    let file: AtomicFile
+
+    /// The registry that it is a copy of.
+    let keyspace: Keyspace
+
+    /// Why a file is not used.
+    enum Failure: Error, Equatable {
+        /// The system refused.
+        case system(FileError)
+        /// It is not what this program writes.
+        case malformed(path: String, reason: String)
+        /// It is a copy of a registry below another prefix.
+        case otherPrefix(path: String, prefix: String)
+    }
+
+    /// Reads the copy; nil where there is none.
+    func load() throws(Failure) -> RegistryState? {
+        let bytes: [UInt8]?
+        do {
+            bytes = try WholeFile(file.path).bytes
+        } catch {
+            throw .system(error)
+        }
+        guard let bytes else { return nil }
+        guard let stored = try? JSONDecoder().decode(Stored.self, from: Data(bytes)) else {
+            throw .malformed(path: file.path, reason: "not the JSON of a catalogue (\(bytes.count) bytes)")
+        }
+        guard stored.prefix == keyspace.prefix else {
+            throw .otherPrefix(path: file.path, prefix: stored.prefix)
+        }
+        return RegistryState(keyspace: keyspace, listing: stored.listing)
+    }
+
+    /// Replaces the copy.
+    func save(_ state: RegistryState) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        try file.replace(with: [UInt8](try encoder.encode(Stored(state))))
+    }
+}
+
+/// The file's JSON.
+///
+/// Keys that mean nothing are left out: they may be large, and need not be text.
+private struct Stored: Codable {
+    let prefix: String
+    let revision: Int64
+    let cluster: String
+    let keys: [Key]
+
+    struct Key: Codable {
+        let key: String
+        let value: String
+        let create: Int64
+        let modified: Int64
+        let lease: Int64
+    }
+
+    init(_ state: RegistryState) {
+        prefix = state.keyspace.prefix
+        revision = state.revision
+        cluster = state.clusterID
+        keys = state.records.values
+            .filter { $0.content != .nothing }
+            .map { Key($0.keyValue) }
+            .sorted { $0.key < $1.key }
+    }
+
+    var listing: Etcd.Listing {
+        Etcd.Listing(revision: revision, clusterID: cluster, keyValues: keys.map(\.keyValue))
+    }
+}
+
+extension Stored.Key {
+    fileprivate init(_ keyValue: Etcd.KeyValue) {
+        key = String(decoding: keyValue.key, as: UTF8.self)
+        value = String(decoding: keyValue.value, as: UTF8.self)
+        create = keyValue.createRevision
+        modified = keyValue.modRevision
+        lease = keyValue.lease
+    }
+
+    fileprivate var keyValue: Etcd.KeyValue {
+        Etcd.KeyValue(
+            key: Array(key.utf8), value: Array(value.utf8), createRevision: create, modRevision: modified, lease: lease)
+    }
+}
+
+extension CatalogFile.Failure: CustomStringConvertible {
+    /// One sentence for the log.
+    var description: String {
+        switch self {
+        case .system(let error): error.description
+        case .malformed(let path, let reason): "\(path) is \(reason)"
+        case .otherPrefix(let path, let prefix): "\(path) is of the registry below \(prefix)"
+        }
+    }
+}

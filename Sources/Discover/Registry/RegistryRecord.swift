@@ -1,0 +1,83 @@
+import Shared
+
+/// One key of the registry, taken apart once when it arrives.
+struct RegistryRecord: Equatable, Sendable {
+    /// What a key and its value mean.
+    enum Content: Equatable, Sendable {
+        case entry(ServiceName, InstanceID, Endpoint)
+        case meta(ServiceName, InstanceID, Meta)
+        case config(ServiceName, ServiceConfig)
+        case port(ServiceName, Port)
+        /// Not of the contract: it counts as absent.
+        case nothing
+    }
+
+    /// The key as etcd stores it.
+    let keyValue: Etcd.KeyValue
+
+    /// What it means.
+    let content: Content
+
+    /// What is wrong with it.
+    let problems: [Problem]
+
+    /// Takes a key apart; whatever is wrong with it becomes a problem.
+    init(_ keyValue: Etcd.KeyValue, in keyspace: Keyspace) {
+        self.keyValue = keyValue
+        // Room for the longest key of the contract below any usual prefix.
+        let name = Problem.excerpt(keyValue.key, longest: 320)
+        do {
+            (content, problems) = Self.read(keyValue.value, of: try keyspace.parse(keyValue.key), named: name)
+        } catch {
+            (content, problems) = (.nothing, [.badKey(key: name, why: Self.explain(error))])
+        }
+    }
+}
+
+extension RegistryRecord {
+    private typealias Reading = (Content, [Problem])
+
+    private static func read(_ value: [UInt8], of key: Keyspace.Key, named name: String) -> Reading {
+        func refused(_ expected: String) -> Reading {
+            (.nothing, [.badValue(key: name, value: Problem.excerpt(value), expected: expected)])
+        }
+        func accepted(_ content: Content, wrong fields: [String] = []) -> Reading {
+            (content, fields.map { .badField(key: name, field: $0) })
+        }
+        switch key {
+        case .entry(let service, let id):
+            guard let endpoint = endpoint(value) else { return refused(Endpoint.expected) }
+            return accepted(.entry(service, id, endpoint))
+        case .meta(let service, let id):
+            guard let meta = Meta(json: value) else { return refused("a JSON object") }
+            return accepted(.meta(service, id, meta), wrong: meta.problems)
+        case .config(let service):
+            guard let config = ServiceConfig(json: value) else { return refused("a JSON object") }
+            return accepted(.config(service, config), wrong: config.problems)
+        case .port(let service):
+            guard let port = text(value).flatMap({ Port(text: $0) }) else { return refused(Port.expected) }
+            return accepted(.port(service, port))
+        }
+    }
+
+    /// Where a client can connect; HAProxy takes `0.0.0.0` for "the address the client asked for", which is itself.
+    private static func endpoint(_ value: [UInt8]) -> Endpoint? {
+        guard let endpoint = text(value).flatMap({ Endpoint($0) }), !endpoint.address.isUnspecified,
+            !endpoint.address.isMulticast
+        else { return nil }
+        return endpoint
+    }
+
+    private static func text(_ value: [UInt8]) -> String? {
+        String(validating: value, as: UTF8.self)
+    }
+
+    private static func explain(_ problem: Keyspace.KeyProblem) -> String {
+        switch problem {
+        case .foreign: "the key is not UTF-8 text below the prefix"
+        case .unknown: "the key has a shape that this version does not know"
+        case .badService: "the service's name must be \(ServiceName.expected)"
+        case .badInstance: "the instance's id must be \(ServiceName.expected), and neither 'config' nor 'port'"
+        }
+    }
+}

@@ -1,0 +1,53 @@
+import Shared
+
+/// Everything below the registry's prefix, as it was at one revision of etcd.
+///
+/// It is the whole state and a value: whoever gets a newer one may forget every older one.
+struct RegistryState: Equatable, Sendable {
+    /// Where the registry lies.
+    let keyspace: Keyspace
+
+    /// The revision that it shows; 0 where no etcd has answered yet.
+    private(set) var revision: Int64 = 0
+
+    /// The cluster that answered.
+    private(set) var clusterID = ""
+
+    /// The keys, by their bytes.
+    private(set) var records: [[UInt8]: RegistryRecord] = [:]
+
+    /// Makes an empty one.
+    init(keyspace: Keyspace) {
+        self.keyspace = keyspace
+    }
+
+    /// Makes one of a listing.
+    init(keyspace: Keyspace, listing: Etcd.Listing) {
+        self.init(keyspace: keyspace)
+        replace(with: listing)
+    }
+
+    /// Forgets everything and takes a listing instead; keys that did not change are not parsed again.
+    mutating func replace(with listing: Etcd.Listing) {
+        var next: [[UInt8]: RegistryRecord] = [:]
+        for keyValue in listing.keyValues {
+            let known = records[keyValue.key]
+            next[keyValue.key] =
+                known?.keyValue == keyValue ? known : RegistryRecord(keyValue, in: keyspace)
+        }
+        records = next
+        revision = listing.revision
+        clusterID = listing.clusterID
+    }
+
+    /// Applies what a watch delivered.
+    mutating func apply(_ changes: Etcd.Changes) {
+        for event in changes.events {
+            switch event {
+            case .put(let keyValue): records[keyValue.key] = RegistryRecord(keyValue, in: keyspace)
+            case .delete(let key, _): records[key] = nil
+            }
+        }
+        revision = changes.revision
+    }
+}

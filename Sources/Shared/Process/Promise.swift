@@ -1,0 +1,50 @@
+import Synchronization
+
+/// A value that comes once, and that many may wait for.
+final class Promise<Value: Sendable>: Sendable {
+    private struct State {
+        var value: Value?
+        var waiting: [Int: CheckedContinuation<Value, any Error>] = [:]
+        var count = 0
+    }
+
+    private let state = Mutex(State())
+
+    /// The value, once it is there.
+    var value: Value? { state.withLock { $0.value } }
+
+    /// Gives the value to all who wait and will wait; a second value is ignored.
+    func fulfil(_ value: Value) {
+        let waiting = state.withLock { state in
+            guard state.value == nil else { return [Int: CheckedContinuation<Value, any Error>]() }
+            state.value = value
+            defer { state.waiting = [:] }
+            return state.waiting
+        }
+        for continuation in waiting.values { continuation.resume(returning: value) }
+    }
+
+    /// Waits for the value; throws `CancellationError` when the waiting task is cancelled first.
+    func get() async throws -> Value {
+        let number = state.withLock { state in
+            state.count += 1
+            return state.count
+        }
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { wait(number, $0) }
+        } onCancel: {
+            state.withLock { $0.waiting.removeValue(forKey: number) }?.resume(throwing: CancellationError())
+        }
+    }
+
+    private func wait(_ number: Int, _ continuation: CheckedContinuation<Value, any Error>) {
+        let result: Result<Value, any Error>? = state.withLock { state in
+            if let value = state.value { return .success(value) }
+            // Looked up under the lock: a cancellation before this is seen here, and a later one finds the waiter.
+            if Task.isCancelled { return .failure(CancellationError()) }
+            state.waiting[number] = continuation
+            return nil
+        }
+        if let result { continuation.resume(with: result) }
+    }
+}

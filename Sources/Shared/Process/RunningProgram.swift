@@ -1,0 +1,72 @@
+import Glibc
+import Synchronization
+
+/// A program that was started, until and beyond its end; it goes on also when this process ends.
+package final class RunningProgram: Sendable {
+    /// The process; also the number of its group and session.
+    package let pid: Int32
+
+    private let ended = Promise<Program.Ending>()
+    /// Held to reap and to signal: as long as the process is not reaped, its number cannot become another's.
+    private let isReaped = Mutex(false)
+
+    /// Starts a program; with `stopsReading` its output is read no longer than it lives itself.
+    init(_ program: Program, stopsReading: Bool, onLine: @escaping @Sendable (String) -> Void) throws(ProgramError) {
+        let child = try Spawn.start(program)
+        pid = child.pid
+        let output = OutputReader(descriptor: child.output, onLine: onLine)
+        output.begin()
+        guard BackgroundThread.start({ self.watch(output, stopsReading: stopsReading) }) else {
+            signalGroup(SIGKILL)
+            output.drain(stop: true) { _ = self.reap() }
+            throw .cannotStart(program.executable, reason: "no thread left to watch it")
+        }
+    }
+
+    /// How it ended; nil while it runs.
+    package var ending: Program.Ending? { ended.value }
+
+    /// Waits for the end; throws `CancellationError` when the waiting task is cancelled first.
+    ///
+    /// Many may wait. By then ``Program/start(onLine:)``'s listener has had all lines that the program itself wrote.
+    /// Processes that it left behind are not waited for, even if they hold its output.
+    package func wait() async throws -> Program.Ending {
+        try await ended.get()
+    }
+
+    /// Sends it a signal; nothing once it has ended.
+    package func signal(_ number: Int32) {
+        send(number, to: pid)
+    }
+
+    /// Sends a signal to it and to the processes that it started; nothing once it itself has ended.
+    package func signalGroup(_ number: Int32) {
+        send(number, to: -pid)
+    }
+
+    private func send(_ number: Int32, to target: pid_t) {
+        isReaped.withLock { isReaped in
+            if !isReaped { _ = kill(target, number) }
+        }
+    }
+
+    private func watch(_ output: OutputReader, stopsReading: Bool) {
+        // The end is noticed here and reaped under the lock.
+        while waitid(P_PID, id_t(pid), nil, WEXITED | WNOWAIT) != 0, errno == EINTR {}
+        let ending = reap()
+        output.drain(stop: stopsReading) { self.ended.fulfil(ending) }
+    }
+
+    private func reap() -> Program.Ending {
+        isReaped.withLock { isReaped in
+            isReaped = true
+            var status: Int32 = 0
+            while unsafe waitpid(pid, &status, 0) < 0 {
+                // Only where somebody else took the status away, as the system does if SIGCHLD is ignored.
+                if errno != EINTR { return .exited(ExitStatus.failure) }
+            }
+            let signal = status & 0x7f
+            return signal == 0 ? .exited(status >> 8 & 0xff) : .signalled(signal)
+        }
+    }
+}

@@ -1,0 +1,139 @@
+import Glibc
+import Synchronization
+import Testing
+
+@testable import Shared
+
+@Suite("StopSequence")
+struct StopSequenceTests {
+    private typealias Order = (inputs: [StopSequence.Input], actions: [StopSequence.Action])
+
+    private static let orders: [Order] = [
+        ([.bodyEnded(.returned)], [.finish(.done)]),
+        ([.bodyEnded(.failed("x"))], [.finish(.failed("x"))]),
+        ([.bodyEnded(.cancelled)], [.finish(.failed("cancelled"))]),
+        ([.signal(SIGTERM), .bodyEnded(.returned)], [.stop(SIGTERM), .finish(.stopped)]),
+        ([.signal(SIGINT), .bodyEnded(.cancelled)], [.stop(SIGINT), .finish(.stopped)]),
+        ([.signal(SIGTERM), .bodyEnded(.failed("x"))], [.stop(SIGTERM), .finish(.stoppedWithError("x"))]),
+        ([.signal(SIGTERM), .graceOver], [.stop(SIGTERM), .finish(.graceRanOut)]),
+        (
+            [.signal(SIGTERM), .graceOver, .bodyEnded(.returned)],
+            [.stop(SIGTERM), .finish(.graceRanOut), .nothing]
+        ),
+        (
+            [.signal(SIGTERM), .bodyEnded(.returned), .graceOver],
+            [.stop(SIGTERM), .finish(.stopped), .nothing]
+        ),
+        ([.signal(SIGTERM), .signal(SIGTERM)], [.stop(SIGTERM), .exitNow(143)]),
+        ([.signal(SIGTERM), .signal(SIGINT)], [.stop(SIGTERM), .exitNow(130)]),
+        ([.signal(SIGHUP), .signal(SIGHUP)], [.hangup, .hangup]),
+        ([.signal(SIGTERM), .signal(SIGHUP)], [.stop(SIGTERM), .nothing]),
+        ([.graceOver], [.nothing]),
+    ]
+
+    @Test(arguments: orders)
+    func `each order of events has its actions`(inputs: [StopSequence.Input], actions: [StopSequence.Action]) {
+        var sequence = StopSequence()
+        #expect(inputs.map { sequence.handle($0) } == actions)
+    }
+
+    @Test(arguments: [
+        (StopSequence.Verdict.done, Int32(0)), (.stopped, 0), (.stoppedWithError("x"), 0), (.failed("x"), 1),
+        (.graceRanOut, 1),
+    ])
+    func `each way to be over has its exit status`(verdict: StopSequence.Verdict, status: Int32) {
+        #expect(verdict.status == status)
+    }
+}
+
+/// Signals concern the whole process, so one test follows another; each sends them only while they are listened to.
+@Suite("Lifecycle", .timeLimit(.minutes(1)), .serialized)
+struct LifecycleTests {
+    private let lines = LogLines()
+    private var logger: Logger { Logger(level: .info, format: .logfmt, write: lines.add) }
+
+    @Test func `a body that returns gives status 0`() async {
+        #expect(await Lifecycle.run(logger: logger, grace: .seconds(30)) {} == 0)
+        #expect(lines.all.isEmpty)
+    }
+
+    @Test func `a body that throws gives status 1 and its error is logged`() async {
+        let status = await Lifecycle.run(logger: logger, grace: .seconds(30)) { throw Failure() }
+        #expect(status == 1)
+        #expect(lines.all == [#"level=error msg="failed" error="no luck""#])
+    }
+
+    @Test(arguments: [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")])
+    func `a signal cancels the body, and status 0 comes within milliseconds`(number: Int32, name: String) async {
+        let asked = Mutex(ContinuousClock.now)
+        let status = await Lifecycle.run(logger: logger, grace: .seconds(30)) {
+            asked.withLock { $0 = .now }
+            kill(getpid(), number)
+            try await Task.sleep(for: .seconds(3_600))
+        }
+        #expect(status == 0)
+        #expect(ContinuousClock.now - asked.withLock { $0 } < .seconds(1))
+        #expect(lines.all == [#"level=info msg="stopping" signal=\#(name) grace=30s"#, #"level=info msg="stopped""#])
+    }
+
+    @Test func `a body that fails on its way out still gives status 0, and the error is logged`() async {
+        let status = await Lifecycle.run(logger: logger, grace: .seconds(30)) {
+            kill(getpid(), SIGTERM)
+            try? await Task.sleep(for: .seconds(3_600))
+            throw Failure()
+        }
+        #expect(status == 0)
+        #expect(lines.all.last == #"level=warning msg="stopped with an error" error="no luck""#)
+    }
+
+    @Test func `a body that does not end is left after the grace period with status 1`() async {
+        let release = AsyncStream<Void>.makeStream()
+        let status = await Lifecycle.run(logger: logger, grace: .milliseconds(50)) {
+            kill(getpid(), SIGTERM)
+            // Deaf to cancellation until the test lets it go.
+            await Task.detached { for await _ in release.stream {} }.value
+        }
+        release.continuation.finish()
+        #expect(status == 1)
+        #expect(lines.all.last == #"level=error msg="did not stop in time" grace=50ms"#)
+    }
+
+    @Test func `SIGHUP rings and stops nothing, and SIGPIPE is ignored`() async {
+        let bell = Doorbell<Int>()
+        let ring: @Sendable () -> Void = { bell.ring(1) }
+        let status = await Lifecycle.run(logger: logger, grace: .seconds(30), onHangup: ring) {
+            kill(getpid(), SIGPIPE)
+            for _ in 0..<3 {
+                kill(getpid(), SIGHUP)
+                _ = await bell.answer()
+            }
+        }
+        #expect(status == 0)
+        #expect(lines.all.isEmpty)
+    }
+
+    @Test func `without anybody to call SIGHUP is ignored`() async {
+        let status = await Lifecycle.run(logger: logger, grace: .seconds(30)) {
+            kill(getpid(), SIGHUP)
+            kill(getpid(), SIGTERM)
+            try await Task.sleep(for: .seconds(3_600))
+        }
+        #expect(status == 0)
+    }
+
+    @Test func `a promise gives its first value to all, and a cancelled wait ends`() async throws {
+        let promise = Promise<Int>()
+        let waiting = (0..<10).map { _ in Task { try await promise.get() } }
+        let cancelled = Task { try await promise.get() }
+        cancelled.cancel()
+        await #expect(throws: CancellationError.self) { try await cancelled.value }
+        promise.fulfil(1)
+        promise.fulfil(2)
+        for task in waiting { #expect(try await task.value == 1) }
+        #expect(try await promise.get() == 1)
+    }
+}
+
+private struct Failure: Error, CustomStringConvertible {
+    var description: String { "no luck" }
+}

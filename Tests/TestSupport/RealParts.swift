@@ -1,0 +1,23 @@
+import Glibc
+
+/// The real programs that tests of behaviour run against.
+package enum RealParts {
+    /// Whether a missing part is a failure rather than a skip, as `make test` wants it.
+    package static var areRequired: Bool {
+        unsafe getenv("SIDEKICK_REQUIRE").map { unsafe String(cString: $0) } == "all"
+    }
+
+    /// Whether tests that need `programs` (and root, where `asRoot`) run: they do where all is there, and where it has
+    /// to be.
+    package static func canRun(_ programs: String..., asRoot: Bool = false) -> Bool {
+        areRequired || programs.allSatisfy { path(of: $0) != nil } && (!asRoot || geteuid() == 0)
+    }
+
+    /// Where a program is; nil where it is not installed.
+    package static func path(of program: String) -> String? {
+        let search = unsafe getenv("PATH").map { unsafe String(cString: $0) } ?? "/usr/bin:/bin"
+        return (search + ":/usr/sbin:/sbin").split(separator: ":")
+            .map { "\($0)/\(program)" }
+            .first { unsafe access($0, X_OK) == 0 }
+    }
+}
