@@ -1,0 +1,34 @@
+.DEFAULT_GOAL := help
+.PHONY: help build release setup demo test bench lint format clean
+
+SOURCES := Package.swift Sources Tests
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## both agents, for debugging
+	swift build
+
+release: ## both agents as they ship
+	swift build -c release --static-swift-stdlib
+
+setup: ## install what is missing on a Debian or Ubuntu machine
+	@deploy/setup.sh
+
+demo: ## everything on this machine, of real parts, until Ctrl-C
+	@deploy/demo.sh
+
+test: ## every check and every test, on real parts
+	@deploy/test.sh
+
+bench: ## one table of measured figures
+	@deploy/bench.sh
+
+lint: ## the formatter's rules
+	swift format lint --strict --recursive $(SOURCES)
+
+format: ## rewrite the sources by the formatter's rules
+	swift format --in-place --recursive $(SOURCES)
+
+clean: ## remove what was built
+	swift package clean

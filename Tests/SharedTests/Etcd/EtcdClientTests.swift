@@ -1,0 +1,170 @@
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Shared
+
+@Suite("etcd client", .enabled(if: RealParts.canRun("etcd", "etcdctl"), "needs etcd"), .timeLimit(.minutes(1)))
+struct EtcdClientTests {
+    private static let limit = Duration.seconds(15)
+    private let http: HTTPClient
+
+    init() throws {
+        http = try #require(HTTPClient())
+    }
+
+    private func client(_ origins: HTTPOrigin..., credentials: Etcd.Credentials? = nil) -> Etcd.Client {
+        Etcd.Client(http, Etcd.Configuration(endpoints: origins, credentials: credentials))
+    }
+
+    private func put(_ pairs: [(String, String)], lease: Int64 = 0) -> Etcd.Transaction {
+        Etcd.Transaction(pairs.map { .put(key: $0.0, value: Array($0.1.utf8), lease: lease) })
+    }
+
+    // MARK: Keys
+
+    @Test func `a listing of many pages shows one revision, all keys, and nothing beside the prefix`() async throws {
+        let server = try await EtcdServer()
+        let etcd = client(server.origin)
+        for start in stride(from: 0, to: 2500, by: 100) {
+            let pairs = (start..<start + 100).map { ("/b/\(10_000 + $0)", "v\($0)") }
+            _ = try await etcd.commit(put(pairs), deadline: Self.limit)
+        }
+        _ = try await etcd.commit(put([("/a", "x"), ("/b", "x"), ("/c", "x")]), deadline: Self.limit)
+        let listing = try await etcd.range(prefix: "/b/", deadline: Self.limit)
+        #expect(listing.keyValues.count == 2500)
+        #expect(listing.keyValues.map(\.key) == listing.keyValues.map(\.key).sorted { $0.lexicographicallyPrecedes($1) })
+        #expect(listing.keyValues.last?.value == Array("v2499".utf8))
+        #expect(listing.revision == listing.keyValues.map(\.modRevision).max().map { $0 + 1 })
+        #expect(!listing.clusterID.isEmpty)
+    }
+
+    @Test func `a listing of huge values comes in smaller pages`() async throws {
+        let server = try await EtcdServer()
+        let etcd = client(server.origin)
+        let value = String(repeating: "x", count: 1_400_000)
+        for number in 0..<40 { _ = try await etcd.commit(put([("/b/\(number)", value)]), deadline: Self.limit) }
+        #expect(try await etcd.range(prefix: "/b/", deadline: Self.limit).keyValues.count == 40)
+    }
+
+    @Test func `an empty prefix is an empty listing with a revision`() async throws {
+        let server = try await EtcdServer()
+        let listing = try await client(server.origin).range(prefix: "/none/", deadline: Self.limit)
+        #expect(listing.keyValues.isEmpty)
+        #expect(listing.revision > 0)
+    }
+
+    @Test func `a transaction puts, deletes and reads together, and only if its conditions hold`() async throws {
+        let server = try await EtcdServer()
+        let etcd = client(server.origin)
+        let first = try await etcd.commit(
+            Etcd.Transaction(
+                if: [.missing(key: "/k")],
+                [.put(key: "/k", value: [0, 255, 10], lease: 0), .delete(key: "/gone"), .read(key: "/k")]),
+            deadline: Self.limit)
+        #expect(first.succeeded)
+        #expect(first.reads.first??.value == [0, 255, 10])
+        let second = try await etcd.commit(
+            Etcd.Transaction(if: [.missing(key: "/k")], [.delete(key: "/k")]), deadline: Self.limit)
+        #expect(!second.succeeded)
+        let third = try await etcd.commit(
+            Etcd.Transaction(if: [.unchanged(key: "/k", modRevision: first.revision)], [.delete(key: "/k")]),
+            deadline: Self.limit)
+        #expect(third.succeeded)
+        let last = try await etcd.commit(Etcd.Transaction([.read(key: "/k")]), deadline: Self.limit)
+        #expect(last.reads == [nil])
+    }
+
+    @Test func `a refusal has etcd's code and its own words`() async throws {
+        let server = try await EtcdServer()
+        let etcd = client(server.origin)
+        let twice = put([("/k", "1"), ("/k", "2")])
+        await #expect(throws: Etcd.Error.refused(.invalidArgument, message: "etcdserver: duplicate key given in txn request")) {
+            _ = try await etcd.commit(twice, deadline: Self.limit)
+        }
+        let orphan = put([("/k", "1")], lease: 12345)
+        await #expect(throws: Etcd.Error.refused(.notFound, message: "etcdserver: requested lease not found")) {
+            _ = try await etcd.commit(orphan, deadline: Self.limit)
+        }
+    }
+
+    // MARK: Leases
+
+    @Test func `a lease holds its keys while it is kept alive, and is told from one that is gone`() async throws {
+        let server = try await EtcdServer()
+        let etcd = client(server.origin)
+        let lease = try await etcd.grantLease(ttl: 60, deadline: Self.limit)
+        #expect(lease.ttl == 60)
+        _ = try await etcd.commit(put([("/k", "1")], lease: lease.id), deadline: Self.limit)
+        #expect(try await etcd.keepAlive(lease: lease.id, deadline: Self.limit))
+        let state = try await etcd.timeToLive(lease: lease.id, deadline: Self.limit)
+        #expect(state.keys == [Array("/k".utf8)])
+        #expect((state.remaining ?? 0) > 50)
+        try await etcd.revoke(lease: lease.id, deadline: Self.limit)
+        #expect(try await etcd.keepAlive(lease: lease.id, deadline: Self.limit) == false)
+        #expect(try await etcd.timeToLive(lease: lease.id, deadline: Self.limit).remaining == nil)
+        #expect(try await etcd.range(prefix: "/k", deadline: Self.limit).keyValues.isEmpty)
+        await #expect(throws: Etcd.Error.refused(.notFound, message: "etcdserver: requested lease not found")) {
+            try await etcd.revoke(lease: lease.id, deadline: Self.limit)
+        }
+    }
+
+    @Test func `etcd raises a TTL below its minimum, and the lease says so`() async throws {
+        let server = try await EtcdServer()
+        #expect(try await client(server.origin).grantLease(ttl: 1, deadline: Self.limit).ttl == 2)
+    }
+
+    // MARK: Members
+
+    @Test func `a member that is gone, hangs or is no etcd is passed over, and then left alone`() async throws {
+        let server = try await EtcdServer()
+        let dead = HTTPOrigin.tcp("http://127.0.0.1:\(try FreePort.take())")
+        let hanging = try StubServer { $0.waitForEnd() }
+        let wrong = try StubServer { client in
+            while client.request() != nil { client.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n") }
+        }
+        let origins = [hanging, wrong].map { HTTPOrigin.tcp("http://127.0.0.1:\($0.port)") }
+        let etcd = client(dead, origins[0], origins[1], server.origin)
+        for _ in 0..<5 {
+            #expect(try await etcd.range(prefix: "/", deadline: .seconds(4)).keyValues.isEmpty)
+        }
+        #expect(hanging.connections == 1)
+        #expect(wrong.connections == 1)
+    }
+
+    @Test func `when no member answers the error names the last one`() async throws {
+        let ports = [try FreePort.take(), try FreePort.take()]
+        let origins = ports.map { HTTPOrigin.tcp("http://127.0.0.1:\($0)") }
+        await #expect {
+            _ = try await client(origins[0], origins[1]).range(prefix: "/", deadline: Self.limit)
+        } throws: {
+            if case HTTPError.unreachable(origins[1].name, _, _)? = $0 as? HTTPError { true } else { false }
+        }
+    }
+
+    // MARK: Login
+
+    @Test func `a client with a password logs in, again when its token expires, and also when login is off`() async throws {
+        let server = try await EtcdServer(["--auth-token-ttl", "1"])
+        let etcd = client(server.origin, credentials: Etcd.Credentials(user: "root", password: "pw"))
+        _ = try await etcd.commit(put([("/k", "1")]), deadline: Self.limit)
+        try await server.ctl("user", "add", "root:pw")
+        try await server.ctl("auth", "enable")
+        _ = try await etcd.commit(put([("/k", "2")]), deadline: Self.limit)
+        // Tokens live for the TTL after their last use, and are looked for every second.
+        try await Task.sleep(for: .seconds(4))
+        _ = try await etcd.commit(put([("/k", "3")]), deadline: Self.limit)
+        #expect(try await etcd.range(prefix: "/k", deadline: Self.limit).keyValues.first?.value == Array("3".utf8))
+    }
+
+    @Test func `a wrong password is told in etcd's words`() async throws {
+        let server = try await EtcdServer()
+        try await server.ctl("user", "add", "root:pw")
+        try await server.ctl("auth", "enable")
+        let etcd = client(server.origin, credentials: Etcd.Credentials(user: "root", password: "wrong"))
+        let expected = "etcdserver: authentication failed, invalid user ID or password"
+        await #expect(throws: Etcd.Error.refused(.invalidArgument, message: expected)) {
+            _ = try await etcd.range(prefix: "/k", deadline: Self.limit)
+        }
+    }
+}

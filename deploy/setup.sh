@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# Installs what Sidekick's build, demo and tests need and this machine lacks, and nothing else. A second run
+# finds everything there and touches neither the network nor the machine.
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+POLICY=/usr/sbin/policy-rc.d
+POLICY_MARK="# made by sidekick's setup, for the duration of an installation"
+
+has() { command -v "$1" >/dev/null; }
+has_docker_client() { has docker; }
+has_static_busybox() { # it is alone in its image, without any library
+    local libraries
+    has busybox && libraries=$(ldd "$(command -v busybox)" 2>&1 || true) && [[ $libraries != *.so* ]]
+}
+has_curl_headers() { compgen -G '/usr/include/curl/curl.h' || compgen -G '/usr/include/*/curl/curl.h'; } >/dev/null
+has_linker_parts() { # what the Swift toolchain takes from the system to link a program
+    [[ -e /usr/include/stdio.h ]] && has ld && compgen -G '/usr/lib/gcc/*/*/libstdc++.so' >/dev/null
+}
+in_archive() { apt-cache show --no-all-versions "$1" >/dev/null 2>&1; }
+
+# One line each: the test that says it is there, the package, what it is for.
+parts() {
+    cat <<'PARTS'
+has make              | make                  | runs the targets
+has_linker_parts      | g++                   | the C library's headers and what swift links with
+has_curl_headers      | libcurl4-openssl-dev  | headers of the HTTP library that both agents use
+has curl              | curl                  | sends the demo's requests
+has etcd              | etcd-server           | the registry
+has etcdctl           | etcd-client           | shows the registry's keys
+has haproxy           | haproxy               | the load balancer that docker-discover drives
+has dockerd           | docker.io             | Docker Engine
+has_docker_client     | docker-cli            | Docker's command line
+has iptables          | iptables              | Docker publishes ports with it
+has ip                | iproute2              | networks for the private engine and the tests
+has nsenter           | util-linux            | starts programs in those networks
+has_static_busybox    | busybox-static        | the contents of the demo's image
+PARTS
+    [[ ${1:-} != --bench ]] || echo 'has python3 | python3 | takes the measurements of make bench'
+}
+
+missing() { # one line for each missing part: "package what it is for"
+    local test package reason
+    parts "$@" | while IFS='|' read -r test package reason; do
+        # shellcheck disable=SC2086 # a command and its argument
+        $test || echo $package $reason
+    done
+}
+
+as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
+
+# Debian starts a service when its package is installed, unless this program says no.
+forbid_starting() {
+    allow_starting # what an interrupted run left
+    if [[ -e $POLICY ]]; then as_root mv -- "$POLICY" "$POLICY.before-sidekick"; fi
+    printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" | as_root tee "$POLICY" >/dev/null
+    as_root chmod 755 "$POLICY"
+}
+
+allow_starting() {
+    if [[ -e $POLICY ]] && grep -qxF "$POLICY_MARK" "$POLICY"; then as_root rm -f -- "$POLICY"; fi
+    if [[ -e $POLICY.before-sidekick && ! -e $POLICY ]]; then as_root mv -- "$POLICY.before-sidekick" "$POLICY"; fi
+}
+
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+        apt-get -q -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1 && return
+    show_log "$log"
+    die "apt-get $1 failed"
+}
+
+install_missing() { # the lines of missing()
+    local package reason packages=()
+    log=$(mktemp) # global, as the trap runs after this function
+    trap 'allow_starting; rm -f -- "$log"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    note "reading the package lists (apt-get update)"
+    apt update
+    while read -r package reason; do
+        # Docker's command line is a package of its own in newer releases only.
+        if [[ $package == docker-cli ]] && ! in_archive docker-cli; then package=docker.io; fi
+        in_archive "$package" ||
+            die "the package lists have no $package ($reason); on Ubuntu enable the 'universe' component"
+        [[ " ${packages[*]} " == *" $package "* ]] || packages+=("$package")
+        note "installing $package: $reason"
+    done <<<"$1"
+    forbid_starting
+    apt install -y --no-install-recommends "${packages[@]}"
+}
+
+check_versions() {
+    local version
+    version=$(etcd --version | sed -n 's/^etcd Version: //p')
+    [[ $version =~ ^(3\.([4-9]|[1-9][0-9])|[4-9])\. ]] ||
+        die "etcd $version is too old: 3.4 or newer is needed (the one of Debian 12 or Ubuntu 24.04 will do)"
+}
+
+main() {
+    case ${1:-} in
+    '' | --bench) ;;
+    *) echo "usage: setup.sh [--bench]" >&2 && exit 64 ;;
+    esac
+    has swift || [[ -n ${SIDEKICK_BIN:-} ]] ||
+        die "no Swift toolchain on PATH: install Swift 6.2 or newer from swift.org/install and add its usr/bin to PATH"
+    local lacking
+    lacking=$(missing "$@")
+    if [[ -n $lacking ]]; then
+        has apt-get || die "this is neither Debian nor Ubuntu; install these yourself: $(cut -d' ' -f1 <<<"$lacking" | paste -sd' ')"
+        ((EUID == 0)) || has sudo || die "installing these needs root: $(cut -d' ' -f1 <<<"$lacking" | paste -sd' ')"
+        install_missing "$lacking"
+        hash -r
+        lacking=$(missing "$@")
+        [[ -z $lacking ]] || die "still missing after the installation: $lacking"
+    fi
+    check_versions
+}
+
+main "$@"

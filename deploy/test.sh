@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# `make test`: every check and every test, on real parts, none skipped. Ends with "N passed, N failed".
+# shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
+. "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+
+LIMIT=${TEST_LIMIT:-900} # seconds for the tests; they take a fraction of it
+TESTS=                   # the process that runs them
+FAILED_CHECKS=0
+
+check() { # TEXT COMMAND...
+    step "$1"
+    "${@:2}" && return
+    complain "failed: $1"
+    FAILED_CHECKS=$((FAILED_CHECKS + 1))
+    return 1
+}
+
+lint() { swift format lint --strict --recursive Package.swift Sources Tests; }
+
+scripts_parse() {
+    local script
+    for script in deploy/*.sh .ci/run; do bash -n "$script" || return 1; done
+}
+
+# In the background, as bash minds a signal only between commands; and marked, so that the end finds what
+# a test may leave. The lines that only say that a test began are kept for the file. stdbuf: no line is lost
+# in a crash.
+run_tests() { # swift test's arguments
+    local output shower status=0
+    exec {output}> >(tee "$STACK/output" | grep --line-buffered -vE "^◇|^Test Suite '|Executed 0 tests")
+    shower=$!
+    TMPDIR=$STACK/tmp SIDEKICK_STACK=$STACK SIDEKICK_REQUIRE=all \
+        timeout -k 20 "$LIMIT" stdbuf -oL swift test "$@" >&"$output" 2>&1 {output}>&- &
+    TESTS=$!
+    exec {output}>&-
+    wait "$TESTS" || status=$?
+    TESTS=
+    wait "$shower" || true
+    return "$status"
+}
+
+# What the tests came to, one number a line: passed, failed, skipped.
+count() {
+    local report=$STACK/report-swift-testing.xml
+    if grep -qs '</testsuites>' "$report"; then
+        awk '
+            /^ *<testcase / { if (open) tell(); open = 1; failed = skipped = 0 }
+            /^ *<failure/ { failed = 1 }
+            /^ *<skipped/ { skipped = 1 }
+            function tell() { if (skipped) s++; else if (failed) f++; else p++ }
+            END { if (open) tell(); print p + 0; print f + 0; print s + 0 }' "$report"
+    else # a crash or the time limit: as far as they came
+        grep -E '^[^ ]+ Test ' "$STACK/output" | grep -v ' Test run ' | awk '
+            / passed after [0-9.]+ seconds/ { p++; next }
+            / failed after [0-9.]+ seconds/ { f++; next }
+            / skipped(:|$)/ { s++ }
+            END { print p + 0; print f + 0; print s + 0 }'
+    fi
+}
+
+begun_not_ended() { # the tests in which a crash or the time limit may have happened
+    sed -nE 's/^[^ ]+ Test (.*) started\.$/\1/p; s/^[^ ]+ Test (.*)( with [0-9]+ test cases)? (passed|failed) after .*/\1/p' \
+        "$STACK/output" | grep -vE '^(run|case passing.*)$' | sort | uniq -u
+}
+
+finish() {
+    trap '' INT TERM HUP
+    trap - EXIT
+    if [[ -n $TESTS ]]; then
+        kill -TERM "$TESTS" 2>/dev/null || true
+        wait "$TESTS" 2>/dev/null || true
+    fi
+    stack_down || true
+    "$ROOT/deploy/lab-clean.sh" || true
+}
+
+report() { # STATUS: of the tests
+    local numbers passed failed skipped
+    mapfile -t numbers < <(count)
+    passed=${numbers[0]} failed=${numbers[1]} skipped=${numbers[2]}
+    if ((skipped)); then
+        complain "$skipped tests were skipped, which counts as failed here:"
+        grep -E '^[^ ]+ (Test|Suite) .* skipped(:|$)' "$STACK/output" >&2 || true
+    fi
+    failed=$((failed + skipped))
+    if (($1 != 0 && failed == 0)); then
+        complain "the tests ended with status $1 (124: over the limit of $LIMIT s) during:"
+        begun_not_ended >&2
+        failed=1
+    fi
+    if ((passed + failed == 0)); then
+        complain "no test ran"
+        failed=1
+    fi
+    failed=$((failed + FAILED_CHECKS))
+    finish
+    echo "$passed passed, $failed failed"
+    exit $((failed > 0))
+}
+
+main() {
+    need_root "make test"
+    cd "$ROOT"
+    step "What the tests need"
+    deploy/setup.sh
+    deploy/lab-clean.sh
+    stack_names "/tmp/sidekick-test-$$"
+    trap finish EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    mkdir -m 700 -- "$STACK"
+    mkdir -- "$STACK/tmp"
+    : >"$STACK/output"
+
+    check "The formatter's rules" lint || true
+    check "The scripts parse" scripts_parse || true
+    if ! check "Building programs and tests" swift build --build-tests; then
+        echo "0 passed, $FAILED_CHECKS failed"
+        exit 1
+    fi
+    step "The tests, on real parts"
+    local status=0
+    run_tests --skip-build --xunit-output "$STACK/report.xml" || status=$?
+    report "$status"
+}
+
+main
