@@ -38,6 +38,10 @@ clean_lab() { # NUMBER DIRECTORY
 }
 
 need_root "deploy/lab-clean.sh"
+if (($# == 2)); then # NUMBER DIRECTORY: this one, from the run that made it
+    clean_lab "$1" "$2"
+    exit
+fi
 living=0
 status=0
 for directory in /tmp/sidekick-lab-* /tmp/sidekick-test-*; do

@@ -3,7 +3,9 @@ import Glibc
 package import Shared
 import Synchronization
 
-/// A real etcd on free ports, with its data in a folder of its own. It ends with the value.
+/// A real etcd on free ports, with its data in a folder of its own.
+///
+/// It ends with the value.
 package final class EtcdServer: Sendable {
     /// What a server could not do.
     package enum Failure: Error {
@@ -87,7 +89,9 @@ package final class EtcdServer: Sendable {
         process.withLock { $0?.signalGroup(hangs ? SIGSTOP : SIGCONT) }
     }
 
-    /// Throws its data away. It has to be down.
+    /// Throws its data away.
+    ///
+    /// It has to be down.
     package func wipe() throws {
         try FileManager.default.removeItem(atPath: "\(folder.path)/data")
     }

@@ -24,6 +24,16 @@ enum BackgroundThread {
         if !isStarted { unsafe work.release() }
         return isStarted
     }
+
+    /// Lets the thread it is called on sleep, whatever signals come meanwhile.
+    static func sleep(for duration: Duration) {
+        let end = ContinuousClock.now + duration
+        while ContinuousClock.now < end {
+            let (seconds, attoseconds) = (end - ContinuousClock.now).components
+            var time = timespec(tv_sec: Int(max(seconds, 0)), tv_nsec: Int(max(attoseconds, 0) / 1_000_000_000))
+            unsafe nanosleep(&time, nil)
+        }
+    }
 }
 
 private final class Work: Sendable {

@@ -6,7 +6,8 @@ package enum Lifecycle {
     /// Runs `body` until it returns, throws, or the process is asked to stop, and gives the exit status.
     ///
     /// - The first SIGTERM or SIGINT cancels `body` and gives it `grace` to return: status 0, also if it returns with
-    ///   an error, which is logged. A grace period that runs out is logged, and the status is 1.
+    ///   an error, which is logged. A grace period that runs out is logged, and the status is 1, at the latest
+    ///   a second later and even if blocked threads keep every task from running.
     /// - A second one ends the process at once with 128 and the signal's number.
     /// - A `body` that returns by itself gives 0; one that throws by itself is logged and gives 1.
     /// - SIGHUP calls `onHangup`, which must only ring or set something, or is ignored. SIGPIPE is ignored.
@@ -40,6 +41,7 @@ private final class Life: Sendable {
     private let onHangup: (@Sendable () -> Void)?
     private let sequence = Mutex(StopSequence())
     private let work = Mutex(Work())
+    private let isOver = Atomic(false)
     private let verdict = Promise<StopSequence.Verdict>()
 
     init(logger: Logger, grace: Duration, onHangup: (@Sendable () -> Void)?) {
@@ -61,6 +63,7 @@ private final class Life: Sendable {
     func end() async -> Int32 {
         // Nobody cancels the main task; if somebody does, that is no reason to leave.
         guard let verdict = try? await verdict.get() else { return ExitStatus.failure }
+        isOver.store(true, ordering: .relaxed)
         switch verdict {
         case .done: break
         case .stopped: logger.info("stopped")
@@ -82,16 +85,23 @@ private final class Life: Sendable {
     }
 
     private func stop(_ signal: Int32) {
+        logger.info("stopping", ["signal": Signals.name(signal), "grace": DurationText.text(grace)])
         let task = work.withLock { work in
             work.isCancelled = true
             return work.task
         }
         task?.cancel()
-        logger.info("stopping", ["signal": Signals.name(signal), "grace": DurationText.text(grace)])
-        Task {
-            try? await Task.sleep(for: grace)
-            handle(.graceOver)
-        }
+        _ = BackgroundThread.start { self.watchGrace() }
+    }
+
+    /// A thread of its own, which counts also where tasks that block have all the others.
+    private func watchGrace() {
+        BackgroundThread.sleep(for: grace)
+        handle(.graceOver)
+        BackgroundThread.sleep(for: .seconds(1))
+        guard !isOver.load(ordering: .relaxed) else { return }
+        logger.error("did not stop in time", ["grace": DurationText.text(grace), "reason": "blocked"])
+        _exit(ExitStatus.failure)
     }
 
     private func result(of body: @Sendable () async throws -> Void) async -> StopSequence.BodyResult {

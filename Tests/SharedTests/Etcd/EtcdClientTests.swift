@@ -33,7 +33,8 @@ struct EtcdClientTests {
         _ = try await etcd.commit(put([("/a", "x"), ("/b", "x"), ("/c", "x")]), deadline: Self.limit)
         let listing = try await etcd.range(prefix: "/b/", deadline: Self.limit)
         #expect(listing.keyValues.count == 2500)
-        #expect(listing.keyValues.map(\.key) == listing.keyValues.map(\.key).sorted { $0.lexicographicallyPrecedes($1) })
+        #expect(
+            listing.keyValues.map(\.key) == listing.keyValues.map(\.key).sorted { $0.lexicographicallyPrecedes($1) })
         #expect(listing.keyValues.last?.value == Array("v2499".utf8))
         #expect(listing.revision == listing.keyValues.map(\.modRevision).max().map { $0 + 1 })
         #expect(!listing.clusterID.isEmpty)
@@ -79,7 +80,9 @@ struct EtcdClientTests {
         let server = try await EtcdServer()
         let etcd = client(server.origin)
         let twice = put([("/k", "1"), ("/k", "2")])
-        await #expect(throws: Etcd.Error.refused(.invalidArgument, message: "etcdserver: duplicate key given in txn request")) {
+        await #expect(
+            throws: Etcd.Error.refused(.invalidArgument, message: "etcdserver: duplicate key given in txn request")
+        ) {
             _ = try await etcd.commit(twice, deadline: Self.limit)
         }
         let orphan = put([("/k", "1")], lease: 12345)
@@ -144,7 +147,9 @@ struct EtcdClientTests {
 
     // MARK: Login
 
-    @Test func `a client with a password logs in, again when its token expires, and also when login is off`() async throws {
+    @Test func `a client with a password logs in, again when its token expires, and also when login is off`()
+        async throws
+    {
         let server = try await EtcdServer(["--auth-token-ttl", "1"])
         let etcd = client(server.origin, credentials: Etcd.Credentials(user: "root", password: "pw"))
         _ = try await etcd.commit(put([("/k", "1")]), deadline: Self.limit)

@@ -26,7 +26,9 @@ struct EtcdWatchTests {
     private func values(_ count: Int, _ reader: inout Etcd.Watch.Iterator) async throws -> [String] {
         var values: [String] = []
         while values.count < count, let changes = try await reader.next() {
-            for case .put(let keyValue) in changes.events { values.append(String(decoding: keyValue.value, as: UTF8.self)) }
+            for case .put(let keyValue) in changes.events {
+                values.append(String(decoding: keyValue.value, as: UTF8.self))
+            }
         }
         return values
     }
@@ -40,7 +42,9 @@ struct EtcdWatchTests {
             prefix: "/b/", after: now.revision, of: now.clusterID, timing: timing, onInterruption: onInterruption)
     }
 
-    @Test func `puts and deletions below the prefix arrive in order, from the revision on, and nothing else`() async throws {
+    @Test func `puts and deletions below the prefix arrive in order, from the revision on, and nothing else`()
+        async throws
+    {
         let server = try await EtcdServer()
         let etcd = client(server.origin)
         try await put(etcd, "/b/early", "0")

@@ -1,0 +1,49 @@
+import Shared
+import Testing
+
+@testable import Register
+
+@Suite("Labels")
+struct LabelsTests {
+    @Test func `labels are matched without regard to case and win over variables`() {
+        let labels = Labels(
+            labels: ["service_name": "web", "Service_8000_Port": "80"],
+            environment: ["SERVICE_NAME": "other", "SERVICE_TAGS": "a, b,,c", "SERVICE_IGNORE": "no"])
+        #expect(labels.container.name == ServiceName("web"))
+        #expect(labels.container.tags == ["a", "b", "c"])
+        #expect(labels.container.isIgnored == false)
+        #expect(labels.ports[Port(8000)!]?.listenerPort == Port(80))
+        #expect(labels.problems == [])
+    }
+
+    @Test(arguments: [
+        ("true", true), ("1", true), ("YES", true), ("", true), ("0", false), ("false", false), ("off", false),
+    ])
+    func `a switch is on or off`(value: String, isOn: Bool) {
+        let labels = Labels(labels: ["SERVICE_IGNORE": value, "SERVICE_80_IGNORE": value], environment: [:])
+        #expect(labels.container.isIgnored == isOn)
+        #expect(labels.ports[Port(80)!]?.isIgnored == isOn)
+    }
+
+    @Test(arguments: [
+        ("SERVICE_NAME", "two words"), ("SERVICE_NAME", ""), ("SERVICE_NAME", "a/b"), ("SERVICE_NAME", "-x"),
+        ("SERVICE_NAME", String(repeating: "x", count: 129)), ("SERVICE_PORT", "0"), ("SERVICE_PORT", "65536"),
+        ("SERVICE_PORT", "http"), ("SERVICE_80_PORT", "-1"), ("SERVICE_IGNORE", "perhaps"), ("SERVICE_NAEM", "web"),
+        ("SERVICE_80_FOO", "x"), ("SERVICE_0_NAME", "x"), ("SERVICE_99999_NAME", "x"), ("SERVICE_PRIMARY_PORT", "x"),
+        ("SERVICE_TAGS", String(repeating: "t", count: 2000)), ("SERVICE_", "x"),
+    ])
+    func `a wrong label is named with its value, and counts as absent`(name: String, value: String) {
+        let labels = Labels(labels: [name: value, "SERVICE_8080_NAME": "fine"], environment: [:])
+        #expect(labels.problems.count == 1)
+        #expect(labels.problems.first?.hasPrefix("\(name)=\(value.prefix(100)) is not understood; expected ") == true)
+        #expect(labels.container == Labels.Fields())
+        #expect(labels.primaryPort == nil)
+        #expect(labels.ports[Port(8080)!]?.name == ServiceName("fine"))
+    }
+
+    @Test func `variables that only look alike are an application's own`() {
+        let labels = Labels(
+            labels: ["com.example": "x"], environment: ["SERVICE_HOST": "x", "SERVICE_8000_HOST": "y", "PATH": "/"])
+        #expect(labels == Labels(labels: [:], environment: [:]))
+    }
+}

@@ -1,0 +1,60 @@
+// Literals of the tests are right, or the tests are not.
+// swift-format-ignore-file: NeverForceUnwrap
+
+import Shared
+import Testing
+
+@testable import Register
+
+@Suite("Plan")
+struct PlanTests {
+    private static let web = Slot(service: ServiceName("web")!, id: InstanceID("aaaaaaaaaaaa")!)
+    private static let registration = Registration(
+        slot: web, endpoint: Endpoint("10.0.0.1:80")!, meta: Array("{}".utf8))
+    private static let there = Published(
+        value: Array("10.0.0.1:80".utf8), meta: Array("{}".utf8), isLeased: true)
+
+    private func plan(_ desired: [Registration], _ published: [Slot: Published], running: [InstanceID] = []) -> [Action]
+    {
+        Plan.actions(
+            desired: Dictionary(uniqueKeysWithValues: desired.map { ($0.slot, $0) }), published: published,
+            running: Set(running))
+    }
+
+    @Test func `what is there as it should be needs nothing`() {
+        #expect(plan([Self.registration], [Self.web: Self.there]) == [])
+        #expect(plan([], [:]) == [])
+    }
+
+    @Test(arguments: [
+        Published?.none,
+        Published(value: nil, meta: nil, isLeased: false),
+        Published(value: nil, meta: there.meta, isLeased: true),
+        Published(value: there.value, meta: nil, isLeased: true),
+        Published(value: Array("10.0.0.1:81".utf8), meta: there.meta, isLeased: true),
+        Published(value: there.value, meta: Array(#"{"withdrawn":"x"}"#.utf8), isLeased: true),
+        Published(value: there.value, meta: there.meta, isLeased: false),
+    ])
+    func `what is missing, differs or goes with another lease is put`(published: Published?) {
+        let known = published.map { [Self.web: $0] } ?? [:]
+        #expect(plan([Self.registration], known) == [.put(Self.registration)])
+    }
+
+    @Test func `what should not be there is withdrawn, with the reason`() {
+        #expect(plan([], [Self.web: Self.there]) == [.withdraw(Self.web, reason: "container stopped")])
+        #expect(
+            plan([], [Self.web: Self.there], running: [Self.web.id])
+                == [.withdraw(Self.web, reason: "no longer published")])
+    }
+
+    @Test func `a meta without entry is a withdrawal that is already done`() {
+        #expect(plan([], [Self.web: Published(value: nil, meta: [1], isLeased: true)]) == [])
+    }
+
+    @Test func `what should be there comes before what should go`() {
+        let old = Slot(service: ServiceName("a")!, id: InstanceID("aaaaaaaaaaaa")!)
+        #expect(
+            plan([Self.registration], [old: Self.there])
+                == [.put(Self.registration), .withdraw(old, reason: "container stopped")])
+    }
+}

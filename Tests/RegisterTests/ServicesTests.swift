@@ -1,0 +1,180 @@
+// Literals of the tests are right, or the tests are not.
+// swift-format-ignore-file: NeverForceUnwrap
+
+import Shared
+import Testing
+
+@testable import Register
+
+@Suite("Services")
+struct ServicesTests {
+    private static let owner = Owner(Docker.Identity(id: "E1", name: "host1"), IPAddress("10.0.0.1")!)
+
+    /// A binding, as `[host address:]host port:container port`.
+    private func binding(_ address: String, _ hostPort: Int, _ containerPort: Int) -> Docker.Binding {
+        Docker.Binding(
+            containerPort: Port(containerPort)!, hostAddress: IPAddress(address), hostPort: Port(hostPort)!)
+    }
+
+    private func container(
+        id: String = "aaaaaaaaaaaa", image: String = "whoami", labels: [String: String] = [:],
+        _ bindings: Docker.Binding...
+    ) -> Docker.Container {
+        Docker.Container(
+            id: InstanceID(containerID: id)!, name: "c-\(id.prefix(2))", image: image, labels: labels, environment: [:],
+            started: "2026-01-01T00:00:00Z", bindings: Set(bindings))
+    }
+
+    private func services(_ containers: Docker.Container..., host: String = "10.0.0.1") -> Services {
+        var owner = Self.owner
+        owner.address = IPAddress(host)!
+        return Services(of: containers, owner: owner)
+    }
+
+    /// Name and endpoint of each registration, sorted.
+    private func entries(_ services: Services) -> [String] {
+        services.registrations.values.map { "\($0.slot.service) \($0.endpoint)" }.sorted()
+    }
+
+    private func meta(_ services: Services, _ name: String) -> Meta? {
+        services.registrations.values.first { $0.slot.service.text == name }.flatMap { Meta(json: $0.meta) }
+    }
+
+    // MARK: Names
+
+    @Test func `a published port is registered under the image's name with all that is known of it`() throws {
+        let services = self.services(container(image: "reg:5000/team/whoami:1", binding("0.0.0.0", 32_768, 8000)))
+        #expect(entries(services) == ["whoami 10.0.0.1:32768"])
+        let meta = try #require(self.meta(services, "whoami"))
+        #expect(meta.port == Port(8000))
+        #expect(meta.container == "c-aa")
+        #expect(meta.image == "reg:5000/team/whoami:1")
+        #expect(meta.host == "host1")
+        #expect(meta.owner == "E1@10.0.0.1")
+        #expect(meta.created == "2026-01-01T00:00:00Z")
+        #expect(services.remarks == [])
+    }
+
+    @Test func `of several ports the lowest has the bare name`() {
+        let ports = container(binding("", 1, 9000), binding("", 2, 8000), binding("", 3, 8080))
+        #expect(entries(services(ports)) == ["whoami 10.0.0.1:2", "whoami-8080 10.0.0.1:3", "whoami-9000 10.0.0.1:1"])
+    }
+
+    @Test func `a label moves the bare name, names the first port or single ports, and sets listener ports`() {
+        let marked = container(
+            labels: ["SERVICE_PRIMARY_PORT": "9000"], binding("", 1, 9000), binding("", 2, 8000))
+        #expect(entries(services(marked)) == ["whoami 10.0.0.1:1", "whoami-8000 10.0.0.1:2"])
+        let named = services(
+            container(
+                labels: [
+                    "SERVICE_NAME": "web", "SERVICE_9000_NAME": "admin", "SERVICE_PORT": "80",
+                    "SERVICE_8080_PORT": "81",
+                ],
+                binding("", 1, 9000), binding("", 2, 8000), binding("", 3, 8080)))
+        #expect(entries(named) == ["admin 10.0.0.1:1", "web 10.0.0.1:2", "web-8080 10.0.0.1:3"])
+        #expect(meta(named, "web")?.port == Port(80))
+        #expect(meta(named, "web-8080")?.port == Port(81))
+        #expect(meta(named, "admin")?.port == Port(9000))
+    }
+
+    @Test func `a primary port that is none is reported, and the lowest keeps the name`() {
+        let services = self.services(container(labels: ["SERVICE_PRIMARY_PORT": "1"], binding("", 1, 9000)))
+        #expect(entries(services) == ["whoami 10.0.0.1:1"])
+        #expect(services.remarks.map(\.text) == ["SERVICE_PRIMARY_PORT=1 is not a registered port of it"])
+    }
+
+    @Test(arguments: ["sha256:\(String(repeating: "a", count: 64))", "", "team/UPPER case"])
+    func `an image without a usable name is left out, unless a label names the service`(image: String) {
+        let bare = services(container(image: image, binding("", 1, 80)))
+        #expect(entries(bare) == [])
+        #expect(bare.remarks.first?.text.contains("SERVICE_NAME") == true)
+        let named = services(container(image: image, labels: ["SERVICE_NAME": "web"], binding("", 1, 80)))
+        #expect(entries(named) == ["web 10.0.0.1:1"])
+        #expect(named.remarks == [])
+    }
+
+    @Test func `a wrong label costs its field alone`() {
+        let services = self.services(container(labels: ["SERVICE_NAME": "a b"], binding("", 1, 80)))
+        #expect(entries(services) == ["whoami 10.0.0.1:1"])
+        #expect(services.remarks.count == 1)
+    }
+
+    @Test func `two ports of one name are one entry, and the other is told`() {
+        let labels = ["SERVICE_80_NAME": "web", "SERVICE_81_NAME": "web"]
+        let services = self.services(container(labels: labels, binding("", 1, 80), binding("", 2, 81)))
+        #expect(entries(services) == ["web 10.0.0.1:1"])
+        #expect(services.remarks.map(\.text) == ["port 81 not registered: another port of it is web too"])
+    }
+
+    @Test func `one service from different repositories is told once, different tags are not`() {
+        let mixed = services(
+            container(id: "aaaaaaaaaaaa", image: "a/web:1", binding("", 1, 80)),
+            container(id: "bbbbbbbbbbbb", image: "b/web:1", binding("", 2, 80)))
+        #expect(entries(mixed) == ["web 10.0.0.1:1", "web 10.0.0.1:2"])
+        #expect(
+            mixed.remarks.map(\.text) == [
+                "service web is fed by different images: a/web, b/web; SERVICE_NAME tells them apart"
+            ])
+        let tags = services(
+            container(id: "aaaaaaaaaaaa", image: "a/web:1", binding("", 1, 80)),
+            container(id: "bbbbbbbbbbbb", image: "a/web:2", binding("", 2, 80)))
+        #expect(tags.remarks == [])
+    }
+
+    // MARK: Addresses
+
+    @Test(arguments: [
+        (["0.0.0.0", "::"], "10.0.0.1", "10.0.0.1:1"),
+        (["0.0.0.0", "::"], "fd00::1", "[fd00::1]:2"),
+        ([""], "10.0.0.1", "10.0.0.1:1"),
+        ([""], "fd00::1", "[fd00::1]:1"),
+        (["10.0.0.9"], "10.0.0.1", "10.0.0.9:1"),
+        (["10.0.0.9", "10.0.0.1"], "10.0.0.1", "10.0.0.1:2"),
+        (["127.0.0.1", "0.0.0.0"], "10.0.0.1", "10.0.0.1:2"),
+        (["fd00::9"], "10.0.0.1", "[fd00::9]:1"),
+        (["0.0.0.0", "0.0.0.0"], "10.0.0.1", "10.0.0.1:1"),
+    ])
+    func `of several bindings of one port the one that others reach best is registered`(
+        addresses: [String], host: String, endpoint: String
+    ) {
+        var container = self.container()
+        container.bindings = Set(addresses.enumerated().map { binding($1, $0 + 1, 8000) })
+        #expect(entries(services(container, host: host)) == ["whoami \(endpoint)"])
+    }
+
+    @Test(arguments: [
+        ("127.0.0.1", "published on 127.0.0.1"), ("::1", "published on ::1"), ("::", "published on :: only"),
+    ])
+    func `a port that other hosts cannot reach is left out with the reason, and leaves the name to others`(
+        address: String, reason: String
+    ) {
+        let services = self.services(container(binding(address, 1, 7000), binding("0.0.0.0", 2, 8000)))
+        #expect(entries(services) == ["whoami 10.0.0.1:2"])
+        #expect(services.remarks.count == 1)
+        #expect(services.remarks.first?.text.contains(reason) == true)
+    }
+
+    // MARK: Left out
+
+    @Test func `what publishes nothing, or is ignored, is left out with the reason`() {
+        #expect(services(container()).remarks.map(\.text) == ["not registered: it publishes no TCP port"])
+        let ignored = services(container(labels: ["SERVICE_IGNORE": "1"], binding("", 1, 80)))
+        #expect(entries(ignored) == [])
+        #expect(ignored.remarks.map(\.text) == ["not registered: SERVICE_IGNORE is set"])
+        let port = services(container(labels: ["SERVICE_80_IGNORE": "1"], binding("", 1, 80), binding("", 2, 81)))
+        #expect(entries(port) == ["whoami 10.0.0.1:2"])
+    }
+
+    @Test func `the order of the containers changes nothing`() {
+        let containers = (0..<20).map { number in
+            container(
+                id: "\(100_000_000_000 + number)", image: "s\(number % 3)", binding("", number + 1, 80))
+        }
+        let first = Services(of: containers, owner: Self.owner)
+        for _ in 0..<20 {
+            let shuffled = Services(of: containers.shuffled(), owner: Self.owner)
+            #expect(shuffled.registrations == first.registrations)
+            #expect(shuffled.remarks == first.remarks)
+        }
+    }
+}
