@@ -142,14 +142,3 @@ func withDiscoverLab(_ body: (DiscoverLab) async throws -> Void) async throws {
     defer { lab.end() }
     try await body(lab)
 }
-
-extension DiscoverLab {
-    /// Whether somebody has a connection to a port of this host, as /proc/net/tcp tells it (01: established).
-    func isConnected(_ port: Int) -> Bool {
-        let suffix = ":" + String(port, radix: 16, uppercase: true)
-        return (Self.text("/proc/net/tcp") ?? "").split(separator: "\n").contains { line in
-            let words = line.split(separator: " ")
-            return words.count > 3 && words[1].hasSuffix(suffix) && words[3] == "01"
-        }
-    }
-}
