@@ -43,6 +43,20 @@ struct DiscoverFaultTests {
         }
     }
 
+    @Test func `a killed master takes its old workers along`() async throws {
+        try await withService { lab, agent, port in
+            let connection = try LongConnection(port: port)
+            #expect(connection.answers("one"))
+            try await lab.put(["two/port": "\(try FreePort.take())", "two/1": "127.0.0.1:1"])
+            #expect(await agent.applies("services=2"))
+            #expect(lab.haproxies().workers.count == 2)
+            #expect(connection.answers("one"))
+            kill(try #require(lab.haproxies().master), SIGKILL)
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await eventually { lab.haproxies().workers.count == 1 })
+        }
+    }
+
     @Test func `HAProxy survives docker-discover, and the next one takes it over`() async throws {
         try await withService { lab, agent, port in
             let before = lab.haproxies()
