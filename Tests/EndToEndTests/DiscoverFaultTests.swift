@@ -115,6 +115,18 @@ struct DiscoverFaultTests {
         }
     }
 
+    @Test func `a store that was emptied while it was away is read anew`() async throws {
+        try await withService { lab, agent, port in
+            for number in 0..<20 { try await lab.etcd.ctl("put", "/elsewhere", "\(number)") }
+            try await lab.etcd.kill()
+            try lab.etcd.wipe()
+            try await lab.etcd.start()
+            #expect(await DiscoverLab.falls(silent: port))
+            try await lab.put(["two/port": "\(port)", "two/1": "127.0.0.1:1"])
+            #expect(await eventually { lab.configuration.contains("listen two\n") })
+        }
+    }
+
     @Test func `a file that HAProxy refuses changes nothing, and is tried again`() async throws {
         let folder = try ScratchFolder()
         let haproxy = folder.path + "/haproxy"
