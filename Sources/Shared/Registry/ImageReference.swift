@@ -14,7 +14,7 @@ package struct ImageReference: Equatable, Sendable {
         let slash = undigested.lastIndex(of: "/")
         let last = slash.map { undigested[undigested.index(after: $0)...] } ?? undigested
         // A colon before the last slash belongs to the registry's port.
-        package let name = last.prefix { $0 != ":" }
+        let name = last.prefix { $0 != ":" }
         guard !name.isEmpty, !Self.isImageID(undigested) else { return nil }
         self.name = String(name)
         repository = String(undigested[..<name.endIndex])
