@@ -33,7 +33,9 @@ let package = Package(
         .testTarget(
             name: "RegisterTests", dependencies: ["Register", "TestSupport"], exclude: ["Fixtures"],
             swiftSettings: swiftSettings),
-        .testTarget(name: "DiscoverTests", dependencies: ["Discover", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "DiscoverTests", dependencies: ["Discover", "Shared", "TestSupport"], exclude: ["Golden"],
+            swiftSettings: swiftSettings),
         .testTarget(name: "EndToEndTests", dependencies: ["Shared", "TestSupport"], swiftSettings: swiftSettings),
     ]
 )

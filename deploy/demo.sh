@@ -67,7 +67,7 @@ finish() {
     step "Cleaning up"
     jobs -p | xargs -r kill 2>/dev/null || true
     if stack_down; then
-        note "containers, agents, HAProxy, etcd, private engine and files: all gone"
+        note "containers, agents, HAProxy, etcd, private engine and files: nothing is left"
     else
         complain "something is left; 'make demo' tries again to end it"
         status=1
@@ -166,6 +166,7 @@ main() {
     step "Docker Engine, etcd and the two agents"
     engine_up
     note "Docker Engine:    $ENGINE_KIND"
+    [[ -d $STACK/docker ]] || note "                  its other containers that publish ports get into the demo's etcd, too"
     echo "$IMAGE" >"$STACK/image"
     "$ROOT/deploy/whoami.sh" -H "$ENGINE" -p "$PORT" "$IMAGE"
     note "image:            $IMAGE, made here of busybox"

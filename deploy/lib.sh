@@ -93,7 +93,7 @@ unmount_below() { # DIRECTORY
 # What engines of our own leave outside their directories when they are killed: sockets and control groups.
 note_engine_remains() { # DIRECTORY: to be called while their records are still there
     find "$1" -path '*/io.containerd.runtime.v2.task/*/address' -exec sed 's|^unix://||; s|$|\n|' {} + 2>/dev/null | sed '/^$/d'
-    find "$1" -maxdepth 5 -regextype egrep -regex '.*/containers/[0-9a-f]{64}' -printf '%f\n' 2>/dev/null || true
+    find "$1" -maxdepth 7 -regextype egrep -regex '.*/containers/[0-9a-f]{64}' -printf '%f\n' 2>/dev/null || true
 }
 
 remove_engine_remains() { # what note_engine_remains said, on standard input

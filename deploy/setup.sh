@@ -5,7 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 POLICY=/usr/sbin/policy-rc.d
-POLICY_MARK="# made by sidekick's setup, for the duration of an installation"
+POLICY_MARK="# made by sidekick's setup, for the duration of an installation, process"
 
 has() { command -v "$1" >/dev/null; }
 has_docker_client() { has docker; }
@@ -54,13 +54,19 @@ as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
 forbid_starting() {
     allow_starting # what an interrupted run left
     if [[ -e $POLICY ]]; then as_root mv -- "$POLICY" "$POLICY.before-sidekick"; fi
-    printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" | as_root tee "$POLICY" >/dev/null
+    printf '#!/bin/sh\n%s %s %s\nexit 101\n' "$POLICY_MARK" "$$" "$(start_time $$)" | as_root tee "$POLICY" >/dev/null
     as_root chmod 755 "$POLICY"
 }
 
 allow_starting() {
-    if [[ -e $POLICY ]] && grep -qxF "$POLICY_MARK" "$POLICY"; then as_root rm -f -- "$POLICY"; fi
+    if [[ -e $POLICY ]] && grep -q "^$POLICY_MARK" "$POLICY"; then as_root rm -f -- "$POLICY"; fi
     if [[ -e $POLICY.before-sidekick && ! -e $POLICY ]]; then as_root mv -- "$POLICY.before-sidekick" "$POLICY"; fi
+}
+
+allow_starting_after_a_killed_run() {
+    local pid start
+    [[ -e $POLICY ]] && read -r pid start < <(sed -n "s/^$POLICY_MARK //p" "$POLICY") || return 0
+    is_running "$pid" "$start" || allow_starting
 }
 
 apt() {
@@ -83,7 +89,8 @@ install_missing() { # the lines of missing()
         if [[ $package == docker-cli ]] && ! in_archive docker-cli; then package=docker.io; fi
         in_archive "$package" ||
             die "the package lists have no $package ($reason); on Ubuntu enable the 'universe' component"
-        [[ " ${packages[*]} " == *" $package "* ]] || packages+=("$package")
+        [[ " ${packages[*]} " != *" $package "* ]] || continue
+        packages+=("$package")
         note "installing $package: $reason"
     done <<<"$1"
     forbid_starting
@@ -104,6 +111,7 @@ main() {
     esac
     has swift || [[ -n ${SIDEKICK_BIN:-} ]] ||
         die "no Swift toolchain on PATH: install Swift 6.2 or newer from swift.org/install and add its usr/bin to PATH"
+    allow_starting_after_a_killed_run
     local lacking
     lacking=$(missing "$@")
     if [[ -n $lacking ]]; then

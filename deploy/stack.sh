@@ -187,13 +187,14 @@ discover_up() { # STATS_PORT
 
 # --- taking it all away
 
-# What carries our name in its environment, an HAProxy with its files in our directory, and all their descendants.
+# What carries our name in its environment, or is one of our programs with a file in our directory (an agent may
+# start HAProxy with a bare environment), and all their descendants.
 stack_processes() {
     local roots=() file files
     mapfile -t files < <(
         grep -lzxF "SIDEKICK_STACK=$STACK" /proc/[0-9]*/environ 2>/dev/null
-        grep -lzF "$STACK/" /proc/[0-9]*/cmdline 2>/dev/null |
-            sed 's|cmdline$|comm|' | xargs -r grep -lx haproxy 2>/dev/null
+        grep -lzF "$STACK/" /proc/[0-9]*/{cmdline,environ} 2>/dev/null | sed -E 's/(cmdline|environ)$/comm/' |
+            xargs -r grep -lxE 'haproxy|etcd|dockerd|containerd.*|docker-(register|discover)' 2>/dev/null
     )
     for file in "${files[@]}"; do roots+=("$(basename "$(dirname "$file")")"); done
     children_of "${roots[@]}"
