@@ -31,7 +31,9 @@ let package = Package(
         .target(name: "TestSupport", dependencies: ["Shared"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(name: "SharedTests", dependencies: ["Shared", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "RegisterTests", dependencies: ["Register", "TestSupport"], swiftSettings: swiftSettings),
-        .testTarget(name: "DiscoverTests", dependencies: ["Discover", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "DiscoverTests", dependencies: ["Discover", "Shared", "TestSupport"], exclude: ["Golden"],
+            swiftSettings: swiftSettings),
         .testTarget(name: "EndToEndTests", dependencies: ["Shared", "TestSupport"], swiftSettings: swiftSettings),
     ]
 )

@@ -58,6 +58,14 @@ extension Problem {
     }
 }
 
+extension Problem {
+    /// The problem without what may change while it stays the same one.
+    var identity: Problem {
+        guard case .portOccupied(let service, let port, _) = self else { return self }
+        return .portOccupied(service, port, holder: "")
+    }
+}
+
 extension Problem: Comparable {
     /// Orders problems for the log by what they concern.
     static func < (left: Problem, right: Problem) -> Bool {

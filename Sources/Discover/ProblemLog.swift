@@ -8,14 +8,15 @@ struct ProblemLog {
         var gone: [Problem]
     }
 
-    private var known: Set<Problem> = []
+    private var known: [Problem: Problem] = [:]
 
     /// Takes the problems of now and returns how they differ from those of the last time.
-    mutating func update(to current: Set<Problem>) -> Changes {
+    mutating func update(to problems: Set<Problem>) -> Changes {
+        let current = Dictionary(problems.map { ($0.identity, $0) }) { first, _ in first }
         defer { known = current }
         return Changes(
-            appeared: current.subtracting(known).sorted(),
-            gone: known.subtracting(current).sorted()
+            appeared: current.filter { known[$0.key] == nil }.values.sorted(),
+            gone: known.filter { current[$0.key] == nil }.values.sorted()
         )
     }
 }

@@ -110,16 +110,6 @@ struct RegisterAgent: ~Copyable {
     }
 }
 
-extension Doorbell {
-    /// Rings again and again until the task is cancelled.
-    func ring(_ reason: Reason, every interval: Duration) async throws {
-        while true {
-            try await Task.sleep(for: interval)
-            ring(reason)
-        }
-    }
-}
-
 /// A place for the newest state: what is put in replaces what nobody has taken.
 final class Newest<State: Sendable>: Sendable {
     private let state = Mutex<State?>(nil)

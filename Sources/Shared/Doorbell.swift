@@ -37,4 +37,12 @@ package final class Doorbell<Reason: Hashable & Sendable>: Sendable {
         }
         return nil
     }
+
+    /// Rings again and again until the task is cancelled.
+    package func ring(_ reason: Reason, every interval: Duration) async throws {
+        while true {
+            try await Task.sleep(for: interval)
+            ring(reason)
+        }
+    }
 }

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Shared
 import Synchronization
@@ -47,6 +48,10 @@ package final class Engine: Sendable {
         let running = process.withLock { $0 }
         running?.signal(signal)
         _ = try await running?.wait()
+        // Its containerd ends with it, but an engine that starts while that one is not reaped yet waits for it in vain.
+        let file = FileManager.default.contents(atPath: "\(host.folder)/exec/containerd/containerd.pid") ?? Data()
+        let containerd = String(decoding: file, as: UTF8.self)
+        _ = await eventually { containerd.isEmpty || !FileManager.default.fileExists(atPath: "/proc/\(containerd)") }
     }
 
     /// Runs `docker`, and gives what it printed.

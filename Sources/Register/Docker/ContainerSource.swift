@@ -17,6 +17,7 @@ extension Docker {
         /// Why to look again.
         private enum Reason: Hashable {
             case event
+            case echo
             case resync
             case failure
         }
@@ -66,63 +67,71 @@ extension Docker {
         ) async throws {
             defer { events.close() }
             let bell = Doorbell<Reason>()
-            let stale = Stale()
-            let listener = Task { try await Self.listen(to: events, stale, bell) }
-            let clock = Task { try await Self.ring(bell, every: resync) }
+            let hints = Hints()
+            let listener = Task { try await Self.listen(to: events, hints, bell) }
+            let clock = Task { try await bell.ring(.resync, every: resync) }
+            var echo: Task<Void, any Swift.Error>?
             defer {
                 listener.cancel()
                 clock.cancel()
+                echo?.cancel()
             }
             var known: [String: Known] = [:]
             bell.ring(.resync)
             while let reasons = await bell.answer() {
                 if reasons.contains(.failure) { _ = try await listener.value }
-                for id in stale.take() { known[id] = nil }
-                handOver(try await look(client, &known))
+                handOver(try await look(client, &known, hints.take()))
+                if reasons.contains(.event) {
+                    echo?.cancel()
+                    echo = Task {
+                        try await Task.sleep(for: Hints.lifetime)
+                        bell.ring(.echo)
+                    }
+                }
             }
             throw CancellationError()
         }
 
-        private static func listen(to events: HTTPStream, _ stale: Stale, _ bell: Doorbell<Reason>) async throws {
+        private static func listen(to events: HTTPStream, _ hints: Hints, _ bell: Doorbell<Reason>) async throws {
             defer { bell.ring(.failure) }
             for try await line in events {
                 // A line that cannot be read still says that something happened.
-                if let wire = try? JSONDecoder().decode(WireEvent.self, from: Data(line)) {
-                    if let container = Event(wire).container { stale.add(container) }
-                }
+                if let wire = try? JSONDecoder().decode(WireEvent.self, from: Data(line)) { hints.add(Event(wire)) }
                 bell.ring(.event)
             }
             throw HTTPError.broken("docker", reason: "the stream of events ended")
-        }
-
-        private static func ring(_ bell: Doorbell<Reason>, every interval: Duration) async throws {
-            while true {
-                try await Task.sleep(for: interval)
-                bell.ring(.resync)
-            }
         }
 
         // MARK: Looking
 
         /// A container with the line of the list that it was inspected for.
         private struct Known {
-            var listed: Listed
+            var listed: Listed?
             var container: Container?
         }
 
         /// Lists, and inspects what is new, changed, or was named by an event.
-        private func look(_ client: Client, _ known: inout [String: Known]) async throws -> [Container] {
-            let listed = try await client.list().filter(\.isRunning)
-            let changed = listed.filter { known[$0.id]?.listed != $0 }
+        ///
+        /// The list may lag behind the events by a moment: the engine publishes a pause before it stores the state. An
+        /// inspection waits for the container's lock, so for what an event has just named it decides, and not the list.
+        private func look(
+            _ client: Client, _ known: inout [String: Known], _ named: Hints.Named
+        ) async throws -> [Container] {
+            let listed = Dictionary(try await client.list().filter(\.isRunning).map { ($0.id, $0) }) { first, _ in first
+            }
+            let ids = named.containers.union(listed.keys)
+            let changed = ids.filter {
+                named.containers.contains($0) || named.inNetworks.contains($0) || known[$0]?.listed != listed[$0]
+            }
             let inspected = try await inspect(changed, client)
-            let ids = Set(listed.map(\.id))
             known = known.filter { ids.contains($0.key) }
-            for (entry, result) in inspected {
+            for (id, result) in inspected {
                 switch result {
-                case .success(let container): known[entry.id] = Known(listed: entry, container: container)
+                case .success(let container): known[id] = Known(listed: listed[id], container: container)
                 case .failure(let error):
                     // What was known of it stays; the next look tries again.
-                    logger.warning("cannot inspect a container", ["container": entry.id, "error": "\(error)"])
+                    known[id]?.listed = nil
+                    logger.warning("cannot inspect a container", ["container": id.prefix(12), "error": "\(error)"])
                 }
             }
             return known.values.compactMap(\.container)
@@ -130,19 +139,21 @@ extension Docker {
 
         /// Inspects several containers side by side.
         ///
-        /// An answer that makes no sense concerns its container alone.
+        /// An answer that makes no sense, or does not come, concerns its container alone.
         private func inspect(
-            _ entries: [Listed], _ client: Client
-        ) async throws -> [(Listed, Result<Container?, Docker.Error>)] {
-            try await withThrowingTaskGroup(of: (Listed, Result<Container?, Docker.Error>).self) { group in
-                var results: [(Listed, Result<Container?, Docker.Error>)] = []
-                for (index, entry) in entries.enumerated() {
+            _ ids: Set<String>, _ client: Client
+        ) async throws -> [(String, Result<Container?, any Swift.Error>)] {
+            try await withThrowingTaskGroup(of: (String, Result<Container?, any Swift.Error>).self) { group in
+                var results: [(String, Result<Container?, any Swift.Error>)] = []
+                for (index, id) in ids.sorted().enumerated() {
                     if index >= Self.sideBySide, let result = try await group.next() { results.append(result) }
                     group.addTask {
                         do {
-                            return (entry, .success(try await client.inspect(entry.id)))
+                            return (id, .success(try await client.inspect(id)))
                         } catch let error as Docker.Error {
-                            return (entry, .failure(error))
+                            return (id, .failure(error))
+                        } catch HTTPError.timedOut(let server, let limit) {
+                            return (id, .failure(HTTPError.timedOut(server, after: limit)))
                         }
                     }
                 }
@@ -155,16 +166,44 @@ extension Docker {
         private static let sideBySide = 8
     }
 
-    /// The containers that events have named since the last look.
-    private final class Stale: Sendable {
-        private let ids = Mutex<Set<String>>([])
+    /// What the events of the last moment have named.
+    private final class Hints: Sendable {
+        /// What they have named, for one look.
+        struct Named: Sendable {
+            /// Containers that changed themselves.
+            var containers: Set<String>
+            /// Containers whose networks changed since the last look.
+            var inNetworks: Set<String>
+        }
 
-        func add(_ id: String) { ids.withLock { _ = $0.insert(id) } }
+        /// How long a named container is looked at again, each time: until the engine's list has surely caught up.
+        static let lifetime = Duration.seconds(1)
 
-        func take() -> Set<String> {
-            ids.withLock { ids in
-                defer { ids = [] }
-                return ids
+        private struct State {
+            var containers: [String: ContinuousClock.Instant] = [:]
+            var inNetworks: Set<String> = []
+        }
+        private let state = Mutex(State())
+
+        func add(_ event: Event) {
+            guard let container = event.container else { return }
+            state.withLock { state in
+                if event.isOfContainer {
+                    state.containers[container] = .now
+                } else {
+                    state.inNetworks.insert(container)
+                }
+            }
+        }
+
+        func take() -> Named {
+            let now = ContinuousClock.now
+            return state.withLock { state in
+                defer {
+                    state.inNetworks = []
+                    state.containers = state.containers.filter { now - $0.value < Self.lifetime }
+                }
+                return Named(containers: Set(state.containers.keys), inNetworks: state.inNetworks)
             }
         }
     }

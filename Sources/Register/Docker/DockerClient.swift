@@ -17,6 +17,11 @@ extension Docker {
         private static let answerCap = 64 << 20
         private static let longestEvent = 1 << 20
 
+        /// The limit of one inspection.
+        ///
+        /// A container whose lock is stuck must not hold the others up for long.
+        private static let inspectionLimit = Duration.seconds(2)
+
         /// Finds out which version the engine speaks. `GET /_ping`
         ///
         /// - Parameter deadline: the limit of this and of each later request.
@@ -52,7 +57,7 @@ extension Docker {
         /// One container in full; nil when it is gone, or no longer runs. `GET /containers/{id}/json`
         func inspect(_ id: String) async throws -> Container? {
             do {
-                let wire: WireContainer = try await get("/containers/\(id)/json")
+                let wire: WireContainer = try await get("/containers/\(id)/json", within: Self.inspectionLimit)
                 return try wire.container()
             } catch Error.refused(_, status: 404, _) {
                 return nil
@@ -82,9 +87,10 @@ extension Docker {
             "health_status", "connect", "disconnect",
         ]
 
-        private func get<Answer: Decodable>(_ route: String) async throws -> Answer {
+        private func get<Answer: Decodable>(_ route: String, within limit: Duration? = nil) async throws -> Answer {
+            let limit = min(limit ?? deadline, deadline)
             let answer = try await http.send(
-                HTTPRequest(.get, path(route)), to: origin, deadline: deadline, cap: Self.answerCap)
+                HTTPRequest(.get, path(route)), to: origin, deadline: limit, cap: Self.answerCap)
             guard answer.head.isSuccess else { throw Self.refusal(route, answer.head, answer.body) }
             do {
                 return try JSONDecoder().decode(Answer.self, from: Data(answer.body))

@@ -91,10 +91,13 @@ extension Docker {
     struct Event: Hashable, Sendable {
         /// The full id of the container; nil where the event does not say.
         var container: String?
+        /// Whether the container itself changed, rather than a network that it is in.
+        var isOfContainer: Bool
 
         /// Takes what the engine sent.
         init(_ wire: WireEvent) {
-            container = wire.Type == "network" ? wire.Actor?.Attributes?["container"] : wire.Actor?.ID
+            isOfContainer = wire.Type != "network"
+            container = isOfContainer ? wire.Actor?.ID : wire.Actor?.Attributes?["container"]
         }
     }
 }

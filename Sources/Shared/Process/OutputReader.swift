@@ -1,14 +1,16 @@
-import Dispatch
 import Glibc
 import Synchronization
 
 /// Reads what a program writes, from its pipe to one call a line; it owns the pipe's reading end.
 ///
-/// Everything happens on a serial queue: lines come in order, and a slow listener only slows the program down.
+/// Everything happens on one thread: lines come in order, and a slow listener only slows the program down. It is not a
+/// DispatchSource: where a pipe's last writer goes, libdispatch's event loop may touch what the source's cancellation
+/// has freed (`_dispatch_event_loop_drain` crashed in one of three runs of the tests with a dozen programs).
 final class OutputReader: Sendable {
-    private struct State {
-        var lines = OutputLines()
-        var isOver = false
+    /// What was asked for besides reading.
+    private struct Drain {
+        let stop: Bool
+        let done: @Sendable () -> Void
     }
 
     private static let chunk = 16_384
@@ -16,60 +18,85 @@ final class OutputReader: Sendable {
     private static let roundsOfDrain = 16
 
     private let descriptor: Int32
-    private let queue = DispatchQueue(label: "output of a program")
-    /// Unmarked in Dispatch, though its calls are safe on any thread.
-    nonisolated(unsafe) private let source: any DispatchSourceRead
-    private let state = Mutex(State())
     private let onLine: @Sendable (String) -> Void
+    private let drain = Mutex<Drain?>(nil)
+    /// One byte in it wakes the thread.
+    private let bell: (waiting: Int32, ringing: Int32)?
 
     /// Takes over a descriptor that does not block.
     init(descriptor: Int32, onLine: @escaping @Sendable (String) -> Void) {
         self.descriptor = descriptor
         self.onLine = onLine
-        unsafe source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: queue)
+        var ends: [Int32] = [-1, -1]
+        guard unsafe pipe(&ends) == 0 else {
+            bell = nil
+            return
+        }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        bell = (ends[0], ends[1])
     }
 
-    /// Reads until the last process that holds the pipe has closed it, or until ``stop``; nobody need keep this.
-    func begin() {
-        unsafe source.setEventHandler { self.read(rounds: 1) }
-        unsafe source.setCancelHandler { [descriptor] in close(descriptor) }
-        unsafe source.activate()
+    deinit {
+        close(descriptor)
+        if let bell {
+            close(bell.waiting)
+            close(bell.ringing)
+        }
+    }
+
+    /// Reads until the last process that holds the pipe has closed it, or until a drain stops it; nobody need keep this.
+    ///
+    /// - Returns: false where the system has no thread or descriptor left for it.
+    func begin() -> Bool {
+        guard let bell else { return false }
+        return BackgroundThread.start { self.read(until: bell.waiting) }
     }
 
     /// Hands over what is in the pipe now, also an unfinished line, and then calls `done`.
     ///
-    /// With `stop` it reads nothing after that, although grandchildren may hold the pipe.
+    /// To be called once. With `stop` it reads nothing after that, although grandchildren may hold the pipe.
     func drain(stop: Bool, _ done: @escaping @Sendable () -> Void) {
-        queue.async {
-            self.read(rounds: Self.roundsOfDrain)
-            if stop { self.end() } else { self.handOverUnfinishedLine() }
-            done()
+        drain.withLock { $0 = Drain(stop: stop, done: done) }
+        guard let bell else { return done() }
+        var byte: UInt8 = 0
+        _ = unsafe write(bell.ringing, &byte, 1)
+    }
+
+    private func read(until bell: Int32) {
+        var lines = OutputLines()
+        var isOpen = true
+        var isDrained = false
+        while isOpen || !isDrained {
+            // A negative descriptor is left out.
+            var awaited = [
+                pollfd(fd: isOpen ? descriptor : -1, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: isDrained ? -1 : bell, events: Int16(POLLIN), revents: 0),
+            ]
+            guard unsafe poll(&awaited, nfds_t(awaited.count), -1) > 0 else { continue }
+            if awaited[0].revents != 0 { isOpen = take(&lines, rounds: 1) }
+            if awaited[1].revents != 0, let drain = drain.withLock({ $0 }) {
+                isDrained = true
+                if isOpen { isOpen = take(&lines, rounds: Self.roundsOfDrain) && !drain.stop }
+                if let line = lines.end() { onLine(line) }
+                drain.done()
+            }
         }
     }
 
-    private func read(rounds: Int) {
+    /// Takes what there is; false at the end, after the unfinished line.
+    private func take(_ lines: inout OutputLines, rounds: Int) -> Bool {
         var buffer = [UInt8](repeating: 0, count: Self.chunk)
-        for _ in 0..<rounds where !state.withLock({ $0.isOver }) {
-            let count = unsafe buffer.withUnsafeMutableBytes { bytes in
-                unsafe Glibc.read(descriptor, bytes.baseAddress, bytes.count)
-            }
+        for _ in 0..<rounds {
+            let count = unsafe buffer.withUnsafeMutableBytes { unsafe Glibc.read(descriptor, $0.baseAddress, $0.count) }
             if count > 0 {
-                for line in state.withLock({ $0.lines.take(buffer[..<count]) }) { onLine(line) }
-            } else if count == 0 || errno != EINTR && errno != EAGAIN {
-                end()
-            } else if errno == EAGAIN {
-                return
+                for line in lines.take(buffer[..<count]) { onLine(line) }
+            } else if count < 0 && errno == EAGAIN {
+                return true
+            } else if count == 0 || errno != EINTR {
+                if let line = lines.end() { onLine(line) }
+                return false
             }
         }
-    }
-
-    private func end() {
-        handOverUnfinishedLine()
-        state.withLock { $0.isOver = true }
-        unsafe source.cancel()
-    }
-
-    private func handOverUnfinishedLine() {
-        if let line = state.withLock({ $0.lines.end() }) { onLine(line) }
+        return true
     }
 }

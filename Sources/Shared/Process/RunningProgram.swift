@@ -15,10 +15,10 @@ package final class RunningProgram: Sendable {
         let child = try Spawn.start(program)
         pid = child.pid
         let output = OutputReader(descriptor: child.output, onLine: onLine)
-        output.begin()
-        guard BackgroundThread.start({ self.watch(output, stopsReading: stopsReading) }) else {
+        guard output.begin(), BackgroundThread.start({ self.watch(output, stopsReading: stopsReading) }) else {
             signalGroup(SIGKILL)
-            output.drain(stop: true) { _ = self.reap() }
+            output.drain(stop: true) {}
+            _ = reap()
             throw .cannotStart(program.executable, reason: "no thread left to watch it")
         }
     }

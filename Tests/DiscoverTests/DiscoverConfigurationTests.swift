@@ -1,0 +1,51 @@
+import Shared
+import Testing
+
+@testable import Discover
+
+@Suite("DiscoverConfiguration")
+struct DiscoverConfigurationTests {
+    private func read(_ environment: [String: String]) throws -> DiscoverConfiguration? {
+        let options = Options(program: "docker-discover", summary: "", settings: DiscoverConfiguration.settings)
+        guard case .run(var reading) = options.parse(arguments: [], environment: environment) else { return nil }
+        let configuration = DiscoverConfiguration(&reading)
+        try reading.finish()
+        return configuration
+    }
+
+    @Test func `etcd's address is enough`() throws {
+        let configuration = try #require(try read(["ETCD_HOST": "10.0.0.1"]))
+        #expect(configuration.mode == .watch)
+        #expect(configuration.haproxy == "haproxy")
+        #expect(configuration.directory.path == "/var/lib/docker-discover")
+        #expect(configuration.statsBind.description == ":1936")
+        #expect(configuration.stopGrace == .seconds(10))
+        #expect(configuration.hardStopAfter == .seconds(600))
+    }
+
+    @Test func `everything can be said`() throws {
+        let configuration = try #require(
+            try read([
+                "ETCD_HOST": "10.0.0.1", "DISCOVER_MODE": "poll", "POLL_INTERVAL": "2s", "HAPROXY": "/opt/haproxy",
+                "STATE_DIR": "/tmp/d/", "STATS_BIND": "127.0.0.1:9000", "STOP_GRACE": "0s", "HARD_STOP_AFTER": "1h",
+            ]))
+        #expect(configuration.mode == .poll(every: .seconds(2)))
+        #expect(configuration.haproxy == "/opt/haproxy")
+        #expect(configuration.directory.path == "/tmp/d")
+        #expect(configuration.statsBind.description == "127.0.0.1:9000")
+        #expect(configuration.stopGrace == .zero)
+        #expect(configuration.hardStopAfter == .seconds(3600))
+    }
+
+    @Test func `all mistakes are told at once, each by its name`() throws {
+        let wrong = [
+            "DISCOVER_MODE": "guess", "POLL_INTERVAL": "0s", "STATE_DIR": "here", "STATS_BIND": "x",
+            "STOP_GRACE": "soon", "HARD_STOP_AFTER": "0s",
+        ]
+        let error = #expect(throws: UsageError.self) { _ = try read(wrong) }
+        let problems = try #require(error).problems
+        for name in ["ETCD_HOST"] + wrong.keys {
+            #expect(problems.contains { $0.hasPrefix(name) }, "\(name) in \(problems)")
+        }
+    }
+}

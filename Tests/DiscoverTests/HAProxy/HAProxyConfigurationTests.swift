@@ -1,0 +1,96 @@
+import FoundationEssentials
+import Shared
+import TestSupport
+import Testing
+
+@testable import Discover
+
+extension HAProxySettings {
+    /// What tests render with.
+    static let sample = HAProxySettings(
+        statsBind: BindAddress(port: port(1936)), statsSocket: "/run/d/haproxy-stats.sock",
+        hardStopAfter: .seconds(600),
+        abilities: HAProxyAbilities(idleCloseOnResponse: true, prometheus: true))
+}
+
+@Suite("HAProxyConfiguration")
+struct HAProxyConfigurationTests {
+    static let golden: [(String, KeyValuePairs<String, String>)] = [
+        ("no-service", [:]),
+        (
+            "services",
+            [
+                "whoami/0123456789ab": "10.0.0.5:49153", "whoami/0123456789ab/meta": #"{"port":8000}"#,
+                "whoami/ba9876543210": "10.0.0.6:49154", "whoami/ba9876543210/meta": #"{"port":8000}"#,
+                "whoami-9000/0123456789ab": "10.0.0.5:49155",
+                "whoami-9000/0123456789ab/meta": #"{"port":9000}"#,
+                "db/by-hand": "[fd00::5]:5432",
+            ]
+        ),
+    ]
+
+    @Test(arguments: golden)
+    func `the text is the golden one`(name: String, keys: KeyValuePairs<String, String>) throws {
+        let text = HAProxyConfiguration(RegistryFixture(keys).plan, .sample).text
+        let path = "\(Self.folder)/\(name).cfg"
+        if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] != nil {
+            try AtomicFile(path: path).replace(with: Array(text.utf8))
+        }
+        #expect(try WholeFile(path).text == text)
+    }
+
+    @Test(.enabled(if: RealParts.canRun("haproxy"), "haproxy is not installed"), arguments: golden.map(\.0))
+    func `HAProxy takes the golden files`(name: String) async throws {
+        try await checkWithHAProxy("\(Self.folder)/\(name).cfg")
+    }
+
+    @Test(.enabled(if: RealParts.canRun("haproxy"), "haproxy is not installed"))
+    func `HAProxy takes services that are called like its own things`() async throws {
+        let names = [
+            "stats", "global", "GLOBAL", "MASTER", "defaults", "listen", "frontend", "backend", "peers", "from",
+            "HTTPCLIENT", "0", "a.b-c_d", String(repeating: "x", count: 128),
+        ]
+        var fixture = RegistryFixture()
+        for (number, name) in names.enumerated() {
+            fixture.put("\(name)/\(name)", "10.0.0.1:\(20000 + number)")
+            fixture.put("\(name)/check", "10.0.0.2:\(20000 + number)")
+        }
+        let folder = try ScratchFolder()
+        let file = AtomicFile(path: folder.path + "/h.cfg")
+        let configuration = HAProxyConfiguration(fixture.plan, .sample)
+        #expect(configuration.binds.count == names.count + 1)
+        try file.replace(with: Array(configuration.text.utf8))
+        try await checkWithHAProxy(file.path)
+    }
+
+    @Test func `what a build does not know is not written`() {
+        var settings = HAProxySettings.sample
+        settings.abilities = HAProxyAbilities(idleCloseOnResponse: false, prometheus: false)
+        let text = HAProxyConfiguration(.empty, settings).text
+        #expect(!text.contains("idle-close") && !text.contains("prometheus"))
+    }
+
+    @Test func `a file tells its mark and its places again`() throws {
+        let written = HAProxyConfiguration(RegistryFixture(["web/1": "10.0.0.5:80"]).plan, .sample)
+        let read = try #require(HAProxyConfiguration(text: written.text))
+        #expect(read == written)
+        #expect(Set(read.binds.map(\.description)) == [":1936", ":80"])
+        #expect(HAProxyConfiguration(text: "global\n    description mine\n") == nil)
+        #expect(HAProxyConfiguration(text: "") == nil)
+    }
+
+    @Test func `different files have different marks`() {
+        let marks = (1...50).map { RegistryFixture(["web/1": "10.0.0.5:\($0)"]).plan }
+            .map { HAProxyConfiguration($0, .sample).mark }
+        #expect(Set(marks).count == 50)
+    }
+
+    private static let folder = #filePath.split(separator: "/").dropLast(2).map { "/\($0)" }.joined() + "/Golden"
+
+    private func checkWithHAProxy(_ path: String) async throws {
+        let haproxy = try #require(RealParts.path(of: "haproxy"))
+        let outcome = try await Program(haproxy, ["-c", "-f", path]).run(deadline: .seconds(20))
+        #expect(outcome.isSuccess, "\(outcome.lines)")
+        #expect(!outcome.lines.contains { $0.contains("WARNING") || $0.contains("ALERT") }, "\(outcome.lines)")
+    }
+}

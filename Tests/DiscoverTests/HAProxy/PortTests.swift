@@ -1,0 +1,34 @@
+import Shared
+import TestSupport
+import Testing
+
+@testable import Discover
+
+@Suite("Ports of this host", .timeLimit(.minutes(1)))
+struct PortTests {
+    @Test func `a free port is free, one that somebody listens on is not, and its holder is named`() async throws {
+        let free = port(try FreePort.take())
+        #expect(PortProbe.isFree(BindAddress(port: free)))
+        let server = try StubServer { $0.waitForEnd() }
+        let taken = port(server.port)
+        // It listens on 127.0.0.1 only, which is in the way all the same.
+        #expect(!PortProbe.isFree(BindAddress(port: taken)))
+        #expect(PortHolder(of: taken)?.pid == ProcessStatus(PortHolder(of: taken)?.pid ?? 0)?.pid)
+        #expect(PortHolder.name(of: taken).hasPrefix("process "))
+        #expect(PortHolder(of: free) == nil)
+        let holders = await PortOccupancy.holders(
+            of: [BindAddress(port: free), BindAddress(port: taken)], patience: .zero)
+        #expect(Set(holders.keys) == [BindAddress(port: taken)])
+        withExtendedLifetime(server) {}
+    }
+
+    @Test(
+        arguments: [
+            (":1936", ":1936"), ("1936", ":1936"), ("*:1936", ":1936"), ("127.0.0.1:1936", "127.0.0.1:1936"),
+            ("[::1]:1936", "[::1]:1936"), ("", nil), (":", nil), ("*", nil), ("::1936", nil), (":0", nil),
+            (":65536", nil), ("host:80", nil), ("*1936", nil), (":80 ssl", nil), ("::1:80", nil),
+        ] as [(String, String?)])
+    func `an address to listen on is parsed or refused`(text: String, expected: String?) {
+        #expect(BindAddress(text)?.description == expected)
+    }
+}

@@ -1,0 +1,87 @@
+import Shared
+import Testing
+
+@testable import Discover
+
+@Suite("ProxyPlan")
+struct ProxyPlanTests {
+    struct Case: CustomTestStringConvertible {
+        let name: String
+        let keys: KeyValuePairs<String, String>
+        let listeners: [String]
+        var problems: [Problem] = []
+
+        var testDescription: String { name }
+    }
+
+    static let cases = [
+        Case(
+            name: "a value's own port is the last resort", keys: ["web/1": "10.0.0.5:8080"], listeners: ["web:8080"]),
+        Case(
+            name: "what an entry says counts more", keys: ["web/1": "10.0.0.5:49153", "web/1/meta": #"{"port":8000}"#],
+            listeners: ["web:8000"]),
+        Case(
+            name: "the port key counts more than entries",
+            keys: ["web/1": "10.0.0.5:49153", "web/1/meta": #"{"port":8000}"#, "web/port": "9000"],
+            listeners: ["web:9000"]),
+        Case(
+            name: "the config counts most",
+            keys: [
+                "web/1": "10.0.0.5:49153", "web/1/meta": #"{"port":8000}"#, "web/port": "9000",
+                "web/config": #"{"port":9500}"#,
+            ], listeners: ["web:9500"]),
+        Case(
+            name: "the newest entry that names a port decides, and disagreement is told",
+            keys: [
+                "web/b": "10.0.0.5:1", "web/b/meta": #"{"port":8000}"#, "web/a": "10.0.0.6:1",
+                "web/a/meta": #"{"port":8001}"#, "web/c": "10.0.0.7:1",
+            ], listeners: ["web:8001"],
+            problems: [.portsDiffer(service("web"), ports: [port(8000), port(8001)], chosen: port(8001))]),
+        Case(
+            name: "of two services on one port the older entry wins",
+            keys: ["young/1": "10.0.0.5:80", "a/1": "10.0.0.6:81", "b/1": "10.0.0.7:80"],
+            listeners: ["a:81", "young:80"], problems: [.portClaimed(service("b"), port(80), by: service("young"))]),
+        Case(
+            name: "the oldest of a service's entries counts",
+            keys: ["b/1": "10.0.0.5:80", "a/1": "10.0.0.6:80", "b/2": "10.0.0.7:80"], listeners: ["b:80"],
+            problems: [.portClaimed(service("a"), port(80), by: service("b"))]),
+        Case(
+            name: "the stats page's port is taken", keys: ["web/1": "10.0.0.5:1936", "api/1": "10.0.0.5:80"],
+            listeners: ["api:80"], problems: [.portOfStats(service("web"), port(1936))]),
+        Case(
+            name: "services of any name have a place",
+            keys: ["stats/1": "10.0.0.1:81", "global/1": "10.0.0.1:82", "MASTER/1": "10.0.0.1:83"],
+            listeners: ["MASTER:83", "global:82", "stats:81"]),
+    ]
+
+    @Test(arguments: cases)
+    func `each service gets its port`(example: Case) {
+        let plan = RegistryFixture(example.keys).plan
+        #expect(plan.listeners.map { "\($0.service):\($0.port)" } == example.listeners)
+        #expect(plan.problems == Set(example.problems))
+    }
+
+    @Test func `a service whose port another process holds is left out alone`() {
+        let plan = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81"]).plan
+        let left = plan.without([BindAddress(port: port(80)): "process 7 (nginx)"])
+        #expect(left.listeners.map(\.service.text) == ["api"])
+        #expect(left.problems == [.portOccupied(service("web"), port(80), holder: "process 7 (nginx)")])
+    }
+
+    @Test func `servers are in the order of their ids`() {
+        let plan = RegistryFixture(["web/c": "10.0.0.5:80", "web/a": "10.0.0.6:80", "web/b": "10.0.0.7:80"]).plan
+        #expect(plan.listeners.first?.servers.map(\.id.text) == ["a", "b", "c"])
+        #expect(plan.serverCount == 3)
+    }
+
+    @Test func `the same registry in any order gives the same bytes`() {
+        var fixture = RegistryFixture()
+        for number in 0..<60 {
+            fixture.put("s\(number % 12)/i\(number)", "10.0.0.\(number + 1):\(8000 + number % 9)")
+            fixture.put("s\(number % 12)/i\(number)/meta", #"{"port": \#(9000 + number % 7)}"#)
+        }
+        let texts = (0..<50).map { _ in HAProxyConfiguration(fixture.plan, .sample).text }
+        #expect(Set(texts).count == 1)
+        #expect(Set((0..<10).map { _ in fixture.plan.problems }).count == 1)
+    }
+}

@@ -1,0 +1,62 @@
+import Shared
+import TestSupport
+import Testing
+
+@testable import Discover
+
+@Suite("CatalogFile")
+struct CatalogFileTests {
+    private let folder: ScratchFolder
+    private var copy: CatalogFile {
+        CatalogFile(file: AtomicFile(path: folder.path + "/catalog.json"), keyspace: RegistryFixture.keyspace)
+    }
+
+    init() throws { folder = try ScratchFolder() }
+
+    @Test func `what is saved comes back, without what means nothing`() throws {
+        var fixture = RegistryFixture([
+            "web/1": "10.0.0.5:80", "web/1/meta": #"{"port":8000,"later":"kept"}"#, "web/config": #"{"port":1}"#,
+            "bad/1": "nonsense",
+        ])
+        fixture.put(Array("/backends/x/1".utf8), [0xff])
+        #expect(try copy.load() == nil)
+        try copy.save(fixture.state)
+        let loaded = try #require(try copy.load())
+        #expect(Catalog(loaded).services == fixture.catalog.services)
+        #expect(Catalog(loaded).problems.isEmpty)
+        #expect(loaded.revision == fixture.state.revision)
+        #expect(loaded.records[Array("/backends/web/1/meta".utf8)]?.keyValue.value.count == 28)
+    }
+
+    @Test func `equal states give equal bytes`() throws {
+        let fixture = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81", "x/1": "10.0.0.5:82"])
+        try copy.save(fixture.state)
+        let first = try WholeFile(copy.file.path).bytes
+        try copy.save(fixture.state)
+        #expect(try WholeFile(copy.file.path).bytes == first)
+    }
+
+    @Test(arguments: ["", "{", "[]", "{}", #"{"prefix": 1}"#, "\0\0\0", #"{"prefix":"/backends/","keys":"x"}"#])
+    func `what is damaged is refused by name`(text: String) throws {
+        try copy.file.replace(with: Array(text.utf8))
+        let error = #expect(throws: CatalogFile.Failure.self) { _ = try copy.load() }
+        #expect(try #require(error).description.contains(copy.file.path))
+    }
+
+    @Test func `a cut anywhere is refused`() throws {
+        try copy.save(RegistryFixture(["web/1": "10.0.0.5:80"]).state)
+        let bytes = try #require(try WholeFile(copy.file.path).bytes)
+        for end in bytes.indices {
+            try copy.file.candidate(Array(bytes[..<end])).commit()
+            #expect(throws: CatalogFile.Failure.self) { _ = try copy.load() }
+        }
+    }
+
+    @Test func `another prefix's copy is not used`() throws {
+        try copy.save(RegistryFixture(["web/1": "10.0.0.5:80"]).state)
+        let other = CatalogFile(file: copy.file, keyspace: try #require(Keyspace(prefix: "/other")))
+        #expect(throws: CatalogFile.Failure.otherPrefix(path: copy.file.path, prefix: "/backends/")) {
+            _ = try other.load()
+        }
+    }
+}

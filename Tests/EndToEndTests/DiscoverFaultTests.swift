@@ -1,0 +1,189 @@
+import FoundationEssentials
+import Glibc
+import Shared
+import TestSupport
+import Testing
+
+@Suite(
+    "docker-discover's faults", .timeLimit(.minutes(2)), .enabled(if: canDiscover, "haproxy, etcd or curl is missing"))
+struct DiscoverFaultTests {
+    /// A lab with docker-discover and one service, which answers `one`.
+    private func withService(
+        _ settings: [String: String] = [:], _ body: (DiscoverLab, DiscoverLab.Agent, Int) async throws -> Void
+    ) async throws {
+        try await withDiscoverLab { lab in
+            let one = try DiscoverLab.backend("one")
+            let port = try FreePort.take()
+            let agent = try lab.start(settings)
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await agent.applies("services=1"))
+            try await body(lab, agent, port)
+            withExtendedLifetime(one) {}
+        }
+    }
+
+    private func write(_ text: String, to path: String, permissions: Int = 0o600) throws {
+        try Data(text.utf8).write(to: URL(filePath: path))
+        try FileManager.default.setAttributes([.posixPermissions: permissions], ofItemAtPath: path)
+    }
+
+    @Test(arguments: ["master", "worker"])
+    func `an HAProxy that is killed serves again at once`(victim: String) async throws {
+        try await withService { lab, agent, port in
+            let before = lab.haproxies()
+            let pid = try #require(victim == "master" ? before.master : before.workers.first)
+            let began = ContinuousClock.now
+            kill(pid, SIGKILL)
+            #expect(await eventually { lab.haproxies().master.map { $0 != before.master } == true })
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(began.duration(to: .now) < .seconds(3))
+            #expect(agent.log.contain("HAProxy ended; starting it again"))
+            #expect(lab.haproxies().workers.count == 1)
+        }
+    }
+
+    @Test func `HAProxy survives docker-discover, and the next one takes it over`() async throws {
+        try await withService { lab, agent, port in
+            let before = lab.haproxies()
+            let load = LoadGenerator(port: port, clients: 2)
+            try await agent.kill()
+            #expect(await DiscoverLab.get(port) == "one")
+            let next = try lab.start()
+            #expect(await eventually { next.log.contain("took over the running HAProxy") })
+            let two = try DiscoverLab.backend("two")
+            try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
+            #expect(await DiscoverLab.answers(port, "two"))
+            #expect(await load.stop() == [])
+            #expect(lab.haproxies().master == before.master)
+            #expect(next.log.count(of: "by=\"reload") == 1)
+            let master = try #require(before.master)
+            kill(master, SIGKILL)
+            #expect(await eventually { lab.haproxies().master.map { $0 != master } == true })
+            #expect(await DiscoverLab.answers(port, "one"))
+            let last = try #require(lab.haproxies().master)
+            #expect(try await next.stop() == .exited(0))
+            #expect(await eventually { kill(last, 0) != 0 || lab.haproxies().master == nil })
+        }
+    }
+
+    @Test func `the last known catalogue is served without etcd, and a damaged one is named`() async throws {
+        try await withService { lab, agent, port in
+            #expect(try await agent.stop() == .exited(0))
+            #expect(await DiscoverLab.falls(silent: port))
+            try await lab.etcd.kill()
+            let second = try lab.start()
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(try await second.stop() == .exited(0))
+            try write("{", to: lab.statePath + "/catalog.json")
+            let third = try lab.start()
+            #expect(await eventually { await DiscoverLab.get(lab.statsPort) != nil })
+            #expect(third.log.contain("ignoring the last known catalogue", "catalog.json"))
+            #expect(await DiscoverLab.get(port) == nil)
+            try await lab.etcd.start()
+            #expect(await DiscoverLab.answers(port, "one"))
+        }
+    }
+
+    @Test func `etcd's end changes nothing, and all is right within a second of its return`() async throws {
+        try await withService { lab, agent, port in
+            let load = LoadGenerator(port: port, clients: 2)
+            try await lab.etcd.kill()
+            #expect(await eventually { agent.log.contain("etcd is lost") })
+            try await lab.etcd.start()
+            try await lab.etcd.ctl("put", "/backends/late/1", "127.0.0.1:9")
+            try await lab.etcd.ctl("put", "/backends/late/port", "\(try FreePort.take())")
+            let began = ContinuousClock.now
+            #expect(await agent.applies("services=2"))
+            #expect(began.duration(to: .now) < .seconds(1))
+            #expect(await load.stop() == [])
+            #expect(agent.log.count(of: "etcd is lost") == 1)
+        }
+    }
+
+    @Test func `a file that HAProxy refuses changes nothing, and is tried again`() async throws {
+        let folder = try ScratchFolder()
+        let haproxy = folder.path + "/haproxy"
+        let switchFile = folder.path + "/broken"
+        let script = """
+            #!/bin/sh
+            if [ "$1" = -c ] && [ -e \(switchFile) ] && grep -q '^listen two' "$3"; then
+                echo '[ALERT]    (1) : config : out of luck' >&2
+                exit 1
+            fi
+            exec \(RealParts.path(of: "haproxy") ?? "haproxy") "$@"
+
+            """
+        try write(script, to: haproxy, permissions: 0o755)
+        try await withService(["HAPROXY": haproxy]) { lab, agent, port in
+            try write("", to: switchFile)
+            let before = lab.configuration
+            let two = try FreePort.take()
+            try await lab.put(["two/port": "\(two)", "two/1": "127.0.0.1:\(port)"])
+            #expect(await eventually { agent.log.contain("level=error", "out of luck") })
+            #expect(lab.configuration == before)
+            #expect(await DiscoverLab.get(port) == "one")
+            try FileManager.default.removeItem(atPath: switchFile)
+            #expect(await DiscoverLab.answers(two, "one"))
+            #expect(await eventually { agent.log.contain("HAProxy takes the configuration again") })
+            #expect(agent.log.count(of: "level=error") == 1)
+        }
+    }
+
+    @Test func `a port that another process holds makes only its service wait`() async throws {
+        try await withService { lab, agent, port in
+            var holder: StubServer? = try DiscoverLab.backend("other")
+            let taken = try #require(holder?.port)
+            try await lab.put(["two/port": "\(taken)", "two/1": "127.0.0.1:\(port)"])
+            let three = try FreePort.take()
+            try await lab.put(["three/port": "\(three)", "three/1": "127.0.0.1:\(port)"])
+            #expect(await DiscoverLab.answers(three, "one"))
+            #expect(
+                await eventually { agent.log.contain("level=error", "of=two", "port \(taken) is in use by process") })
+            #expect(await DiscoverLab.get(taken) == "other")
+            holder = nil
+            #expect(await DiscoverLab.answers(taken, "one"))
+            #expect(agent.log.count(of: "in use by") == 2)
+        }
+    }
+
+    @Test func `a start that cannot be is refused with the reason`() async throws {
+        try await withService { lab, _, _ in
+            let twin = try lab.start()
+            #expect(try await twin.running.wait() == .exited(1))
+            #expect(twin.log.contain("another docker-discover", lab.statePath))
+            let other = try lab.start(["STATE_DIR": lab.folder.path + "/other"])
+            #expect(try await other.running.wait() == .exited(1))
+            #expect(other.log.contain("STATS_BIND", "\(lab.statsPort)", "in use by process", "haproxy"))
+            let missing = try lab.start(["STATE_DIR": lab.folder.path + "/m", "HAPROXY": "/nowhere/haproxy"])
+            #expect(try await missing.running.wait() == .exited(1))
+            #expect(missing.log.contain("/nowhere/haproxy"))
+            let wrong = try lab.start(["ETCD_HOST": "", "STATS_BIND": "x"])
+            #expect(try await wrong.running.wait() == .exited(64))
+            #expect(wrong.log.contain("ETCD_HOST") && wrong.log.contain("STATS_BIND"))
+        }
+    }
+
+    @Test(arguments: [true, false])
+    func `a stop lets open connections end, for the grace period`(isPatient: Bool) async throws {
+        try await withDiscoverLab { lab in
+            let requests = CapturedLines()
+            let slow = try StubServer { connection in
+                guard let request = connection.request() else { return }
+                requests.add(request)
+                usleep(isPatient ? 1_000_000 : 5_000_000)
+                connection.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow")
+            }
+            let port = try FreePort.take()
+            let agent = try lab.start(["STOP_GRACE": isPatient ? "10s" : "300ms"])
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(slow.port)"])
+            #expect(await agent.applies("services=1"))
+            async let answer = DiscoverLab.get(port)
+            #expect(await eventually { !requests.all.isEmpty })
+            #expect(try await agent.stop() == .exited(0))
+            #expect(await answer == (isPatient ? "slow" : nil))
+            #expect(agent.log.contain("stopped with connections open") == !isPatient)
+            #expect(lab.haproxies().master == nil)
+        }
+    }
+}

@@ -1,0 +1,144 @@
+import FoundationEssentials
+import Glibc
+import Shared
+import Synchronization
+import TestSupport
+
+@testable import Shared
+
+/// A client host in small: an etcd, docker-discover on a folder of its own, and backends that answer with their names.
+///
+/// All that it started ends with ``end()``, which ``withDiscoverLab(_:)`` calls in every case.
+final class DiscoverLab: Sendable {
+    let etcd: EtcdServer
+    let folder: ScratchFolder
+    let statsPort: Int
+    private let agents = Mutex<[Agent]>([])
+
+    init() async throws {
+        etcd = try await EtcdServer()
+        folder = try ScratchFolder()
+        statsPort = try FreePort.take()
+    }
+
+    /// STATE_DIR.
+    var statePath: String { folder.path + "/state" }
+
+    /// One run of docker-discover.
+    final class Agent: Sendable {
+        let running: RunningProgram
+        let log: CapturedLines
+
+        init(_ environment: [String: String]) throws {
+            let log = CapturedLines()
+            self.log = log
+            running = try Program(Self.path, environment: environment).start { log.add($0) }
+        }
+
+        /// Whether the newest change that it applied is before long one with that field.
+        func applies(_ field: String) async -> Bool {
+            await eventually { log.all.last { $0.contains("msg=\"applied\"") }?.contains(field) == true }
+        }
+
+        /// Ends it as a crash does; HAProxy goes on.
+        func kill() async throws {
+            running.signal(SIGKILL)
+            _ = try await running.wait()
+        }
+
+        /// Ends it as its operator does.
+        func stop() async throws -> Program.Ending {
+            running.signal(SIGTERM)
+            return try await withDeadline(.seconds(30)) { try await self.running.wait() }
+        }
+
+        private static var path: String {
+            let test = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+            return test.split(separator: "/").dropLast().map { "/\($0)" }.joined() + "/docker-discover"
+        }
+    }
+
+    /// Starts docker-discover.
+    @discardableResult
+    func start(_ settings: [String: String] = [:]) throws -> Agent {
+        let standard = [
+            "ETCD_HOST": "127.0.0.1:\(etcd.port)", "STATE_DIR": statePath, "STATS_BIND": ":\(statsPort)",
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LOG_LEVEL": "debug",
+        ]
+        let agent = try Agent(standard.merging(settings) { $1 })
+        agents.withLock { $0.append(agent) }
+        return agent
+    }
+
+    /// The processes of the HAProxy that runs in the state directory; workers have the master as their parent.
+    struct HAProxies {
+        let master: Int32?
+        let workers: [Int32]
+    }
+
+    /// Looks for them in /proc.
+    func haproxies() -> HAProxies {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        var parents: [Int32: Int32] = [:]
+        for pid in names.compactMap({ Int32($0) }) {
+            guard let line = Self.text("/proc/\(pid)/cmdline"), line.contains(folder.path), line.contains("-W\0"),
+                let parent = Self.text("/proc/\(pid)/stat")?.split(separator: ")").last?.split(separator: " ")
+            else { continue }
+            parents[pid] = Int32(parent[1])
+        }
+        let masters = parents.keys.filter { parents[parents[$0] ?? 0] == nil }
+        return HAProxies(master: masters.min(), workers: parents.keys.filter { !masters.contains($0) }.sorted())
+    }
+
+    /// haproxy.cfg.
+    var configuration: String { Self.text(statePath + "/haproxy.cfg") ?? "" }
+
+    /// Puts keys, each by itself.
+    func put(_ pairs: KeyValuePairs<String, String>) async throws {
+        for (key, value) in pairs { try await etcd.ctl("put", "--", "/backends/" + key, value) }
+    }
+
+    /// Ends everything, in whatever state it is.
+    func end() {
+        for agent in agents.withLock({ $0 }) { agent.running.signal(SIGKILL) }
+        let left = haproxies()
+        for pid in [left.master].compactMap(\.self) + left.workers { Glibc.kill(pid, SIGKILL) }
+    }
+
+    static func text(_ path: String) -> String? {
+        FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// What answers on a port of this host; nil for a failure.
+    static func get(_ port: Int, _ path: String = "/") async -> String? {
+        let program = Program("curl", ["-s", "-f", "-m", "5", "http://127.0.0.1:\(port)\(path)"])
+        guard let outcome = try? await program.run(deadline: .seconds(10)), outcome.isSuccess else { return nil }
+        return outcome.lines.joined(separator: "\n")
+    }
+
+    /// Whether that text is answered before long.
+    static func answers(_ port: Int, _ text: String) async -> Bool {
+        await eventually { await get(port) == text }
+    }
+
+    /// Whether nobody answers there before long.
+    static func falls(silent port: Int) async -> Bool {
+        await eventually { await get(port) == nil }
+    }
+
+    /// A backend that answers each request with its name, and keeps connections open.
+    static func backend(_ name: String) throws -> StubServer {
+        try StubServer { connection in
+            while connection.request() != nil {
+                connection.send("HTTP/1.1 200 OK\r\nContent-Length: \(name.utf8.count)\r\n\r\n\(name)")
+            }
+        }
+    }
+}
+
+/// Gives a test its lab, and ends the lab however the test ends.
+func withDiscoverLab(_ body: (DiscoverLab) async throws -> Void) async throws {
+    let lab = try await DiscoverLab()
+    defer { lab.end() }
+    try await body(lab)
+}

@@ -1,0 +1,113 @@
+import FoundationEssentials
+import Glibc
+import Shared
+import TestSupport
+import Testing
+
+/// Whether docker-discover can be driven on this machine.
+let canDiscover = RealParts.canRun("haproxy", "etcd", "etcdctl", "curl")
+
+@Suite("docker-discover", .timeLimit(.minutes(2)), .enabled(if: canDiscover, "haproxy, etcd or curl is missing"))
+struct DiscoverTests {
+    @Test func `it serves the stats page at once, and services as they come, change and go`() async throws {
+        try await withDiscoverLab { lab in
+            try await lab.etcd.kill()
+            let agent = try lab.start()
+            #expect(await eventually { await DiscoverLab.get(lab.statsPort)?.contains("Statistics Report") == true })
+            #expect(await DiscoverLab.get(lab.statsPort, "/metrics")?.contains("haproxy_") == true)
+            #expect(await eventually { agent.log.contain("etcd is lost") })
+            try await lab.etcd.start()
+            let one = try DiscoverLab.backend("one")
+            let two = try DiscoverLab.backend("two")
+            let port = try FreePort.take()
+            try await lab.put(["web/1": "127.0.0.1:\(one.port)", "web/config": "{\"port\": \(port)}"])
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(agent.log.contain("etcd is back"))
+            try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
+            #expect(await DiscoverLab.answers(port, "two"))
+            #expect(await DiscoverLab.answers(port, "one"))
+            try await lab.etcd.ctl("del", "/backends/web/1")
+            #expect(await agent.applies("endpoints=1"))
+            for _ in 0..<4 { #expect(await DiscoverLab.get(port) == "two") }
+            let other = try FreePort.take()
+            try await lab.put(["web/config": "{\"port\": \(other)}"])
+            #expect(await DiscoverLab.answers(other, "two"))
+            #expect(await DiscoverLab.falls(silent: port))
+            try await lab.etcd.ctl("del", "/backends/web/2")
+            #expect(await DiscoverLab.falls(silent: other))
+            #expect(await DiscoverLab.get(lab.statsPort) != nil)
+            #expect(try await agent.stop() == .exited(0))
+            #expect(lab.haproxies().master == nil)
+        }
+    }
+
+    @Test func `poll mode does the same`() async throws {
+        try await withDiscoverLab { lab in
+            try lab.start(["DISCOVER_MODE": "poll", "POLL_INTERVAL": "200ms"])
+            let one = try DiscoverLab.backend("one")
+            let port = try FreePort.take()
+            try await lab.put(["web/1": "127.0.0.1:\(one.port)", "web/port": "\(port)"])
+            #expect(await DiscoverLab.answers(port, "one"))
+            try await lab.etcd.ctl("del", "--prefix", "/backends/")
+            #expect(await DiscoverLab.falls(silent: port))
+        }
+    }
+
+    @Test func `no request fails while endpoints and services change`() async throws {
+        try await withDiscoverLab { lab in
+            let agent = try lab.start(["LOG_LEVEL": "info"])
+            let backends = try (0..<4).map { try DiscoverLab.backend("b\($0)") }
+            let port = try FreePort.take()
+            try await lab.put(["web/config": "{\"port\": \(port)}"])
+            for (number, backend) in backends.enumerated() {
+                try await lab.put(["web/b\(number)": "127.0.0.1:\(backend.port)"])
+            }
+            #expect(await eventually { agent.log.contain("endpoints=4") })
+            let load = LoadGenerator(port: port, clients: 8)
+            for round in 0..<10 {
+                let place = "s\(round)"
+                try await lab.etcd.ctl("del", "/backends/web/b\(round % 4)")
+                try await lab.put(["\(place)/port": "\(try FreePort.take())", "\(place)/1": "127.0.0.1:1"])
+                #expect(await agent.applies("services=\(round + 2)"))
+                try await lab.put(["web/b\(round % 4)": "127.0.0.1:\(backends[round % 4].port)"])
+            }
+            #expect(await agent.applies("services=11 endpoints=14"))
+            let answered = load.count
+            #expect(await load.stop() == [])
+            #expect(answered > 100)
+            #expect(agent.log.count(of: "by=\"reload") > 5)
+            withExtendedLifetime(backends) {}
+        }
+    }
+
+    @Test func `what is wrong costs only itself, and is told once`() async throws {
+        try await withDiscoverLab { lab in
+            let agent = try lab.start()
+            let one = try DiscoverLab.backend("one")
+            let good = "127.0.0.1:\(one.port)"
+            let port = try FreePort.take()
+            let shared = try FreePort.take()
+            try await lab.put([
+                "web/1": good, "web/port": "\(port)", "web/2": "", "web/3": "1.2.3.4", "web/4": ":80",
+                "web/5": "1.2.3.4:99999", "web/6": "1.2.3.4:80\nserver x 1.2.3.4:81", "web/7/meta": "{",
+                "bad name/1": good, "a/b/c/d": good, "web/8": String(repeating: "x", count: 100_000),
+                "first/1": good, "first/port": "\(shared)", "second/1": good, "second/port": "\(shared)",
+                "thief/1": good, "thief/port": "\(lab.statsPort)",
+            ])
+            try await lab.etcd.ctl("put", "--", "/backends/web/9", "\u{1}\u{2}")
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await DiscoverLab.answers(shared, "one"))
+            #expect(await eventually { agent.log.contain("of=thief") })
+            #expect(lab.configuration.contains("listen first\n") && !lab.configuration.contains("listen second\n"))
+            #expect(agent.log.contain("level=error", "of=second", "belongs to service first"))
+            for key in ["web/2", "web/3", "web/4", "web/5", "web/6", "web/7/meta", "bad name/1", "a/b/c/d", "web/8"] {
+                #expect(
+                    agent.log.count(of: "of=\"/backends/\(key)\"") + agent.log.count(of: "of=/backends/\(key) ") == 1)
+            }
+            try await lab.etcd.ctl("del", "--prefix", "/backends/first/")
+            #expect(await eventually { lab.configuration.contains("listen second\n") })
+            #expect(await eventually { agent.log.contain("a problem is gone", "of=second") })
+            #expect(await DiscoverLab.answers(shared, "one"))
+        }
+    }
+}
