@@ -89,9 +89,13 @@ extension Docker {
         /// Parses `1.41`; nil for anything else.
         init?(_ text: some StringProtocol) {
             let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-            guard parts.count == 2, let major = Int(parts[0]), let minor = Int(parts[1]) else { return nil }
+            guard parts.count == 2, parts.allSatisfy({ $0.utf8.allSatisfy(Self.isDigit) }),
+                let major = Int(parts[0]), let minor = Int(parts[1])
+            else { return nil }
             self.init(major: major, minor: minor)
         }
+
+        private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 
         /// Takes the two numbers.
         init(major: Int, minor: Int) {
