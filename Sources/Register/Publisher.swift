@@ -17,6 +17,7 @@ struct Publisher {
     private var renewed = ContinuousClock.now
     private var desired: [Slot: Registration]?
     private var running: Set<InstanceID> = []
+    private var unreadable: Set<InstanceID> = []
     private var published: [Slot: Published]?
     private var isInDoubt = false
     private var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
@@ -30,9 +31,14 @@ struct Publisher {
     }
 
     /// Sets what should be there from now on.
-    mutating func desire(_ registrations: [Slot: Registration], running: Set<InstanceID>) {
+    ///
+    /// What is published of `unreadable` containers stays.
+    mutating func desire(
+        _ registrations: [Slot: Registration], running: Set<InstanceID>, unreadable: Set<InstanceID> = []
+    ) {
         desired = registrations
         self.running = running
+        self.unreadable = unreadable
     }
 
     /// Says that somebody else may have changed what is published, or taken the lease.
@@ -120,8 +126,9 @@ struct Publisher {
             try await keepLease()
             guard !isInDoubt else { return try await publish() }
             guard let lease, let known = published else { return }
-            let actions = Plan.actions(desired: desired, published: known, running: running)
-                .prefix(EtcdRegistry.actionsAtOnce)
+            let actions = Plan.actions(
+                desired: desired, published: known, running: running, unreadable: unreadable
+            ).prefix(EtcdRegistry.actionsAtOnce)
             guard !actions.isEmpty else { return }
             for action in actions { expect(action) }
             let time = Timestamp.text(Timestamp.now())

@@ -47,6 +47,16 @@ struct PlanTests {
                 == [.withdraw(Self.web, reason: "no longer published")])
     }
 
+    @Test func `what belongs to a container that cannot be read stays, however old`() {
+        var old = Self.there
+        old.isLeased = false
+        for state in [Self.there, old] {
+            let actions = Plan.actions(
+                desired: [:], published: [Self.web: state], running: [], unreadable: [Self.web.id])
+            #expect(actions == [])
+        }
+    }
+
     @Test func `a meta without entry is a withdrawal that is already done`() {
         #expect(plan([], [Self.web: Published(value: nil, meta: [1], isLeased: true)]) == [])
     }

@@ -34,6 +34,14 @@ enum Docker {
         var hostPort: Port
     }
 
+    /// What one look at an engine has found.
+    struct Look: Equatable, Sendable {
+        /// The running containers, each in its last known state.
+        var containers: [Container]
+        /// Containers that run but could not be inspected even once: nothing is known of them.
+        var unreadable: Set<InstanceID> = []
+    }
+
     /// Who an engine is.
     struct Identity: Equatable, Sendable {
         /// The engine's own id.
