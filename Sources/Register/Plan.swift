@@ -35,7 +35,8 @@ enum Plan {
             actions.append(.put(registration))
         }
         for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
-            guard state.value != nil, !unreadable.contains(slot.id) else { continue }
+            // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
+            guard state.value != nil || state.meta != nil, !unreadable.contains(slot.id) else { continue }
             let reason = running.contains(slot.id) ? "no longer published" : "container stopped"
             actions.append(.withdraw(slot, reason: reason))
         }

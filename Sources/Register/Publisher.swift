@@ -107,15 +107,27 @@ struct Publisher {
         let found = try await registry.read(slots, lease: lease.id)
         isInDoubt = false
         let lost = slots.filter { slot in
-            guard let before = known[slot] else { return false }
-            return before.value != found[slot]?.value || before.meta != found[slot]?.meta
+            guard let wanted = desired?[slot], let before = known[slot], before.value != nil else { return false }
+            let now = found[slot]
+            let isChanged = before.value != now?.value || before.meta != now?.meta
+            // A change of ours that was done, but whose answer was lost, looks changed too.
+            return isChanged && (now?.value != wanted.value || now?.meta != wanted.meta)
         }
         if let first = lost.first {
             logger.warning(
                 "entries of ours vanished or were changed; putting them back",
                 ["entries": lost.count, "first": registry.key(first)])
         }
-        published = found.filter { $0.value.value != nil || $0.value.meta != nil }
+        published = found.filter { slot, state in
+            guard state.value != nil || state.meta != nil else { return false }
+            return desired?[slot] != nil || !isAnothers(state)
+        }
+    }
+
+    /// Whether the meta names another agent, which has taken the entry over.
+    private func isAnothers(_ state: Published) -> Bool {
+        guard let owner = state.meta.flatMap({ Meta(json: $0)?.owner }) else { return false }
+        return owner != self.owner.text
     }
 
     // MARK: Changing
@@ -132,8 +144,21 @@ struct Publisher {
             guard !actions.isEmpty else { return }
             for action in actions { expect(action) }
             let time = Timestamp.text(Timestamp.now())
-            let revision = try await registry.apply(actions, lease: lease.id, at: time)
-            for action in actions { note(action, revision) }
+            do {
+                let revision = try await registry.apply(actions, lease: lease.id, at: time)
+                for action in actions { note(action, revision) }
+            } catch {
+                suspect(actions)
+                throw error
+            }
+        }
+    }
+
+    /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
+    private mutating func suspect(_ actions: some Sequence<Action>) {
+        isInDoubt = true
+        for case .put(let registration) in actions where published?[registration.slot] == nil {
+            published?[registration.slot] = Published(value: nil, meta: nil, isLeased: false)
         }
     }
 

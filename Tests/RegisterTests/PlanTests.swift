@@ -57,8 +57,11 @@ struct PlanTests {
         }
     }
 
-    @Test func `a meta without entry is a withdrawal that is already done`() {
-        #expect(plan([], [Self.web: Published(value: nil, meta: [1], isLeased: true)]) == [])
+    @Test func `what is left of an entry is withdrawn too, and nothing is not`() {
+        let withdrawal = Action.withdraw(Self.web, reason: "container stopped")
+        #expect(plan([], [Self.web: Published(value: nil, meta: [1], isLeased: true)]) == [withdrawal])
+        #expect(plan([], [Self.web: Published(value: [1], meta: nil, isLeased: true)]) == [withdrawal])
+        #expect(plan([], [Self.web: Published(value: nil, meta: nil, isLeased: false)]) == [])
     }
 
     @Test func `what should be there comes before what should go`() {
