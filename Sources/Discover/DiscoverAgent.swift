@@ -18,8 +18,8 @@ struct DiscoverAgent: Sendable {
 
     /// Why the agent cannot start.
     enum Failure: Error, Equatable {
-        /// Another process holds the stats page's port.
-        case statsPortInUse(BindAddress, holder: String)
+        /// Something is in the way of the stats page.
+        case noStatsPort(BindAddress, String)
         /// HAProxy does not start, not even without any service.
         case noHAProxy(reason: String)
         /// libcurl does not work.
@@ -102,8 +102,8 @@ struct DiscoverAgent: Sendable {
     /// HAProxy itself would only say that it cannot bind, and not who is there.
     private func checkStatsPort() async throws {
         let bind = configuration.statsBind
-        let holders = await PortOccupancy.holders(of: [bind], patience: keeperTiming.portPatience)
-        if let holder = holders[bind] { throw Failure.statsPortInUse(bind, holder: holder) }
+        let obstacles = await PortOccupancy.obstacles(to: [bind], patience: keeperTiming.portPatience)
+        if let obstacle = obstacles[bind] { throw Failure.noStatsPort(bind, obstacle) }
     }
 }
 
@@ -111,7 +111,7 @@ extension DiscoverAgent.Failure: CustomStringConvertible {
     /// One sentence for the person who starts the program.
     var description: String {
         switch self {
-        case .statsPortInUse(let bind, let holder): "STATS_BIND: \(bind) is in use by \(holder)"
+        case .noStatsPort(let bind, let obstacle): "STATS_BIND: \(bind) is \(obstacle)"
         case .noHAProxy(let reason): "HAProxy does not start: \(reason)"
         case .noHTTP: "libcurl cannot be initialised"
         }

@@ -18,8 +18,8 @@ enum Problem: Hashable, Sendable {
     case portClaimed(ServiceName, Port, by: ServiceName)
     /// The listener port is the stats page's.
     case portOfStats(ServiceName, Port)
-    /// Another process on this host listens on the port.
-    case portOccupied(ServiceName, Port, holder: String)
+    /// HAProxy could not listen on the port, mostly because another process on this host does.
+    case portUnavailable(ServiceName, Port, obstacle: String)
 }
 
 extension Problem {
@@ -27,7 +27,7 @@ extension Problem {
     var isSevere: Bool {
         switch self {
         case .badKey, .badValue, .badField, .repositoriesDiffer, .portsDiffer: false
-        case .portClaimed, .portOfStats, .portOccupied: true
+        case .portClaimed, .portOfStats, .portUnavailable: true
         }
     }
 
@@ -36,7 +36,7 @@ extension Problem {
         switch self {
         case .badKey(let key, _), .badValue(let key, _, _), .badField(let key, _): key
         case .repositoriesDiffer(let service, _), .portsDiffer(let service, _, _), .portClaimed(let service, _, _),
-            .portOfStats(let service, _), .portOccupied(let service, _, _):
+            .portOfStats(let service, _), .portUnavailable(let service, _, _):
             service.text
         }
     }
@@ -48,12 +48,12 @@ extension Problem {
         case .badValue(_, let value, let expected): "the value '\(value)' is not \(expected)"
         case .badField(_, let field): field
         case .repositoriesDiffer(_, let repositories):
-            "one service is fed by several repositories: \(repositories.joined(separator: ", "))"
+            "one service is fed by several repositories: \(repositories.map(\.shortened).joined(separator: ", "))"
         case .portsDiffer(_, let ports, let chosen):
             "instances name the listener ports \(ports.map(\.description).joined(separator: ", ")); \(chosen) is used"
         case .portClaimed(_, let port, let winner): "port \(port) belongs to service \(winner), which claimed it first"
         case .portOfStats(_, let port): "port \(port) is the stats page's"
-        case .portOccupied(_, let port, let holder): "port \(port) is in use by \(holder)"
+        case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
         }
     }
 }
@@ -61,8 +61,8 @@ extension Problem {
 extension Problem {
     /// The problem without what may change while it stays the same one.
     var identity: Problem {
-        guard case .portOccupied(let service, let port, _) = self else { return self }
-        return .portOccupied(service, port, holder: "")
+        guard case .portUnavailable(let service, let port, _) = self else { return self }
+        return .portUnavailable(service, port, obstacle: "")
     }
 }
 
@@ -71,6 +71,10 @@ extension Problem: Comparable {
     static func < (left: Problem, right: Problem) -> Bool {
         (left.subject, left.explanation) < (right.subject, right.explanation)
     }
+}
+
+extension String {
+    fileprivate var shortened: String { Problem.excerpt(utf8) }
 }
 
 extension Problem {

@@ -33,10 +33,10 @@ struct ProxyKeeper {
     private var confirmed: RenderedPlan?
     private var restart = RestartPolicy()
     private var backoff: Backoff
-    private var problems = ProblemLog()
+    private var journal: Journal
 
     /// The failure that was told last; nil where all went well.
-    private(set) var failure: String?
+    var failure: String? { journal.failure }
 
     /// The master that runs; nil where none does.
     private(set) var master: HAProxyMaster?
@@ -52,6 +52,7 @@ struct ProxyKeeper {
         self.logger = logger
         self.timing = timing
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
+        journal = Journal(logger)
     }
 }
 
@@ -104,19 +105,19 @@ extension ProxyKeeper {
         }
         let catalog = Catalog(registry)
         let wish = ProxyPlan(catalog, statsPort: settings.statsBind.port)
-        let occupied = await occupied(of: wish.binds)
-        let plan = wish.without(occupied)
-        tell(catalog.problems.union(plan.problems))
-        return (render(plan), !occupied.isEmpty)
+        let obstacles = await obstacles(to: wish.binds)
+        let plan = wish.without(obstacles)
+        journal.tell(catalog.problems.union(plan.problems))
+        return (render(plan), !obstacles.isEmpty)
     }
 
-    private func occupied(of binds: Set<BindAddress>) async -> [BindAddress: String] {
+    private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
         let known = confirmed?.configuration.binds ?? []
         guard running == .nothing else {
-            return await PortOccupancy.holders(of: binds.subtracting(known), patience: .zero)
+            return await PortOccupancy.obstacles(to: binds.subtracting(known), patience: .zero)
         }
         let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
-        return await PortOccupancy.holders(of: binds, patience: patience)
+        return await PortOccupancy.obstacles(to: binds, patience: patience)
     }
 
     private func render(_ plan: ProxyPlan) -> RenderedPlan {
@@ -139,10 +140,11 @@ extension ProxyKeeper {
             try await perform(update, next)
         } catch {
             guard !Task.isCancelled else { return nil }
-            tell(error)
+            journal.refused(error)
             return isWaiting ? min(backoff.next(), timing.portInterval) : backoff.next()
         }
-        report(update, next, took: begin.duration(to: .now))
+        backoff.reset()
+        journal.applied(update, next.plan, revision: registry?.revision, took: begin.duration(to: .now))
         save()
         return isWaiting ? timing.portInterval : nil
     }
@@ -201,50 +203,6 @@ extension ProxyKeeper {
             saved = registry
         } catch {
             logger.warning("cannot keep the catalogue for the next start", ["error": "\(error)"])
-        }
-    }
-}
-
-// MARK: What is told
-
-extension ProxyKeeper {
-    private mutating func report(_ update: Update, _ next: RenderedPlan, took: Duration) {
-        if failure != nil {
-            failure = nil
-            logger.info("HAProxy takes the configuration again")
-        }
-        backoff.reset()
-        guard update != .none, let plan = next.plan else { return }
-        logger.info(
-            "applied",
-            [
-                "services": plan.listeners.count, "endpoints": plan.serverCount, "revision": registry?.revision,
-                "by": update, "ms": Int(took / .milliseconds(1)),
-            ])
-    }
-
-    private mutating func tell(_ error: any Error) {
-        let text = "\(error)"
-        if failure == text {
-            logger.debug("HAProxy still does not take the configuration", ["error": text])
-        } else {
-            logger.error("HAProxy does not take the configuration; what runs is kept", ["error": text])
-        }
-        failure = text
-    }
-
-    private mutating func tell(_ current: Set<Problem>) {
-        let changes = problems.update(to: current)
-        for problem in changes.appeared {
-            let fields: Logger.Fields = ["of": problem.subject, "problem": problem.explanation]
-            if problem.isSevere {
-                logger.error("a service is left out", fields)
-            } else {
-                logger.warning("the registry holds something wrong", fields)
-            }
-        }
-        for problem in changes.gone {
-            logger.info("a problem is gone", ["of": problem.subject, "problem": problem.explanation])
         }
     }
 }

@@ -14,7 +14,7 @@ enum Main {
         let options = RegisterConfiguration.options
         switch options.parse(arguments: arguments, environment: environment) {
         case .help:
-            print(options.help, terminator: "")
+            print(options.help)
         case .version:
             print(Version.text(program: options.program))
         case .run(let reading):

@@ -18,8 +18,8 @@ struct ProblemLogTests {
 
     @Test func `a port that goes from one holder to another is the same problem`() {
         var log = ProblemLog()
-        let first = Problem.portOccupied(service("web"), port(80), holder: "process 7 (nginx)")
-        let second = Problem.portOccupied(service("web"), port(80), holder: "another process")
+        let first = Problem.portUnavailable(service("web"), port(80), obstacle: "in use by process 7 (nginx)")
+        let second = Problem.portUnavailable(service("web"), port(80), obstacle: "in use by another process")
         #expect(log.update(to: [first]).appeared == [first])
         #expect(log.update(to: [second]) == .init(appeared: [], gone: []))
         #expect(log.update(to: []).gone == [second])

@@ -43,6 +43,20 @@ struct DiscoverFaultTests {
         }
     }
 
+    @Test func `a killed master takes its old workers along`() async throws {
+        try await withService { lab, agent, port in
+            let connection = try LongConnection(port: port)
+            #expect(connection.answers("one"))
+            try await lab.put(["two/port": "\(try FreePort.take())", "two/1": "127.0.0.1:1"])
+            #expect(await agent.applies("services=2"))
+            #expect(lab.haproxies().workers.count == 2)
+            #expect(connection.answers("one"))
+            kill(try #require(lab.haproxies().master), SIGKILL)
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await eventually { lab.haproxies().workers.count == 1 })
+        }
+    }
+
     @Test func `HAProxy survives docker-discover, and the next one takes it over`() async throws {
         try await withService { lab, agent, port in
             let before = lab.haproxies()
@@ -98,6 +112,18 @@ struct DiscoverFaultTests {
             #expect(began.duration(to: .now) < .seconds(1))
             #expect(await load.stop() == [])
             #expect(agent.log.count(of: "etcd is lost") == 1)
+        }
+    }
+
+    @Test func `a store that was emptied while it was away is read anew`() async throws {
+        try await withService { lab, agent, port in
+            for number in 0..<20 { try await lab.etcd.ctl("put", "/elsewhere", "\(number)") }
+            try await lab.etcd.kill()
+            try lab.etcd.wipe()
+            try await lab.etcd.start()
+            #expect(await DiscoverLab.falls(silent: port))
+            try await lab.put(["two/port": "\(port)", "two/1": "127.0.0.1:1"])
+            #expect(await eventually { lab.configuration.contains("listen two\n") })
         }
     }
 

@@ -64,6 +64,8 @@ final class DiscoverLab: Sendable {
         let standard = [
             "ETCD_HOST": "127.0.0.1:\(etcd.port)", "STATE_DIR": statePath, "STATS_BIND": ":\(statsPort)",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LOG_LEVEL": "debug",
+            // Another version of HAProxy than the installed one.
+            "HAPROXY": ProcessInfo.processInfo.environment["SIDEKICK_HAPROXY"] ?? "haproxy",
         ]
         let agent = try Agent(standard.merging(settings) { $1 })
         agents.withLock { $0.append(agent) }

@@ -80,6 +80,28 @@ struct DiscoverTests {
         }
     }
 
+    @Test func `several run side by side, each in its own folder, also in one with the longest path`() async throws {
+        try await withDiscoverLab { lab in
+            let prefixes = ["/one", "/two"]
+            let places = try prefixes.map { _ in try FreePort.take() }
+            let pages = try prefixes.map { _ in try FreePort.take() }
+            let folders = prefixes.map { lab.folder.path + $0 + String(repeating: "x", count: 74) }
+                .map { String($0.prefix(75)) }
+            let backends = try prefixes.map { try DiscoverLab.backend($0) }
+            for (number, prefix) in prefixes.enumerated() {
+                try lab.start([
+                    "ETCD_PREFIX": prefix, "STATE_DIR": folders[number], "STATS_BIND": "127.0.0.1:\(pages[number])",
+                ])
+                try await lab.etcd.ctl("put", "\(prefix)/web/port", "\(places[number])")
+                try await lab.etcd.ctl("put", "\(prefix)/web/1", "127.0.0.1:\(backends[number].port)")
+            }
+            for (number, prefix) in prefixes.enumerated() {
+                #expect(await DiscoverLab.answers(places[number], prefix))
+                #expect(await DiscoverLab.get(pages[number]) != nil)
+            }
+        }
+    }
+
     @Test func `what is wrong costs only itself, and is told once`() async throws {
         try await withDiscoverLab { lab in
             let agent = try lab.start()

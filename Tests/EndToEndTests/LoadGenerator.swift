@@ -4,6 +4,60 @@ import TestSupport
 
 @testable import Shared
 
+/// One client's connection, on which it sends one request after another.
+final class LongConnection: Sendable {
+    /// Why an exchange failed.
+    struct Failure: Error, CustomStringConvertible {
+        let description: String
+
+        init(_ what: String) {
+            let code = errno
+            description = "\(what): \(unsafe String(cString: strerror(code)))"
+        }
+    }
+
+    private let client: Int32
+
+    /// Connects to a port of this host.
+    init(port: Int) throws {
+        client = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        var limit = timeval(tv_sec: 5, tv_usec: 0)
+        unsafe setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        guard Self.connect(client, port) else { throw Failure("connect") }
+    }
+
+    deinit { close(client) }
+
+    /// Sends a request and gives the answer with its head.
+    func exchange() throws -> String {
+        let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        guard unsafe send(client, request, request.utf8.count, Int32(MSG_NOSIGNAL)) == request.utf8.count
+        else { throw Failure("send") }
+        // Backends send each answer at once.
+        var bytes = [UInt8](repeating: 0, count: 4096)
+        let count = unsafe recv(client, &bytes, bytes.count, 0)
+        guard count > 0 else { throw Failure("receive") }
+        return String(decoding: bytes[..<count], as: UTF8.self)
+    }
+
+    /// Whether a request gets that answer.
+    func answers(_ text: String) -> Bool {
+        (try? exchange())?.hasSuffix("\r\n\r\n" + text) == true
+    }
+
+    private static func connect(_ client: Int32, _ port: Int) -> Bool {
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = UInt16(truncatingIfNeeded: port).bigEndian
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        return unsafe withUnsafePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe Glibc.connect(client, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+            }
+        }
+    }
+}
+
 /// Clients that send requests one after another, ten on each connection, and count what fails.
 final class LoadGenerator: Sendable {
     private let port: Int
@@ -18,7 +72,7 @@ final class LoadGenerator: Sendable {
         for _ in 0..<clients {
             running.add(1, ordering: .relaxed)
             _ = BackgroundThread.start { [self] in
-                while !isOver.load(ordering: .relaxed) { exchange() }
+                while !isOver.load(ordering: .relaxed) { connectAndAsk() }
                 running.subtract(1, ordering: .relaxed)
             }
         }
@@ -34,44 +88,16 @@ final class LoadGenerator: Sendable {
         return failures.withLock { $0 }
     }
 
-    /// One connection with ten requests.
-    private func exchange() {
-        let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        defer { close(client) }
-        var limit = timeval(tv_sec: 5, tv_usec: 0)
-        unsafe setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-        guard connect(client) else { return fail("connect") }
-        for _ in 0..<10 {
-            let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-            guard unsafe send(client, request, request.utf8.count, Int32(MSG_NOSIGNAL)) == request.utf8.count
-            else { return fail("send") }
-            guard let answer = receive(client) else { return fail("receive") }
-            guard answer.hasPrefix("HTTP/1.1 200 ") else { return fail(answer) }
-            succeeded.add(1, ordering: .relaxed)
-        }
-    }
-
-    /// Reads one answer; backends send each at once.
-    private func receive(_ client: Int32) -> String? {
-        var bytes = [UInt8](repeating: 0, count: 4096)
-        let count = unsafe recv(client, &bytes, bytes.count, 0)
-        return count > 0 ? String(decoding: bytes[..<count], as: UTF8.self) : nil
-    }
-
-    private func connect(_ client: Int32) -> Bool {
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = UInt16(truncatingIfNeeded: port).bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        return unsafe withUnsafePointer(to: &address) { pointer in
-            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                unsafe Glibc.connect(client, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) == 0
+    private func connectAndAsk() {
+        do {
+            let connection = try LongConnection(port: port)
+            for _ in 0..<10 {
+                let answer = try connection.exchange()
+                guard answer.hasPrefix("HTTP/1.1 200 ") else { throw LongConnection.Failure(answer) }
+                succeeded.add(1, ordering: .relaxed)
             }
+        } catch {
+            failures.withLock { $0.append("\(error)") }
         }
-    }
-
-    private func fail(_ what: String) {
-        let code = errno
-        failures.withLock { $0.append("\(what): \(unsafe String(cString: strerror(code)))") }
     }
 }

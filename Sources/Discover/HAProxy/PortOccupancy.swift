@@ -1,18 +1,29 @@
+import Glibc
 import Shared
 
-/// Which addresses that HAProxy is to listen on are held by other processes.
+/// Which addresses HAProxy could not listen on, because another process does or the system does not allow it.
 enum PortOccupancy {
-    /// Tries the addresses and names the holders of those that are not free.
+    /// Tries the addresses and says what is in the way of those that are not free, such as `in use by process 7 (nginx)`.
     ///
     /// - Parameter patience: how long they may take to become free: an HAProxy that has just died lets go of its ports
     ///   a moment later.
-    static func holders(of binds: Set<BindAddress>, patience: Duration) async -> [BindAddress: String] {
-        var busy = binds.filter { !PortProbe.isFree($0) }
+    static func obstacles(to binds: Set<BindAddress>, patience: Duration) async -> [BindAddress: String] {
+        var obstacles = Self.obstacles(to: binds)
         let end = ContinuousClock.now + patience
-        while !busy.isEmpty, ContinuousClock.now < end {
+        while !obstacles.isEmpty, ContinuousClock.now < end {
             guard (try? await Task.sleep(for: .milliseconds(10))) != nil else { break }
-            busy = busy.filter { !PortProbe.isFree($0) }
+            obstacles = Self.obstacles(to: Set(obstacles.keys))
         }
-        return Dictionary(uniqueKeysWithValues: busy.map { ($0, PortHolder.name(of: $0.port)) })
+        return Dictionary(uniqueKeysWithValues: obstacles.map { ($0, text(of: $1, at: $0)) })
+    }
+
+    private static func obstacles(to binds: Set<BindAddress>) -> [BindAddress: Int32] {
+        let tried = binds.map { ($0, PortProbe.obstacle(to: $0)) }
+        return Dictionary(uniqueKeysWithValues: tried.compactMap { bind, code in code.map { (bind, $0) } })
+    }
+
+    private static func text(of code: Int32, at bind: BindAddress) -> String {
+        code == EADDRINUSE
+            ? "in use by \(PortHolder.name(of: bind.port))" : "not to be had: \(unsafe String(cString: strerror(code)))"
     }
 }

@@ -3,19 +3,20 @@ import Shared
 
 /// Finds out whether a port is free before HAProxy tries: a reload that cannot bind one port stops all of them.
 enum PortProbe {
-    /// Whether a listener could bind here, alone.
+    /// Why no listener could bind here, alone: the system's error number, or nil where one could.
     ///
     /// Without SO_REUSEPORT, with which HAProxy would share the port with another process of the same user, and with
-    /// SO_REUSEADDR, so that connections that have just ended do not count. Whatever else is wrong is HAProxy's to say.
-    static func isFree(_ bind: BindAddress) -> Bool {
+    /// SO_REUSEADDR, so that connections that have just ended do not count.
+    static func obstacle(to bind: BindAddress) -> Int32? {
         let family = bind.address?.family == .v6 ? AF_INET6 : AF_INET
         let probe = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard probe >= 0 else { return true }
+        guard probe >= 0 else { return errno }
         defer { close(probe) }
         var on: Int32 = 1
-        guard unsafe setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size)) == 0
-        else { return true }
-        return Self.bind(probe, to: bind) || errno != EADDRINUSE
+        guard unsafe setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size)) == 0,
+            Self.bind(probe, to: bind)
+        else { return errno }
+        return nil
     }
 
     private static func bind(_ socket: Int32, to bind: BindAddress) -> Bool {

@@ -61,13 +61,13 @@ struct ProxyPlan: Equatable, Sendable {
         problems = []
     }
 
-    /// The plan without the listeners whose places other processes hold; `occupied` names the holders.
-    func without(_ occupied: [BindAddress: String]) -> ProxyPlan {
+    /// The plan without the listeners that something is in the way of.
+    func without(_ obstacles: [BindAddress: String]) -> ProxyPlan {
         var plan = self
-        plan.listeners.removeAll { occupied[$0.bind] != nil }
+        plan.listeners.removeAll { obstacles[$0.bind] != nil }
         for listener in listeners {
-            guard let holder = occupied[listener.bind] else { continue }
-            plan.problems.insert(.portOccupied(listener.service, listener.port, holder: holder))
+            guard let obstacle = obstacles[listener.bind] else { continue }
+            plan.problems.insert(.portUnavailable(listener.service, listener.port, obstacle: obstacle))
         }
         return plan
     }

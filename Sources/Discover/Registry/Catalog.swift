@@ -87,17 +87,7 @@ private struct CatalogParts {
 extension Catalog.Service {
     /// The problem of being fed by several repositories, such as `a/web` and `b/web`.
     fileprivate var mixture: Problem? {
-        let repositories = Set(instances.compactMap { $0.meta.image.flatMap(Self.repository) })
+        let repositories = Set(instances.compactMap { $0.meta.image.flatMap(ImageReference.init)?.repository })
         return repositories.count > 1 ? .repositoriesDiffer(name, repositories: repositories.sorted()) : nil
-    }
-
-    /// An image without tag and digest; nil where it is only a digest, which names no repository.
-    ///
-    /// A colon before the last slash belongs to the registry's port.
-    static func repository(of image: String) -> String? {
-        let named = image.prefix { $0 != "@" }
-        let last = named.lastIndex(of: "/") ?? named.startIndex
-        let repository = named[last...].firstIndex(of: ":").map { named[..<$0] } ?? named
-        return repository.isEmpty || repository == "sha256" ? nil : String(repository)
     }
 }

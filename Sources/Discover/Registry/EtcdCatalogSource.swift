@@ -17,7 +17,7 @@ struct EtcdCatalogSource: Sendable {
     struct Timing: Sendable {
         /// For one page of a listing; longer than etcd takes to notice that it has no quorum.
         var deadline: Duration = .seconds(8)
-        /// Between two listings in watch mode; half of it is added at random, so that consumers spread.
+        /// The longest between two listings in watch mode; up to a quarter less, so that consumers spread.
         var relistInterval: Duration = .seconds(60)
         /// The longest wait after a failure: short, so that all is right within a second of etcd's return.
         var retryLimit: Duration = .milliseconds(500)
@@ -61,7 +61,7 @@ struct EtcdCatalogSource: Sendable {
     private func follow(
         _ state: RegistryState, _ health: EtcdHealth, _ publish: @escaping @Sendable (RegistryState) -> Void
     ) async throws -> RegistryState {
-        let limit = timing.relistInterval * Double.random(in: 1...1.5)
+        let limit = timing.relistInterval * Double.random(in: 0.75...1)
         return try await withThrowingTaskGroup(of: RegistryState?.self) { group in
             defer { group.cancelAll() }
             group.addTask { try await self.watch(from: state, health, publish) }

@@ -12,7 +12,7 @@ struct RegistryRecord: Equatable, Sendable {
         case nothing
     }
 
-    /// The key as etcd stores it.
+    /// The key as etcd stores it; a value that means nothing, and may be large, is not kept.
     let keyValue: Etcd.KeyValue
 
     /// What it means.
@@ -23,7 +23,6 @@ struct RegistryRecord: Equatable, Sendable {
 
     /// Takes a key apart; whatever is wrong with it becomes a problem.
     init(_ keyValue: Etcd.KeyValue, in keyspace: Keyspace) {
-        self.keyValue = keyValue
         // Room for the longest key of the contract below any usual prefix.
         let name = Problem.excerpt(keyValue.key, longest: 320)
         do {
@@ -31,6 +30,9 @@ struct RegistryRecord: Equatable, Sendable {
         } catch {
             (content, problems) = (.nothing, [.badKey(key: name, why: Self.explain(error))])
         }
+        var kept = keyValue
+        if content == .nothing { kept.value = [] }
+        self.keyValue = kept
     }
 }
 

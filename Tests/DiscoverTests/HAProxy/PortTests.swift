@@ -1,3 +1,4 @@
+import Glibc
 import Shared
 import TestSupport
 import Testing
@@ -8,17 +9,20 @@ import Testing
 struct PortTests {
     @Test func `a free port is free, one that somebody listens on is not, and its holder is named`() async throws {
         let free = port(try FreePort.take())
-        #expect(PortProbe.isFree(BindAddress(port: free)))
+        #expect(PortProbe.obstacle(to: BindAddress(port: free)) == nil)
         let server = try StubServer { $0.waitForEnd() }
         let taken = port(server.port)
         // It listens on 127.0.0.1 only, which is in the way all the same.
-        #expect(!PortProbe.isFree(BindAddress(port: taken)))
+        #expect(PortProbe.obstacle(to: BindAddress(port: taken)) == EADDRINUSE)
         #expect(PortHolder(of: taken)?.pid == ProcessStatus(PortHolder(of: taken)?.pid ?? 0)?.pid)
         #expect(PortHolder.name(of: taken).hasPrefix("process "))
         #expect(PortHolder(of: free) == nil)
-        let holders = await PortOccupancy.holders(
-            of: [BindAddress(port: free), BindAddress(port: taken)], patience: .zero)
-        #expect(Set(holders.keys) == [BindAddress(port: taken)])
+        let elsewhere = BindAddress(address: IPAddress("192.0.2.1"), port: free)
+        let obstacles = await PortOccupancy.obstacles(
+            to: [BindAddress(port: free), BindAddress(port: taken), elsewhere], patience: .zero)
+        #expect(Set(obstacles.keys) == [BindAddress(port: taken), elsewhere])
+        #expect(obstacles[BindAddress(port: taken)]?.hasPrefix("in use by process ") == true)
+        #expect(obstacles[elsewhere] == "not to be had: Cannot assign requested address")
         withExtendedLifetime(server) {}
     }
 

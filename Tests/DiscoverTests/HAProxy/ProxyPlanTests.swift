@@ -63,9 +63,9 @@ struct ProxyPlanTests {
 
     @Test func `a service whose port another process holds is left out alone`() {
         let plan = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81"]).plan
-        let left = plan.without([BindAddress(port: port(80)): "process 7 (nginx)"])
+        let left = plan.without([BindAddress(port: port(80)): "in use by nginx"])
         #expect(left.listeners.map(\.service.text) == ["api"])
-        #expect(left.problems == [.portOccupied(service("web"), port(80), holder: "process 7 (nginx)")])
+        #expect(left.problems == [.portUnavailable(service("web"), port(80), obstacle: "in use by nginx")])
     }
 
     @Test func `servers are in the order of their ids`() {

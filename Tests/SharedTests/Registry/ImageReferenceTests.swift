@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Register
+@testable import Shared
 
 @Suite("Image reference")
 struct ImageReferenceTests {

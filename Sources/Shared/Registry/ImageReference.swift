@@ -1,17 +1,15 @@
-import Shared
-
 /// An image reference taken apart: `[registry[:port]/]path[:tag][@digest]`.
 ///
 /// It follows https://pkg.go.dev/github.com/distribution/reference.
-struct ImageReference: Equatable, Sendable {
+package struct ImageReference: Equatable, Sendable {
     /// The reference without tag and digest, such as `registry:5000/team/whoami`.
-    let repository: String
+    package let repository: String
 
     /// The last component of the path, such as `whoami`.
-    let name: String
+    package let name: String
 
     /// Parses a reference; nil where it has no name: an image id, with or without `sha256:`, or nothing at all.
-    init?(_ text: String) {
+    package init?(_ text: String) {
         let undigested = text.prefix { $0 != "@" }
         let slash = undigested.lastIndex(of: "/")
         let last = slash.map { undigested[undigested.index(after: $0)...] } ?? undigested

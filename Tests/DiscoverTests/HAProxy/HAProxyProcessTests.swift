@@ -1,0 +1,115 @@
+import Glibc
+import Shared
+import TestSupport
+import Testing
+
+@testable import Discover
+
+@Suite(
+    "HAProxyProcess", .timeLimit(.minutes(1)),
+    .enabled(if: RealParts.canRun("haproxy"), "haproxy is not installed"))
+struct HAProxyProcessTests {
+    private let folder: ScratchFolder
+    private let directory: StateDirectory
+    private let log = CapturedLines()
+
+    init() throws {
+        folder = try ScratchFolder()
+        directory = try #require(StateDirectory(folder.path))
+    }
+
+    /// A process of its own, and configurations with the stats page at free ports.
+    private func withProcess(
+        _ body: (HAProxyProcess, HAProxyMaster, HAProxyConfiguration) async throws -> Void
+    ) async throws {
+        let program = try await HAProxyProgram.probe(
+            "haproxy", searchPath: "/usr/bin", scratch: AtomicFile(path: folder.path + "/probe"))
+        let logger = Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) })
+        let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
+        let configuration = try configuration()
+        let master = try await process.start(with: configuration, isProven: false)
+        do {
+            try await body(process, master, configuration)
+        } catch {
+            master.signal(SIGKILL)
+            throw error
+        }
+        master.signal(SIGKILL)
+    }
+
+    private func configuration(stats: BindAddress? = nil) throws -> HAProxyConfiguration {
+        let bind = try stats ?? BindAddress(port: port(FreePort.take()))
+        let settings = HAProxySettings(
+            statsBind: bind, statsSocket: directory.statsSocket, hardStopAfter: .seconds(60),
+            abilities: HAProxyAbilities(idleCloseOnResponse: true, prometheus: true))
+        return HAProxyConfiguration(.empty, settings)
+    }
+
+    @Test func `a worker tells which configuration it runs`() async throws {
+        try await withProcess { process, master, first in
+            #expect(try await process.mark() == first.mark)
+            let second = try configuration()
+            try await process.reload(master, with: second)
+            #expect(try await process.mark() == second.mark)
+            #expect(master.isAlive && master.isChild)
+            #expect(try await process.adopt()?.pid == master.pid)
+        }
+    }
+
+    @Test func `a reload that cannot bind changes nothing, and the next one works`() async throws {
+        try await withProcess { process, master, first in
+            let holder = try StubServer { $0.waitForEnd() }
+            let wrong = try configuration(stats: BindAddress(port: port(holder.port)))
+            let error = await #expect(throws: HAProxyProcess.Failure.self) {
+                try await process.reload(master, with: wrong)
+            }
+            #expect(try #require(error).description.contains("Address already in use"))
+            #expect(try WholeFile(directory.configuration.path).text == first.text)
+            #expect(try await process.mark() == first.mark)
+            let second = try configuration()
+            try await process.reload(master, with: second)
+            #expect(try await process.mark() == second.mark)
+            withExtendedLifetime(holder) {}
+        }
+    }
+
+    @Test func `a start that cannot bind is refused with HAProxy's words`() async throws {
+        try await withProcess { process, master, first in
+            #expect(await process.stop(master, grace: .seconds(20)))
+            #expect(try await process.adopt() == nil)
+            let holder = try StubServer { $0.waitForEnd() }
+            let wrong = try configuration(stats: BindAddress(port: port(holder.port)))
+            let error = await #expect(throws: HAProxyProcess.Failure.self) {
+                _ = try await process.start(with: wrong, isProven: false)
+            }
+            #expect(try #require(error).description.contains("Address already in use"))
+            #expect(try WholeFile(directory.configuration.path).text == first.text)
+            withExtendedLifetime(holder) {}
+        }
+    }
+
+    @Test func `a file that is wrong is refused with HAProxy's words, and not installed`() async throws {
+        try await withProcess { process, master, first in
+            let text = first.text + "nonsense\n"
+            let wrong = try #require(HAProxyConfiguration(text: text))
+            let error = await #expect(throws: HAProxyProgram.Refusal.self) {
+                try await process.reload(master, with: wrong)
+            }
+            #expect(try #require(error).description.contains("unknown keyword 'nonsense'"))
+            #expect(try WholeFile(directory.configuration.path).text == first.text)
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("/nowhere/haproxy", "there is no program"), ("no-such-program", "there is no program"),
+            ("/bin/true", "does not say its version"),
+        ])
+    func `what is no HAProxy is told`(name: String, expected: String) async throws {
+        let error = await #expect(throws: HAProxyProgram.Failure.self) {
+            _ = try await HAProxyProgram.probe(
+                name, searchPath: "/usr/bin:/bin", scratch: AtomicFile(path: folder.path + "/probe"))
+        }
+        #expect(try #require(error).description.contains(expected))
+    }
+}
