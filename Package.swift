@@ -30,7 +30,9 @@ let package = Package(
         // No Testing import here: a release build of a plain target cannot see it.
         .target(name: "TestSupport", dependencies: ["Shared"], path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(name: "SharedTests", dependencies: ["Shared", "TestSupport"], swiftSettings: swiftSettings),
-        .testTarget(name: "RegisterTests", dependencies: ["Register", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "RegisterTests", dependencies: ["Register", "TestSupport"], exclude: ["Fixtures"],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "DiscoverTests", dependencies: ["Discover", "Shared", "TestSupport"], exclude: ["Golden"],
             swiftSettings: swiftSettings),

@@ -28,6 +28,7 @@ has_curl_headers      | libcurl4-openssl-dev  | headers of the HTTP library that
 has curl              | curl                  | sends the demo's requests
 has etcd              | etcd-server           | the registry
 has etcdctl           | etcd-client           | shows the registry's keys
+has openssl           | openssl               | makes certificates for the tests
 has haproxy           | haproxy               | the load balancer that docker-discover drives
 has dockerd           | docker.io             | Docker Engine
 has_docker_client     | docker-cli            | Docker's command line

@@ -6,8 +6,7 @@ import Testing
 
 @Suite("docker-discover's documentation")
 struct DiscoverDocumentationTests {
-    private let options = Options(
-        program: "docker-discover", summary: "", settings: DiscoverConfiguration.settings)
+    private let options = DiscoverConfiguration.options
 
     @Test func `the README's table of settings is the code's`() throws {
         let table = options.markdownTable.split(separator: "\n").map(String.init)

@@ -68,7 +68,7 @@ extension Etcd.Client {
             let answer = try await range(request, deadline: deadline)
             if listing.revision == 0 {
                 listing.revision = answer.header?.revision?.value ?? 0
-                listing.clusterID = answer.header?.cluster_id ?? ""
+                listing.clusterID = answer.header?.clusterID ?? ""
             }
             let found = answer.kvs ?? []
             listing.keyValues += found.map(\.keyValue)
@@ -84,7 +84,7 @@ extension Etcd.Client {
     package func position(readingAt key: String, deadline: Duration) async throws -> Etcd.Listing {
         let answer = try await range(WireRangeRequest(key: Data(key.utf8)), deadline: deadline)
         return Etcd.Listing(
-            revision: answer.header?.revision?.value ?? 0, clusterID: answer.header?.cluster_id ?? "", keyValues: [])
+            revision: answer.header?.revision?.value ?? 0, clusterID: answer.header?.clusterID ?? "", keyValues: [])
     }
 
     /// Reads a range. `POST /v3/kv/range`

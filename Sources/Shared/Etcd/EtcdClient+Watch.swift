@@ -22,7 +22,7 @@ extension Etcd.Client {
     func openWatch(_ watch: Etcd.Watch, after revision: Int64) async throws -> WatchConnection {
         let create = WireWatchRequest.Create(
             key: Data(watch.prefix.utf8), range_end: Data(Self.end(of: watch.prefix)),
-            start_revision: WireInteger(revision + 1))
+            start_revision: WireInteger(min(revision, .max - 1) + 1))
         let body = [UInt8](try JSONEncoder().encode(WireWatchRequest(create_request: create)))
         return try await onMembers(watch.timing.deadline) { member, limit in
             try await self.loggedIn(on: member, limit) { headers in
@@ -145,8 +145,11 @@ extension Etcd {
             }
 
             private static func isPassing(_ error: any Swift.Error) -> Bool {
-                if let error = error as? Etcd.Error { return error.isTheMembersOwn || error.asksForLogin }
-                return error is HTTPError || error is DeadlineExceeded
+                switch error as? Etcd.Error {
+                case .compacted, .watchCancelled, .storeReplaced: false
+                case .refused, .notEtcd, .malformed: true
+                case nil: error is HTTPError || error is DeadlineExceeded
+                }
             }
         }
 

@@ -27,3 +27,8 @@ extension Etcd {
         }
     }
 }
+
+extension Etcd.Credentials: CustomDebugStringConvertible {
+    /// The user alone: whatever prints a value of which this is a part must not show the password.
+    package var debugDescription: String { "user \(user)" }
+}

@@ -21,7 +21,7 @@ struct WireInteger: Codable {
             }
             self.value = value
         } else {
-            value = try container.decode(Int64.self)
+            value = try (try? container.decode(Int64.self)) ?? Int64(bitPattern: container.decode(UInt64.self))
         }
     }
 
@@ -32,8 +32,10 @@ struct WireInteger: Codable {
 }
 
 struct WireHeader: Decodable {
-    let cluster_id: String?
+    let cluster_id: WireInteger?
     let revision: WireInteger?
+
+    var clusterID: String? { cluster_id.map { String(UInt64(bitPattern: $0.value)) } }
 }
 
 struct WireKeyValue: Decodable {

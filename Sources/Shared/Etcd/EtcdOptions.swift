@@ -91,11 +91,11 @@ package enum EtcdOptions {
     private static func credentials(from reading: inout Reading) -> Etcd.Credentials? {
         var secret = reading.text(password)
         if let path = reading.text(passwordFile) {
-            if let data = FileManager.default.contents(atPath: path) {
-                secret = String(String(decoding: data, as: UTF8.self).trimmingASCIISpace())
-            } else {
+            guard let data = FileManager.default.contents(atPath: path) else {
                 reading.problem(passwordFile, "cannot be read: \(path)")
+                return nil
             }
+            secret = String(String(decoding: data, as: UTF8.self).trimmingASCIISpace())
         }
         guard let name = reading.text(user) else {
             if secret != nil { reading.problem(user, "must be set, as there is a password") }

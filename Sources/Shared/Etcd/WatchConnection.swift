@@ -45,7 +45,7 @@ struct WatchConnection: Sendable {
         fragments += (answer.events ?? []).map(\.event)
         guard answer.fragment != true, !fragments.isEmpty else { return nil }
         defer { fragments = [] }
-        revision = fragments.map(\.revision).max() ?? revision
+        revision = fragments.map(\.revision).reduce(revision, max)
         return Etcd.Changes(revision: revision, events: fragments)
     }
 }
@@ -90,7 +90,7 @@ final class WatchProber: Sendable {
 extension Etcd.Watch {
     /// Throws where an answer comes from another cluster, or from a store that is behind what was already seen.
     func checkStore(_ header: WireHeader?, reached revision: Int64) throws {
-        if let clusterID, let answering = header?.cluster_id, answering != clusterID {
+        if let clusterID, let answering = header?.clusterID, answering != clusterID {
             throw Etcd.Error.storeReplaced(reason: "cluster \(answering) answers instead of \(clusterID)")
         }
         if let current = header?.revision?.value, current < revision {

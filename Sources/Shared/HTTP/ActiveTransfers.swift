@@ -105,6 +105,9 @@ struct ActiveTransfers {
         case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CACERT_BADFILE,
             CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR:
             return .failure(HTTPError.insecure(server, reason: reason))
+        case CURLE_RECV_ERROR where reason.contains("SSL routines") && reason.contains("alert"):
+            // From TLS 1.3 on a server says after the handshake that it wants another certificate of ours, or any.
+            return .failure(HTTPError.insecure(server, reason: reason))
         default:
             return .failure(HTTPError.broken(server, reason: reason))
         }

@@ -39,9 +39,9 @@ package struct IPAddress: Hashable, Sendable {
         bytes.allSatisfy { $0 == 0 } || embeddedIPv4 == [0, 0, 0, 0]
     }
 
-    /// Whether it is a group address: 224.0.0.0/4 or ff00::/8.
+    /// Whether it is a group address: 224.0.0.0/4, also mapped into IPv6, or ff00::/8.
     package var isMulticast: Bool {
-        family == .v4 ? bytes[0] & 0xf0 == 0xe0 : bytes[0] == 0xff
+        embeddedIPv4.map { $0[0] & 0xf0 == 0xe0 } ?? (bytes[0] == 0xff)
     }
 
     /// The IPv4 bytes of an IPv4 or IPv4-mapped (`::ffff:1.2.3.4`) address.

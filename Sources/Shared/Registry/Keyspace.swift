@@ -43,8 +43,12 @@ package struct Keyspace: Hashable, Sendable {
 
     /// Takes a key apart.
     package func parse(_ key: some Sequence<UInt8>) throws(KeyProblem) -> Key {
-        guard let text = String(validating: Array(key), as: UTF8.self), text.hasPrefix(prefix) else { throw .foreign }
-        let parts = text.dropFirst(prefix.count).split(separator: "/", omittingEmptySubsequences: false)
+        // Bytes are compared: as texts, other letters would be equal to those of the prefix.
+        let bytes = Array(key)
+        guard bytes.starts(with: prefix.utf8),
+            let text = String(validating: bytes.dropFirst(prefix.utf8.count), as: UTF8.self)
+        else { throw .foreign }
+        let parts = text.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count == 2 || parts.count == 3 && parts[2] == "meta" else { throw .unknown }
         guard let service = ServiceName(parts[0]) else { throw .badService(String(parts[0])) }
         switch (parts.count, parts[1]) {

@@ -1,0 +1,225 @@
+import FoundationEssentials
+import TestSupport
+import Testing
+
+@testable import Shared
+
+/// What the gateways of 3.4 and 3.5 (v1) and of 3.6 (v2) send, where the server at hand sends only one of them.
+@Suite("etcd messages", .timeLimit(.minutes(1)))
+struct EtcdMessagesTests {
+    private static let limit = Duration.seconds(15)
+    private static let member = HTTPOrigin.tcp("http://10.0.0.1:2379")
+
+    private func client(_ stub: StubEtcd) throws -> Etcd.Client {
+        Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [stub.origin]))
+    }
+
+    private func failure(_ status: Int, _ body: String) -> Etcd.Error {
+        Etcd.Client.failure(HTTPHead(status: status, headers: [:]), Array(body.utf8), from: Self.member)
+    }
+
+    // MARK: Errors
+
+    @Test(arguments: [
+        (
+            412, #"{"error":"etcdserver: lease already exists","message":"etcdserver: lease already exists","code":9}"#,
+            9
+        ),
+        (
+            400, #"{"error":"etcdserver: lease already exists","message":"etcdserver: lease already exists","code":9}"#,
+            9
+        ),
+        (400, #"{"code":9,"message":"etcdserver: lease already exists"}"#, 9),
+        (400, #"{"code":9, "message":"etcdserver: lease already exists", "details":[]}"#, 9),
+        (
+            404, #"{"error":"etcdserver: lease already exists","code":5,"message":"etcdserver: lease already exists"}"#,
+            5
+        ),
+        (404, #"{"code": 5, "message": "etcdserver: lease already exists"}"#, 5),
+        (
+            503,
+            #"{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: lease already exists","http_status":"x"}}"#,
+            14
+        ),
+        (400, #"{"error":{"code":3,"message":"etcdserver: lease already exists"}}"# + "\n", 3),
+        (200, #"{"error":{"code":99,"message":"etcdserver: lease already exists","details":[]}}"#, 99),
+    ])
+    func `an error in each shape has its number and etcd's own words`(status: Int, body: String, code: Int) {
+        #expect(
+            failure(status, body)
+                == .refused(Etcd.Code(rawValue: code), message: "etcdserver: lease already exists"))
+    }
+
+    @Test(arguments: [
+        (2, true, false, false), (3, false, true, false), (5, false, false, true), (7, false, false, false),
+        (8, false, false, false), (9, false, false, false), (11, false, false, false), (14, true, false, false),
+        (16, false, true, false),
+    ])
+    func `the number alone says what helps, whatever the status`(
+        code: Int, anotherMember: Bool, login: Bool, newLease: Bool
+    ) {
+        for status in [200, 400, 401, 404, 412, 500, 503] {
+            let error = failure(status, #"{"code":\#(code),"message":"x"}"#)
+            #expect(error.isTheMembersOwn == anotherMember)
+            #expect(error.asksForLogin == login)
+            #expect(error.isLeaseGone == newLease)
+        }
+    }
+
+    @Test(arguments: [
+        (404, "404 page not found\n", "404 page not found"), (421, "", ""), (500, "{}", "{}"),
+        (502, "<html>", "<html>"),
+        (
+            400, "CommonName of client sending a request against gateway will be ignored and not used as expected\n",
+            "CommonName of client sending a request against gateway will be ignored and not used as expected"
+        ),
+        (500, #"{"message":"no number"}"#, #"{"message":"no number"}"#), (500, "[]", "[]"), (500, "null", "null"),
+        (500, #"{"code":"9","message":"a text"}"#, #"{"code":"9","message":"a text"}"#),
+        (500, "{\"code\":", "{\"code\":"),
+        (500, #"{"error":{}}"#, #"{"error":{}}"#), (500, #"{"error":[]}"#, #"{"error":[]}"#),
+    ])
+    func `what is no error of etcd's is told with status and text`(status: Int, body: String, text: String) {
+        #expect(failure(status, body) == .notEtcd(server: Self.member.name, status: status, text: text))
+    }
+
+    @Test func `the text of a wrong server is cut, also in the middle of a letter and where it is no text`() {
+        guard case .notEtcd(_, _, let text) = failure(500, "x" + String(repeating: "\u{e9}", count: 100_000)) else {
+            Issue.record("taken for etcd")
+            return
+        }
+        #expect(text.utf8.count <= 203)
+        let bytes = [UInt8](repeating: 0xff, count: 1000)
+        let error = Etcd.Client.failure(HTTPHead(status: 500, headers: [:]), bytes, from: Self.member)
+        #expect(error.description.contains("status 500"))
+    }
+
+    @Test func `an error without a message is told by its number`() {
+        #expect(failure(500, #"{"code":13}"#) == .refused(Etcd.Code(rawValue: 13), message: "code 13"))
+        #expect(failure(500, #"{"error":{"grpc_code":13}}"#) == .refused(Etcd.Code(rawValue: 13), message: "code 13"))
+    }
+
+    @Test(arguments: [
+        #"{"error":"etcdserver: requested lease not found","message":"etcdserver: requested lease not found","code":5}"#,
+        #"{"code":5, "message":"etcdserver: requested lease not found"}"#,
+    ])
+    func `a refusal reaches the caller through the client`(body: String) async throws {
+        let stub = try StubEtcd(["lease/revoke": [.init(404, body)]])
+        let expected = Etcd.Error.refused(.notFound, message: "etcdserver: requested lease not found")
+        await #expect(throws: expected) { try await client(stub).revoke(lease: 1, deadline: Self.limit) }
+        #expect(stub.requests("lease/revoke").count == 1)
+    }
+
+    // MARK: Numbers and missing fields
+
+    @Test func `64-bit integers are read from strings and numbers, signed and unsigned, without loss`() throws {
+        let expected: [(String, Int64)] = [
+            ("\"0\"", 0), ("0", 0), ("\"-1\"", -1), ("-1", -1), ("\"9007199254740993\"", 9_007_199_254_740_993),
+            ("9007199254740993", 9_007_199_254_740_993), ("\"7587870000000000001\"", 7_587_870_000_000_000_001),
+            ("7587870000000000001", 7_587_870_000_000_000_001), ("\"9223372036854775807\"", .max),
+            ("\"18446744073709551615\"", -1), ("18446744073709551615", -1),
+            ("\"14841639068965178418\"", -3_605_105_004_744_373_198),
+        ]
+        for (json, value) in expected {
+            #expect(try JSONDecoder().decode(WireInteger.self, from: Data(json.utf8)).value == value, "\(json)")
+        }
+        for json in ["\"\"", "\"x\"", "\"1.5\"", "1.5", "true", "{}", "\"18446744073709551616\"", "1e30"] {
+            #expect(throws: (any Error).self, "\(json)") {
+                try JSONDecoder().decode(WireInteger.self, from: Data(json.utf8))
+            }
+        }
+        #expect(
+            try String(decoding: JSONEncoder().encode(WireInteger(.max)), as: UTF8.self) == "\"9223372036854775807\"")
+    }
+
+    @Test(arguments: [
+        #"{"header":{"cluster_id":"14841639068965178418","revision":"7"},"kvs":[{"key":"L2Ev","create_revision":"2","#
+            + #""mod_revision":"3","version":"1","value":"AP8K","lease":"7587870000000000001"}],"count":"1"}"#,
+        #"{"header": {"cluster_id": "14841639068965178418", "revision": "7"}, "kvs": [{"lease": "7587870000000000001", "#
+            + #""key": "L2Ev", "value": "AP8K", "mod_revision": "3", "create_revision": "2", "future": {}}], "count": "1"}"#,
+        #"{"header":{"cluster_id":14841639068965178418,"revision":7},"kvs":[{"key":"L2Ev","create_revision":2,"#
+            + #""mod_revision":3,"value":"AP8K","lease":7587870000000000001}]}"#,
+    ])
+    func `a listing is the same in every way of writing it`(body: String) async throws {
+        let stub = try StubEtcd(["kv/range": [.init(stringLiteral: body)]])
+        let listing = try await client(stub).range(prefix: "/a/", deadline: Self.limit)
+        let keyValue = Etcd.KeyValue(
+            key: Array("/a/".utf8), value: [0, 255, 10], createRevision: 2, modRevision: 3,
+            lease: 7_587_870_000_000_000_001)
+        #expect(listing == Etcd.Listing(revision: 7, clusterID: "14841639068965178418", keyValues: [keyValue]))
+    }
+
+    @Test func `zero values, which are left out, are read as such`() async throws {
+        let stub = try StubEtcd([
+            "kv/range": [#"{"header":{"revision":"7"},"kvs":[{"key":"L2E="}]}"#, #"{"header":{"revision":"8"}}"#],
+            "kv/txn": [#"{"header":{"revision":"9"}}"#, #"{"succeeded":true,"responses":[{"response_range":{}}]}"#],
+            "lease/timetolive": [#"{"ID":"1","TTL":"-1"}"#, #"{"ID":"1","grantedTTL":"5"}"#],
+        ])
+        let etcd = try client(stub)
+        let bare = Etcd.KeyValue(key: Array("/a".utf8), value: [], createRevision: 0, modRevision: 0, lease: 0)
+        #expect(try await etcd.range(prefix: "/a", deadline: Self.limit).keyValues == [bare])
+        #expect(try await etcd.range(prefix: "/a", deadline: Self.limit).keyValues == [])
+        let failed = try await etcd.commit(Etcd.Transaction([.read(key: "/a")]), deadline: Self.limit)
+        #expect(!failed.succeeded && failed.reads == [] && failed.revision == 9)
+        let read = try await etcd.commit(Etcd.Transaction([.read(key: "/a")]), deadline: Self.limit)
+        #expect(read.succeeded && read.reads == [nil])
+        #expect(try await etcd.timeToLive(lease: 1, deadline: Self.limit) == Etcd.LeaseState(remaining: nil, keys: []))
+        #expect(try await etcd.timeToLive(lease: 1, deadline: Self.limit) == Etcd.LeaseState(remaining: 0, keys: []))
+    }
+
+    @Test(arguments: [
+        "", "null", "[]", "\"x\"", "{\"kvs\":", #"{"kvs":[{}]}"#, #"{"kvs":[{"key":"!"}]}"#, #"{"header":[]}"#, "\0",
+    ])
+    func `an answer that cannot be read is told as such, never taken for an empty one`(body: String) async throws {
+        let stub = try StubEtcd(["kv/range": [.init(stringLiteral: body)]])
+        await #expect {
+            _ = try await client(stub).range(prefix: "/a", deadline: Self.limit)
+        } throws: {
+            if case Etcd.Error.malformed? = $0 as? Etcd.Error { true } else { false }
+        }
+    }
+
+    // MARK: Leases
+
+    @Test(arguments: [
+        (#"{"result":{"header":{"revision":"3"},"ID":"42","TTL":"10"}}"# + "\n", true),
+        (#"{"result":{"header":{"revision":"3"}, "ID":"42", "TTL":"10"}}"#, true),
+        (#"{"result":{"ID":42,"TTL":10}}"# + "\n", true),
+        (#"{"result":{"header":{"revision":"3"},"ID":"42"}}"# + "\n", false),
+        (#"{"result":{"ID":"42","TTL":"0"}}"# + "\n", false),
+        (#"{"result":{}}"# + "\n", false),
+    ])
+    func `a keep-alive without TTL means that the lease is gone`(body: String, isAlive: Bool) async throws {
+        let stub = try StubEtcd(["lease/keepalive": [.init(stringLiteral: body)]])
+        #expect(try await client(stub).keepAlive(lease: 42, deadline: Self.limit) == isAlive)
+        #expect(stub.requests("lease/keepalive").first?.hasSuffix(#"{"ID":"42"}"#) == true)
+    }
+
+    @Test(arguments: [
+        (200, #"{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"x"}}"#),
+        (503, #"{"error":{"grpc_code":14,"http_code":503,"message":"etcdserver: no leader","http_status":"x"}}"#),
+        (503, #"{"error":{"code":14,"message":"etcdserver: no leader"}}"# + "\n"),
+        (503, #"{"code":14,"message":"etcdserver: no leader"}"#),
+    ])
+    func `a keep-alive that etcd could not answer is no lost lease`(status: Int, body: String) async throws {
+        let stub = try StubEtcd(["lease/keepalive": [.init(status, body)]])
+        await #expect(throws: Etcd.Error.refused(.unavailable, message: "etcdserver: no leader")) {
+            _ = try await client(stub).keepAlive(lease: 42, deadline: Self.limit)
+        }
+    }
+
+    @Test(arguments: ["", "{}", "[]", "{\"result\":null}", "nonsense"])
+    func `a keep-alive that says nothing is no lost lease either`(body: String) async throws {
+        let stub = try StubEtcd(["lease/keepalive": [.init(stringLiteral: body)]])
+        await #expect(throws: Etcd.Error.self) { _ = try await client(stub).keepAlive(lease: 42, deadline: Self.limit) }
+    }
+
+    @Test(arguments: ["{}", #"{"ID":"1"}"#, #"{"TTL":"10"}"#, #"{"ID":"1","TTL":"0"}"#, #"{"ID":"x","TTL":"10"}"#])
+    func `a grant without lease or life is not taken for one`(body: String) async throws {
+        let stub = try StubEtcd(["lease/grant": [.init(stringLiteral: body)]])
+        await #expect {
+            _ = try await client(stub).grantLease(ttl: 10, deadline: Self.limit)
+        } throws: {
+            if case Etcd.Error.malformed? = $0 as? Etcd.Error { true } else { false }
+        }
+    }
+}
