@@ -21,7 +21,7 @@ struct RegisterDocumentationTests {
     }
 
     @Test func `the README's table of labels has each label that is understood, and no other`() throws {
-        let rows = try Documentation("README.md").table(below: "### Labels").dropFirst(2)
+        let rows = try Documentation("README.md").table(below: "## Labels").dropFirst(2)
         let documented = rows.compactMap { $0.split(separator: "`").dropFirst().first.map(String.init) }
         #expect(documented.sorted() == Self.labels.sorted())
     }
