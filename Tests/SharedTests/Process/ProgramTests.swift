@@ -112,9 +112,11 @@ struct ProgramTests {
     @Test func `no descriptor is left behind`() async throws {
         _ = try await shell("echo warm").run(deadline: limit)
         let before = openPipes()
-        for _ in 0..<50 { _ = try await shell("echo a").run(deadline: limit) }
-        _ = try? await Program("no-such-program").run(deadline: limit)
-        #expect(await eventually { openPipes() <= before })
+        let runs = 200
+        for _ in 0..<runs { _ = try await shell("echo a").run(deadline: limit) }
+        for _ in 0..<runs { _ = try? await Program("no-such-program").run(deadline: limit) }
+        // Other tests of this process have programs of their own meanwhile, but not that many.
+        #expect(await eventually { openPipes() < before + runs / 2 })
     }
 }
 
