@@ -8,7 +8,7 @@ package final class CapturedLines: Sendable {
     package init() {}
 
     /// Takes a line.
-    package func add(_ line: String) { lines.withLock { $0.append(line) } }
+    @Sendable package func add(_ line: String) { lines.withLock { $0.append(line) } }
 
     /// All of them.
     package var all: [String] { lines.withLock { $0 } }

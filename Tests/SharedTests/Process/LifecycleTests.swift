@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Shared
@@ -49,7 +50,7 @@ struct StopSequenceTests {
 /// Signals concern the whole process, so one test follows another; each sends them only while they are listened to.
 @Suite("Lifecycle", .timeLimit(.minutes(1)), .serialized)
 struct LifecycleTests {
-    private let lines = LogLines()
+    private let lines = CapturedLines()
     private var logger: Logger { Logger(level: .info, format: .logfmt, write: lines.add) }
 
     @Test func `a body that returns gives status 0`() async {

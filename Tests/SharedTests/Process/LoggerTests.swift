@@ -1,11 +1,12 @@
 import Glibc
 import Shared
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("Logger")
 struct LoggerTests {
-    private let lines = LogLines()
+    private let lines = CapturedLines()
 
     @Test func `a line has its level, its message and its facts in order`() {
         logger(.logfmt).info("registered", ["service": "whoami", "endpoint": "10.0.0.1:80", "entries": 2])
@@ -91,7 +92,7 @@ struct LogEncodingTests {
     }
 
     private func line(_ format: Logger.Format, _ value: String) -> String {
-        let lines = LogLines()
+        let lines = CapturedLines()
         Logger(level: .info, format: format, write: lines.add).info("m", ["v": value])
         return lines.all.joined(separator: "|")
     }
@@ -118,18 +119,5 @@ struct TimestampTests {
     ) {
         let answer = Logger.needsTimestamps(environment: environment, isTerminal: isTerminal, isInDocker: isInDocker)
         #expect(answer == needed)
-    }
-}
-
-/// The lines that a logger wrote.
-final class LogLines: Sendable {
-    private let lines = Mutex<[String]>([])
-
-    /// What was written until now.
-    var all: [String] { lines.withLock { $0 } }
-
-    /// Takes a line: pass it to a logger as `write`.
-    @Sendable func add(_ line: String) {
-        lines.withLock { $0.append(line) }
     }
 }

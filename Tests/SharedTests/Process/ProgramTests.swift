@@ -1,6 +1,6 @@
 import FoundationEssentials
 import Glibc
-import Synchronization
+import TestSupport
 import Testing
 
 @testable import Shared
@@ -123,7 +123,7 @@ struct ProgramTests {
 @Suite("RunningProgram", .timeLimit(.minutes(1)))
 struct RunningProgramTests {
     @Test func `many may wait, also after the end, and all lines are there by then`() async throws {
-        let lines = LogLines()
+        let lines = CapturedLines()
         let running = try shell("echo hello; printf end; exit 4").start(onLine: lines.add)
         try await withThrowingTaskGroup(of: Program.Ending.self) { group in
             for _ in 0..<10 { group.addTask { try await running.wait() } }
@@ -145,7 +145,7 @@ struct RunningProgramTests {
     }
 
     @Test func `a signal reaches it, and none is sent once it has ended`() async throws {
-        let lines = LogLines()
+        let lines = CapturedLines()
         let running = try shell("trap 'echo caught; exit 5' USR1; echo ready; while :; do sleep 0.01; done")
             .start(onLine: lines.add)
         #expect(await eventually { lines.all == ["ready"] })
@@ -157,7 +157,7 @@ struct RunningProgramTests {
     }
 
     @Test func `what its children print after its end still comes`() async throws {
-        let lines = LogLines()
+        let lines = CapturedLines()
         let file = "/tmp/sidekick-test-\(getpid())-after"
         defer { unsafe unlink(file) }
         let script = "(while [ ! -e \(file) ]; do sleep 0.01; done; echo late) & exit 0"
@@ -189,10 +189,4 @@ private func isGone(processIn file: String) async -> Bool {
         let status = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
         return status.map { $0.contains(") Z ") } ?? true
     }
-}
-
-/// Whether a condition comes true within ten seconds.
-private func eventually(_ condition: () -> Bool) async -> Bool {
-    for _ in 0..<2_000 where !condition() { try? await Task.sleep(for: .milliseconds(5)) }
-    return condition()
 }
