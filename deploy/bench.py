@@ -176,6 +176,11 @@ class Bench:
             self.engine.start(self.containers[-1])
         until(60, f"{number} containers to answer", self.settled)
 
+    def shrink(self, number):
+        while len(self.containers) > number:
+            self.engine.remove(self.containers.pop())
+        until(60, f"{number} containers to answer", self.settled)
+
     def still(self):
         """Waits until nothing changes any more."""
         before = None
@@ -184,7 +189,7 @@ class Bench:
 
     def measure_start(self):
         say(f"{self.options.rounds} starts, each from the call's return to the first answer through HAProxy")
-        self.grow(2)
+        self.shrink(2)
         self.failures = 0
         times = []
         for _ in range(self.options.rounds):
@@ -268,8 +273,8 @@ def main():
     parser.add_argument("--build", type=float)
     options = parser.parse_args()
     bench = Bench(options)
-    bench.measure_start()
     bench.measure_idle()
+    bench.measure_start()
     bench.measure_memory()
     bench.measure_growth()
     if options.build is not None:

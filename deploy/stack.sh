@@ -192,6 +192,7 @@ discover_up() { # STATS_PORT
 stack_processes() {
     local roots=() file files
     mapfile -t files < <(
+        set +e # grep fails where it finds nothing, and at processes that end meanwhile
         grep -lzxF "SIDEKICK_STACK=$STACK" /proc/[0-9]*/environ 2>/dev/null
         grep -lzF "$STACK/" /proc/[0-9]*/{cmdline,environ} 2>/dev/null | sed -E 's/(cmdline|environ)$/comm/' |
             xargs -r grep -lxE 'haproxy|etcd|dockerd|containerd.*|docker-(register|discover)' 2>/dev/null

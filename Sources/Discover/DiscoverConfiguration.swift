@@ -42,11 +42,13 @@ struct DiscoverConfiguration: Sendable {
         flag: "--hard-stop-after", variable: "HARD_STOP_AFTER", placeholder: "TIME", fallback: "10m",
         help: "how long open connections may go on in an old HAProxy worker after a reload")
 
-    /// All settings, in the order of the help.
-    static let settings =
-        EtcdOptions.settings + [
+    /// The table that the command line, the help and the README are made from.
+    static let options = Options(
+        program: "docker-discover",
+        summary: "Balances connections with HAProxy over the services that etcd lists.",
+        settings: EtcdOptions.settings + [
             mode, pollInterval, haproxy, stateDirectory, statsBind, stopGrace, hardStopAfter,
-        ] + LogOptions.settings
+        ] + LogOptions.settings)
 
     private enum Mode: String, CaseIterable {
         case watch

@@ -1,5 +1,4 @@
 import Shared
-import Synchronization
 
 /// docker-register: keeps one host's running containers in the registry.
 ///
@@ -22,7 +21,7 @@ struct RegisterAgent: ~Copyable {
     private let logger: Logger
 
     private let bell = Doorbell<Reason>()
-    private let newest = Newest<Docker.Look>()
+    private let newest = Latest<Docker.Look>()
     private var publisher: Publisher
     private var remarks: Set<Services.Remark> = []
 
@@ -108,21 +107,5 @@ struct RegisterAgent: ~Copyable {
         remarks = services.remarks
         publisher.desire(
             services.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable)
-    }
-}
-
-/// A place for the newest state: what is put in replaces what nobody has taken.
-final class Newest<State: Sendable>: Sendable {
-    private let state = Mutex<State?>(nil)
-
-    /// Replaces the state.
-    func put(_ state: State) { self.state.withLock { $0 = state } }
-
-    /// Takes the state; nil where nobody has put one since.
-    func take() -> State? {
-        state.withLock { state in
-            defer { state = nil }
-            return state
-        }
     }
 }

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import Shared
 
 /// What docker-register is told by flags and variables.
@@ -15,8 +14,6 @@ struct RegisterConfiguration: Sendable {
     var ttl: Duration
     /// Between two looks at everything, events or not.
     var resync: Duration
-    /// What is logged.
-    var logger: Logger
 
     /// The limit of each exchange with the engine or etcd.
     var deadline: Duration { ttl / 3 }
@@ -38,29 +35,23 @@ struct RegisterConfiguration: Sendable {
         settings: [hostIP] + EtcdOptions.settings + DockerOptions.settings + [ttlSetting, resyncSetting]
             + LogOptions.settings)
 
-    /// Reads the settings.
+    /// Reads the settings; nil where one is wrong, which the reading has recorded.
     ///
-    /// - Throws: all mistakes at once.
-    init(_ reading: Reading, environment: [String: String]) throws(UsageError) {
-        var reading = reading
+    /// - Parameter home: the user's folder, where Docker's client keeps certificates.
+    init?(_ reading: inout Reading, home: String) {
         let hostAddress = Self.hostAddress(from: &reading)
-        let docker = DockerOptions.origin(from: &reading, environment: environment)
+        let docker = DockerOptions.origin(from: &reading, home: home)
         let etcd = EtcdOptions.configuration(from: &reading)
         let keyspace = EtcdOptions.keyspace(from: &reading)
         let ttl = reading.duration(Self.ttlSetting, in: .seconds(2)...(.seconds(3600)))
         let resync = reading.duration(Self.resyncSetting, in: .seconds(1)...(.seconds(86_400)))
-        let logger = LogOptions.logger(from: &reading, environment: environment)
-        try reading.finish()
-        guard let hostAddress, let docker, let etcd, let keyspace, let ttl, let resync, let logger else {
-            throw UsageError(problems: ["a setting is missing"])
-        }
+        guard let hostAddress, let docker, let etcd, let keyspace, let ttl, let resync else { return nil }
         self.hostAddress = hostAddress
         self.docker = docker
         self.etcd = etcd
         self.keyspace = keyspace
         self.ttl = ttl
         self.resync = resync
-        self.logger = logger
     }
 
     private static func hostAddress(from reading: inout Reading) -> IPAddress? {

@@ -6,7 +6,7 @@ import Testing
 @Suite("DiscoverConfiguration")
 struct DiscoverConfigurationTests {
     private func read(_ environment: [String: String]) throws -> DiscoverConfiguration? {
-        let options = Options(program: "docker-discover", summary: "", settings: DiscoverConfiguration.settings)
+        let options = DiscoverConfiguration.options
         guard case .run(var reading) = options.parse(arguments: [], environment: environment) else { return nil }
         let configuration = DiscoverConfiguration(&reading)
         try reading.finish()

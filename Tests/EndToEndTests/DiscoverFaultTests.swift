@@ -9,7 +9,7 @@ import Testing
 struct DiscoverFaultTests {
     /// A lab with docker-discover and one service, which answers `one`.
     private func withService(
-        _ settings: [String: String] = [:], _ body: (DiscoverLab, DiscoverLab.Agent, Int) async throws -> Void
+        _ settings: [String: String] = [:], _ body: (DiscoverLab, Agent, Int) async throws -> Void
     ) async throws {
         try await withDiscoverLab { lab in
             let one = try DiscoverLab.backend("one")
@@ -176,16 +176,16 @@ struct DiscoverFaultTests {
     @Test func `a start that cannot be is refused with the reason`() async throws {
         try await withService { lab, _, _ in
             let twin = try lab.start()
-            #expect(try await twin.running.wait() == .exited(1))
+            #expect(try await twin.wait() == .exited(1))
             #expect(twin.log.contain("another docker-discover", lab.statePath))
             let other = try lab.start(["STATE_DIR": lab.folder.path + "/other"])
-            #expect(try await other.running.wait() == .exited(1))
+            #expect(try await other.wait() == .exited(1))
             #expect(other.log.contain("STATS_BIND", "\(lab.statsPort)", "in use by process", "haproxy"))
             let missing = try lab.start(["STATE_DIR": lab.folder.path + "/m", "HAPROXY": "/nowhere/haproxy"])
-            #expect(try await missing.running.wait() == .exited(1))
+            #expect(try await missing.wait() == .exited(1))
             #expect(missing.log.contain("/nowhere/haproxy"))
             let wrong = try lab.start(["ETCD_HOST": "", "STATS_BIND": "x"])
-            #expect(try await wrong.running.wait() == .exited(64))
+            #expect(try await wrong.wait() == .exited(64))
             #expect(wrong.log.contain("ETCD_HOST") && wrong.log.contain("STATS_BIND"))
         }
     }
@@ -210,6 +210,28 @@ struct DiscoverFaultTests {
             #expect(await answer == (isPatient ? "slow" : nil))
             #expect(agent.log.contain("stopped with connections open") == !isPatient)
             #expect(lab.haproxies().master == nil)
+        }
+    }
+
+    @Test func `a second signal ends a stop that still waits, with the signal's own status`() async throws {
+        try await withDiscoverLab { lab in
+            let requests = CapturedLines()
+            let stuck = try StubServer { connection in
+                if let request = connection.request() { requests.add(request) }
+                connection.waitForEnd()
+            }
+            let port = try FreePort.take()
+            let agent = try lab.start(["STOP_GRACE": "1h"])
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(stuck.port)"])
+            #expect(await agent.applies("services=1"))
+            async let answer = DiscoverLab.get(port)
+            #expect(await eventually { !requests.all.isEmpty })
+            agent.signal(SIGTERM)
+            #expect(await agent.logs("stopping"))
+            agent.signal(SIGINT)
+            #expect(try await agent.wait() == .exited(128 + SIGINT))
+            lab.end()
+            #expect(await answer == nil)
         }
     }
 }

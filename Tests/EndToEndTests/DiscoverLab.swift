@@ -24,40 +24,6 @@ final class DiscoverLab: Sendable {
     /// STATE_DIR.
     var statePath: String { folder.path + "/state" }
 
-    /// One run of docker-discover.
-    final class Agent: Sendable {
-        let running: RunningProgram
-        let log: CapturedLines
-
-        init(_ environment: [String: String]) throws {
-            let log = CapturedLines()
-            self.log = log
-            running = try Program(Self.path, environment: environment).start { log.add($0) }
-        }
-
-        /// Whether the newest change that it applied is before long one with that field.
-        func applies(_ field: String) async -> Bool {
-            await eventually { log.all.last { $0.contains("msg=\"applied\"") }?.contains(field) == true }
-        }
-
-        /// Ends it as a crash does; HAProxy goes on.
-        func kill() async throws {
-            running.signal(SIGKILL)
-            _ = try await running.wait()
-        }
-
-        /// Ends it as its operator does.
-        func stop() async throws -> Program.Ending {
-            running.signal(SIGTERM)
-            return try await withDeadline(.seconds(30)) { try await self.running.wait() }
-        }
-
-        private static var path: String {
-            let test = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
-            return test.split(separator: "/").dropLast().map { "/\($0)" }.joined() + "/docker-discover"
-        }
-    }
-
     /// Starts docker-discover.
     @discardableResult
     func start(_ settings: [String: String] = [:]) throws -> Agent {
@@ -67,7 +33,7 @@ final class DiscoverLab: Sendable {
             // Another version of HAProxy than the installed one.
             "HAPROXY": ProcessInfo.processInfo.environment["SIDEKICK_HAPROXY"] ?? "haproxy",
         ]
-        let agent = try Agent(standard.merging(settings) { $1 })
+        let agent = try Agent("docker-discover", [], standard.merging(settings) { $1 })
         agents.withLock { $0.append(agent) }
         return agent
     }
@@ -102,7 +68,7 @@ final class DiscoverLab: Sendable {
 
     /// Ends everything, in whatever state it is.
     func end() {
-        for agent in agents.withLock({ $0 }) { agent.running.signal(SIGKILL) }
+        for agent in agents.withLock({ $0 }) { agent.signal(SIGKILL) }
         let left = haproxies()
         for pid in [left.master].compactMap(\.self) + left.workers { Glibc.kill(pid, SIGKILL) }
     }
@@ -143,4 +109,11 @@ func withDiscoverLab(_ body: (DiscoverLab) async throws -> Void) async throws {
     let lab = try await DiscoverLab()
     defer { lab.end() }
     try await body(lab)
+}
+
+extension Agent {
+    /// Whether the newest change that it applied is before long one with that field.
+    func applies(_ field: String) async -> Bool {
+        await eventually { log.all.last { $0.contains("msg=\"applied\"") }?.contains(field) == true }
+    }
 }

@@ -50,16 +50,4 @@ struct StartTests {
         #expect(await eventually { engine.connections >= 1 && etcd.connections >= 1 })
         #expect(try await agent.stop() == .exited(0))
     }
-
-    @Test func `a second signal ends it at once with its own status`() async throws {
-        let folder = try ScratchFolder()
-        let engine = try StubServer(path: "\(folder.path)/docker.sock") { $0.waitForEnd() }
-        let agent = try Agent(
-            "docker-register", [], Self.right.merging(["DOCKER_HOST": "unix://\(folder.path)/docker.sock"]) { $1 })
-        #expect(await eventually { engine.connections >= 1 })
-        agent.signal(SIGTERM)
-        agent.signal(SIGINT)
-        let ending = try await agent.wait()
-        #expect(ending == .exited(128 + SIGINT) || ending == .exited(0))
-    }
 }

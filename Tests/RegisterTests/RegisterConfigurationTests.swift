@@ -7,8 +7,11 @@ import Testing
 struct RegisterConfigurationTests {
     private func read(_ arguments: [String] = [], _ environment: [String: String]) throws -> RegisterConfiguration {
         let invocation = RegisterConfiguration.options.parse(arguments: arguments, environment: environment)
-        guard case .run(let reading) = invocation else { throw UsageError(problems: ["not a run"]) }
-        return try RegisterConfiguration(reading, environment: environment)
+        guard case .run(var reading) = invocation else { throw UsageError(problems: ["not a run"]) }
+        let configuration = RegisterConfiguration(&reading, home: "/root")
+        _ = LogOptions.logger(from: &reading, environment: environment)
+        try reading.finish()
+        return try #require(configuration)
     }
 
     private func problems(_ environment: [String: String]) -> [String] {

@@ -5,9 +5,10 @@ package final class ScratchFolder: Sendable {
     /// Its path, short enough for unix sockets below it.
     package let path: String
 
-    /// Makes an empty folder.
+    /// Makes an empty folder, where TMPDIR says.
     package init() throws {
-        path = "/tmp/sk-\(UUID().uuidString.prefix(13).lowercased())"
+        let parent = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
+        path = "\(parent)/sk-\(UUID().uuidString.prefix(13).lowercased())"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
 

@@ -17,10 +17,10 @@ enum DockerOptions {
     static let settings = [host, verify, certificates]
 
     /// Reads them; nil where something is wrong, which is then recorded.
-    static func origin(from reading: inout Reading, environment: [String: String]) -> HTTPOrigin? {
+    static func origin(from reading: inout Reading, home: String) -> HTTPOrigin? {
         var tls: HTTPOrigin.TLS?
         if reading.isOn(verify) {
-            let folder = reading.text(certificates) ?? "\(environment["HOME"] ?? "")/.docker"
+            let folder = reading.text(certificates) ?? "\(home)/.docker"
             let files = ["ca.pem", "cert.pem", "key.pem"].map { "\(folder)/\($0)" }
             for file in files where !FileManager.default.isReadableFile(atPath: file) {
                 reading.problem(certificates, "cannot be read: \(file)")

@@ -1,0 +1,43 @@
+/// From a command line to an exit status, the same for both agents.
+package struct Launch: Sendable {
+    private let options: Options
+    private let arguments: [String]
+    private let environment: [String: String]
+
+    /// Takes the program's options and what it was started with; `arguments` begin with the program's name.
+    package init(_ options: Options, arguments: [String], environment: [String: String]) {
+        self.options = options
+        self.arguments = Array(arguments.dropFirst())
+        self.environment = environment
+    }
+
+    /// Answers `--help` and `--version`; otherwise reads the settings and runs `body` under ``Lifecycle``.
+    ///
+    /// - Parameters:
+    ///   - configure: makes the configuration; nil where something is wrong, which the reading has recorded.
+    ///   - grace: how long the body may take to end after a signal.
+    /// - Returns: the exit status.
+    package func status<Configuration: Sendable>(
+        configure: @Sendable (inout Reading) -> Configuration?, grace: @Sendable (Configuration) -> Duration,
+        _ body: @escaping @Sendable (Configuration, Logger) async throws -> Void
+    ) async -> Int32 {
+        switch options.parse(arguments: arguments, environment: environment) {
+        case .help: print(options.help)
+        case .version: print(Version.text(program: options.program))
+        case .run(var reading):
+            let configuration = configure(&reading)
+            let logger = LogOptions.logger(from: &reading, environment: environment)
+            do {
+                try reading.finish()
+            } catch {
+                StandardError.write(error.text(program: options.program))
+                return ExitStatus.wrongUsage
+            }
+            guard let configuration, let logger else { return ExitStatus.wrongUsage }
+            return await Lifecycle.run(logger: logger, grace: grace(configuration)) {
+                try await body(configuration, logger)
+            }
+        }
+        return ExitStatus.success
+    }
+}
