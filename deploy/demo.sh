@@ -117,6 +117,20 @@ show_shrinking() {
     if ((lost)); then grep -vE "^I'm [0-9a-f]{12}$" "$LOGS/requests" | head -n 5 >&2; fi
 }
 
+# Between requests: one that a killed process was answering is lost, whoever balances it.
+show_killing() {
+    local id n lost=0
+    step "Adding one, killing one, and asking at once"
+    run_whoami 1
+    wait_until 20 "answers from three" answering 3
+    id=$(engine ps -q --filter "label=$LABEL" | head -n 1)
+    engine kill "$id" >/dev/null
+    for n in {1..20}; do ask >/dev/null || lost=$((lost + 1)); done
+    note "docker kill $id"
+    claim "20 requests from that moment on, $lost failed" test "$lost" -eq 0
+    claim "etcd has the keys of the two that are left" wait_until 20 "that" registered 2
+}
+
 show_stats() {
     local page up
     page=$(fetch "http://localhost:$STATS_PORT/;csv" || true)
@@ -183,6 +197,8 @@ main() {
     show_alternating
     show_growing
     show_shrinking
+    show_killing
+    claim "two containers answer" wait_until 20 "that" answering 2
     show_stats
     ((CLAIMS_FAILED == 0)) || die "$CLAIMS_FAILED of the things above are not as they should be"
     [[ -n ${DEMO_ONCE:-} ]] || stay

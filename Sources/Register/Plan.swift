@@ -22,9 +22,12 @@ enum Action: Equatable, Sendable {
 enum Plan {
     /// The changes that lead from `published` to `desired`, sorted: what should be there first, then what should go.
     ///
-    /// - Parameter running: the ids of all running containers, which decides the reason that a withdrawal gives.
+    /// - Parameters:
+    ///   - running: the ids of all running containers, which decides the reason that a withdrawal gives.
+    ///   - unreadable: running containers of which nothing is known; what is published of them stays.
     static func actions(
-        desired: [Slot: Registration], published: [Slot: Published], running: Set<InstanceID>
+        desired: [Slot: Registration], published: [Slot: Published], running: Set<InstanceID>,
+        unreadable: Set<InstanceID> = []
     ) -> [Action] {
         var actions: [Action] = []
         for (slot, registration) in desired.sorted(by: { $0.key < $1.key })
@@ -32,7 +35,8 @@ enum Plan {
             actions.append(.put(registration))
         }
         for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
-            guard state.value != nil else { continue }
+            // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
+            guard state.value != nil || state.meta != nil, !unreadable.contains(slot.id) else { continue }
             let reason = running.contains(slot.id) ? "no longer published" : "container stopped"
             actions.append(.withdraw(slot, reason: reason))
         }

@@ -17,6 +17,7 @@ struct Publisher {
     private var renewed = ContinuousClock.now
     private var desired: [Slot: Registration]?
     private var running: Set<InstanceID> = []
+    private var unreadable: Set<InstanceID> = []
     private var published: [Slot: Published]?
     private var isInDoubt = false
     private var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
@@ -30,9 +31,14 @@ struct Publisher {
     }
 
     /// Sets what should be there from now on.
-    mutating func desire(_ registrations: [Slot: Registration], running: Set<InstanceID>) {
+    ///
+    /// What is published of `unreadable` containers stays.
+    mutating func desire(
+        _ registrations: [Slot: Registration], running: Set<InstanceID>, unreadable: Set<InstanceID> = []
+    ) {
         desired = registrations
         self.running = running
+        self.unreadable = unreadable
     }
 
     /// Says that somebody else may have changed what is published, or taken the lease.
@@ -101,15 +107,27 @@ struct Publisher {
         let found = try await registry.read(slots, lease: lease.id)
         isInDoubt = false
         let lost = slots.filter { slot in
-            guard let before = known[slot] else { return false }
-            return before.value != found[slot]?.value || before.meta != found[slot]?.meta
+            guard let wanted = desired?[slot], let before = known[slot], before.value != nil else { return false }
+            let now = found[slot]
+            let isChanged = before.value != now?.value || before.meta != now?.meta
+            // A change of ours that was done, but whose answer was lost, looks changed too.
+            return isChanged && (now?.value != wanted.value || now?.meta != wanted.meta)
         }
         if let first = lost.first {
             logger.warning(
                 "entries of ours vanished or were changed; putting them back",
                 ["entries": lost.count, "first": registry.key(first)])
         }
-        published = found.filter { $0.value.value != nil || $0.value.meta != nil }
+        published = found.filter { slot, state in
+            guard state.value != nil || state.meta != nil else { return false }
+            return desired?[slot] != nil || !isAnothers(state)
+        }
+    }
+
+    /// Whether the meta names another agent, which has taken the entry over.
+    private func isAnothers(_ state: Published) -> Bool {
+        guard let owner = state.meta.flatMap({ Meta(json: $0)?.owner }) else { return false }
+        return owner != self.owner.text
     }
 
     // MARK: Changing
@@ -120,13 +138,27 @@ struct Publisher {
             try await keepLease()
             guard !isInDoubt else { return try await publish() }
             guard let lease, let known = published else { return }
-            let actions = Plan.actions(desired: desired, published: known, running: running)
-                .prefix(EtcdRegistry.actionsAtOnce)
+            let actions = Plan.actions(
+                desired: desired, published: known, running: running, unreadable: unreadable
+            ).prefix(EtcdRegistry.actionsAtOnce)
             guard !actions.isEmpty else { return }
             for action in actions { expect(action) }
             let time = Timestamp.text(Timestamp.now())
-            let revision = try await registry.apply(actions, lease: lease.id, at: time)
-            for action in actions { note(action, revision) }
+            do {
+                let revision = try await registry.apply(actions, lease: lease.id, at: time)
+                for action in actions { note(action, revision) }
+            } catch {
+                suspect(actions)
+                throw error
+            }
+        }
+    }
+
+    /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
+    private mutating func suspect(_ actions: some Sequence<Action>) {
+        isInDoubt = true
+        for case .put(let registration) in actions where published?[registration.slot] == nil {
+            published?[registration.slot] = Published(value: nil, meta: nil, isLeased: false)
         }
     }
 

@@ -21,7 +21,7 @@ struct RegisterAgent: ~Copyable {
     private let logger: Logger
 
     private let bell = Doorbell<Reason>()
-    private let newest = Latest<[Docker.Container]>()
+    private let newest = Latest<Docker.Look>()
     private var publisher: Publisher
     private var remarks: Set<Services.Remark> = []
 
@@ -74,7 +74,7 @@ struct RegisterAgent: ~Copyable {
         var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
         var isLost = false
         while let reasons = await bell.answer() {
-            if let containers = newest.take() { decide(containers) }
+            if let look = newest.take() { decide(look) }
             do {
                 if reasons.contains(.registry) { publisher.doubt() }
                 if reasons.contains(.lease) { publisher.renewalIsDue() }
@@ -93,8 +93,8 @@ struct RegisterAgent: ~Copyable {
         throw CancellationError()
     }
 
-    private mutating func decide(_ containers: [Docker.Container]) {
-        let services = Services(of: containers, owner: publisher.owner)
+    private mutating func decide(_ look: Docker.Look) {
+        let services = Services(of: look.containers, owner: publisher.owner)
         for remark in services.remarks.subtracting(remarks).sorted(by: {
             ($0.container, $0.text) < ($1.container, $1.text)
         }) {
@@ -105,6 +105,7 @@ struct RegisterAgent: ~Copyable {
             }
         }
         remarks = services.remarks
-        publisher.desire(services.registrations, running: Set(containers.map(\.id)))
+        publisher.desire(
+            services.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable)
     }
 }

@@ -47,8 +47,21 @@ struct PlanTests {
                 == [.withdraw(Self.web, reason: "no longer published")])
     }
 
-    @Test func `a meta without entry is a withdrawal that is already done`() {
-        #expect(plan([], [Self.web: Published(value: nil, meta: [1], isLeased: true)]) == [])
+    @Test func `what belongs to a container that cannot be read stays, however old`() {
+        var old = Self.there
+        old.isLeased = false
+        for state in [Self.there, old] {
+            let actions = Plan.actions(
+                desired: [:], published: [Self.web: state], running: [], unreadable: [Self.web.id])
+            #expect(actions == [])
+        }
+    }
+
+    @Test func `what is left of an entry is withdrawn too, and nothing is not`() {
+        let withdrawal = Action.withdraw(Self.web, reason: "container stopped")
+        #expect(plan([], [Self.web: Published(value: nil, meta: [1], isLeased: true)]) == [withdrawal])
+        #expect(plan([], [Self.web: Published(value: [1], meta: nil, isLeased: true)]) == [withdrawal])
+        #expect(plan([], [Self.web: Published(value: nil, meta: nil, isLeased: false)]) == [])
     }
 
     @Test func `what should be there comes before what should go`() {

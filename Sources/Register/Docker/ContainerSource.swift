@@ -34,16 +34,17 @@ extension Docker {
         /// Follows the engine until the task is cancelled.
         ///
         /// - Parameter handOver: takes the newest list.
-        func run(handOver: @escaping @Sendable ([Container]) -> Void) async throws {
+        func run(handOver: @escaping @Sendable (Look) -> Void) async throws {
             // Short, so that everything is right again within a second of the engine's return.
             var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(400))
             var isLost = false
+            var known: [String: Known] = [:]
             while true {
                 do {
                     let client = try await Client.connect(http, origin, deadline: deadline)
                     let events = try await client.events()
-                    try await follow(client, events) { containers in
-                        handOver(containers)
+                    try await follow(client, events, &known) { look in
+                        handOver(look)
                         if isLost { logger.info("docker engine is back", ["engine": origin.name]) }
                         isLost = false
                         backoff.reset()
@@ -63,7 +64,7 @@ extension Docker {
 
         /// Looks at once, and again after each event and resync, until the stream or a look fails.
         private func follow(
-            _ client: Client, _ events: HTTPStream, _ handOver: ([Container]) -> Void
+            _ client: Client, _ events: HTTPStream, _ known: inout [String: Known], _ handOver: (Look) -> Void
         ) async throws {
             defer { events.close() }
             let bell = Doorbell<Reason>()
@@ -76,17 +77,19 @@ extension Docker {
                 clock.cancel()
                 echo?.cancel()
             }
-            var known: [String: Known] = [:]
+            // Events have been missed: everything is inspected again.
+            for id in known.keys { known[id]?.listed = nil }
             bell.ring(.resync)
             while let reasons = await bell.answer() {
                 if reasons.contains(.failure) { _ = try await listener.value }
                 handOver(try await look(client, &known, hints.take()))
-                if reasons.contains(.event) {
-                    echo?.cancel()
-                    echo = Task {
-                        try await Task.sleep(for: Hints.lifetime)
-                        bell.ring(.echo)
-                    }
+                let isPartial = known.values.contains(where: \.isUnreadable)
+                guard reasons.contains(.event) || isPartial else { continue }
+                let pause = reasons.contains(.event) ? Hints.lifetime : deadline
+                echo?.cancel()
+                echo = Task {
+                    try await Task.sleep(for: pause)
+                    bell.ring(.echo)
                 }
             }
             throw CancellationError()
@@ -104,10 +107,11 @@ extension Docker {
 
         // MARK: Looking
 
-        /// A container with the line of the list that it was inspected for.
+        /// A container with the line of the list that it was inspected for; without one it is inspected again.
         private struct Known {
             var listed: Listed?
             var container: Container?
+            var isUnreadable = false
         }
 
         /// Lists, and inspects what is new, changed, or was named by an event.
@@ -116,7 +120,7 @@ extension Docker {
         /// inspection waits for the container's lock, so for what an event has just named it decides, and not the list.
         private func look(
             _ client: Client, _ known: inout [String: Known], _ named: Hints.Named
-        ) async throws -> [Container] {
+        ) async throws -> Look {
             let listed = Dictionary(try await client.list().filter(\.isRunning).map { ($0.id, $0) }) { first, _ in first
             }
             let ids = named.containers.union(listed.keys)
@@ -130,11 +134,16 @@ extension Docker {
                 case .success(let container): known[id] = Known(listed: listed[id], container: container)
                 case .failure(let error):
                     // What was known of it stays; the next look tries again.
-                    known[id]?.listed = nil
-                    logger.warning("cannot inspect a container", ["container": id.prefix(12), "error": "\(error)"])
+                    if known[id]?.isUnreadable != true {
+                        logger.warning("cannot inspect a container", ["container": id.prefix(12), "error": "\(error)"])
+                    }
+                    known[id] = Known(container: known[id]?.container, isUnreadable: true)
                 }
             }
-            return known.values.compactMap(\.container)
+            let unreadable = known.filter { $0.value.isUnreadable && $0.value.container == nil }.keys
+            return Look(
+                containers: known.values.compactMap(\.container),
+                unreadable: Set(unreadable.compactMap { InstanceID(containerID: $0) }))
         }
 
         /// Inspects several containers side by side.

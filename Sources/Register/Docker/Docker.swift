@@ -34,6 +34,14 @@ enum Docker {
         var hostPort: Port
     }
 
+    /// What one look at an engine has found.
+    struct Look: Equatable, Sendable {
+        /// The running containers, each in its last known state.
+        var containers: [Container]
+        /// Containers that run but could not be inspected even once: nothing is known of them.
+        var unreadable: Set<InstanceID> = []
+    }
+
     /// Who an engine is.
     struct Identity: Equatable, Sendable {
         /// The engine's own id.
@@ -89,9 +97,13 @@ extension Docker {
         /// Parses `1.41`; nil for anything else.
         init?(_ text: some StringProtocol) {
             let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-            guard parts.count == 2, let major = Int(parts[0]), let minor = Int(parts[1]) else { return nil }
+            guard parts.count == 2, parts.allSatisfy({ $0.utf8.allSatisfy(Self.isDigit) }),
+                let major = Int(parts[0]), let minor = Int(parts[1])
+            else { return nil }
             self.init(major: major, minor: minor)
         }
+
+        private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 
         /// Takes the two numbers.
         init(major: Int, minor: Int) {

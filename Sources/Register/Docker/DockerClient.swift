@@ -76,8 +76,11 @@ extension Docker {
             let stream = try await http.stream(
                 HTTPRequest(.get, path(route)), to: origin, deadline: deadline, longestLine: Self.longestEvent)
             guard stream.head.isSuccess else {
-                var lines = stream.makeAsyncIterator()
-                throw Self.refusal("/events", stream.head, try await lines.next() ?? [])
+                let line = try await withDeadline(deadline) {
+                    var lines = stream.makeAsyncIterator()
+                    return try await lines.next() ?? []
+                }
+                throw Self.refusal("/events", stream.head, line)
             }
             return stream
         }
@@ -104,8 +107,9 @@ extension Docker {
         /// Error bodies are JSON, but plain text where an old engine refuses a version.
         private static func refusal(_ route: String, _ head: HTTPHead, _ body: [UInt8]) -> Error {
             let wire = try? JSONDecoder().decode(WireError.self, from: Data(body))
-            let message = wire?.message ?? String(decoding: body.prefix(200), as: UTF8.self)
-            return .refused(route: route, status: head.status, message: message)
+            let firstLine = body.prefix(200).prefix { $0 != UInt8(ascii: "\n") }
+            return .refused(
+                route: route, status: head.status, message: wire?.message ?? String(decoding: firstLine, as: UTF8.self))
         }
 
         /// Percent-encodes everything but the unreserved characters of RFC 3986.

@@ -1,0 +1,193 @@
+// Literals of the tests are right, or the tests are not.
+// swift-format-ignore-file: NeverForceUnwrap
+
+import Shared
+import TestSupport
+import Testing
+
+@testable import Register
+
+/// What the agent before, other agents, people and the network do to the registry.
+extension PublisherTests {
+    // MARK: Taking over
+
+    @Test func `a new agent takes its earlier entries over under its own lease, and no key is ever missing`()
+        async throws
+    {
+        var first = publisher()
+        try await desire(registration("web"), registration("web", 1), by: &first)
+        let old = try await keys()
+        let now = try await listing()
+        let watch = registry().etcd.watch(prefix: "/backends/", after: now.revision, of: now.clusterID)
+        var second = publisher()
+        try await desire(registration("web"), registration("web", 1), by: &second)
+        let new = try await keys()
+        #expect(values(new) == values(old))
+        #expect(Set(new.values.map(\.lease)).count == 1)
+        #expect(Set(new.values.map(\.lease)).isDisjoint(with: old.values.map(\.lease)))
+        #expect(new.values.map(\.createRevision).sorted() == old.values.map(\.createRevision).sorted())
+        try await registry().etcd.revoke(lease: try #require(old[Self.entryKey]).lease, deadline: Self.limit)
+        try await commit(.put(key: "/backends/end", value: [], lease: 0))
+        var events: [Etcd.Event] = []
+        for try await changes in watch {
+            events += changes.events
+            if events.last?.key == Array("/backends/end".utf8) { break }
+        }
+        #expect(!events.contains { if case .delete = $0 { true } else { false } })
+        #expect(events.count == 5)
+    }
+
+    @Test func `a new agent withdraws its earlier entries whose containers are gone, but not before it knows`()
+        async throws
+    {
+        var first = publisher()
+        try await desire(registration("web"), registration("web", 1), by: &first)
+        var second = publisher()
+        try await second.publish()
+        #expect(try await keys().count == 4)
+        try await desire(registration("web", 1), by: &second)
+        let keys = try await keys()
+        #expect(keys[Self.entryKey] == nil)
+        #expect(Meta(json: try #require(keys[Self.metaKey]).value)?.withdrawn == "container stopped")
+        #expect(values(keys)["/backends/web/000000000001"] == "10.0.0.1:8080")
+    }
+
+    @Test func `what others own, or nobody, is never touched`() async throws {
+        var foreign = publisher(Self.other)
+        try await desire(registration("web", 7, Self.other), by: &foreign)
+        try await commit(
+            .put(key: "/backends/web/by-hand", value: Array("10.0.0.9:80".utf8), lease: 0),
+            .put(key: "/backends/web/config", value: Array("{}".utf8), lease: 0),
+            .put(key: "/backends/web/odd/meta", value: Array("nonsense".utf8), lease: 0),
+            .put(key: "/backends/web/lone/meta", value: Array(#"{"owner":"x"}"#.utf8), lease: 0),
+            .put(key: "/backends/not of/the contract", value: [0xff], lease: 0))
+        let before = try await keys()
+        var publisher = publisher()
+        try await desire(registration("web"), by: &publisher)
+        try await desire(by: &publisher)
+        publisher.doubt()
+        try await publisher.publish()
+        var after = try await keys()
+        after[Self.metaKey] = nil
+        #expect(after == before)
+    }
+
+    @Test func `an entry that another agent has taken over is left to it`() async throws {
+        var publisher = publisher()
+        try await desire(registration("web"), by: &publisher)
+        // The same engine under another address: its agent was told another HOST_IP.
+        let theirs = try registration("web", 0, Self.other)
+        try await commit(
+            .put(key: Self.entryKey, value: theirs.value, lease: 0),
+            .put(key: Self.metaKey, value: theirs.meta, lease: 0))
+        let before = try await keys()
+        publisher.doubt()
+        try await desire(by: &publisher)
+        #expect(try await keys() == before)
+    }
+
+    // MARK: What others do
+
+    @Test func `after somebody revoked the lease everything is put back under a new one`() async throws {
+        var publisher = publisher()
+        try await desire(registration("web"), registration("web", 1), by: &publisher)
+        let before = try await keys()
+        let lease = try #require(before[Self.entryKey]).lease
+        try await registry().etcd.revoke(lease: lease, deadline: Self.limit)
+        #expect(try await keys().isEmpty)
+        publisher.renewalIsDue()
+        try await publisher.publish()
+        let after = try await keys()
+        #expect(values(after) == values(before))
+        #expect(after.values.allSatisfy { $0.lease != lease && $0.lease != 0 })
+        #expect(log.contain("the lease is gone"))
+    }
+
+    @Test func `a lease that goes between two turns is noticed by the put that needs it`() async throws {
+        var publisher = publisher()
+        try await desire(registration("web"), by: &publisher)
+        let lease = try #require(try await keys()[Self.entryKey]).lease
+        try await registry().etcd.revoke(lease: lease, deadline: Self.limit)
+        await #expect(throws: Etcd.Error.self) {
+            try await desire(registration("web"), registration("api"), by: &publisher)
+        }
+        try await publisher.publish()
+        #expect(try await keys().count == 4)
+    }
+
+    @Test(arguments: [
+        "entry deleted", "meta deleted", "both deleted", "entry changed", "meta changed", "other lease", "all at once",
+    ])
+    func `what somebody does to our keys is put right`(deed: String) async throws {
+        var publisher = publisher()
+        try await desire(registration("web"), registration("web", 1), by: &publisher)
+        let before = try await keys()
+        let lease = try #require(before[Self.entryKey]).lease
+        switch deed {
+        case "entry deleted": try await commit(.delete(key: Self.entryKey))
+        case "meta deleted": try await commit(.delete(key: Self.metaKey))
+        case "both deleted": try await commit(.delete(key: Self.entryKey), .delete(key: Self.metaKey))
+        case "entry changed": try await commit(.put(key: Self.entryKey, value: [0xff, 0], lease: lease))
+        case "meta changed": try await commit(.put(key: Self.metaKey, value: Array("{}".utf8), lease: lease))
+        case "other lease": try await commit(.put(key: Self.entryKey, value: try registration("web").value, lease: 0))
+        default: try await commit(.delete(key: Self.entryKey), .put(key: Self.metaKey, value: [], lease: 0))
+        }
+        publisher.doubt()
+        try await publisher.publish()
+        let after = try await keys()
+        #expect(values(after) == values(before))
+        #expect(after.values.allSatisfy { $0.lease == lease })
+        #expect(after["/backends/web/000000000001"] == before["/backends/web/000000000001"])
+    }
+
+    // MARK: Answers that are lost
+
+    @Test func `an entry whose put was done but never confirmed is withdrawn when its container is gone`() async throws
+    {
+        let proxy = try LossyProxy(before: server.port)
+        var publisher = publisher(at: proxy.origin)
+        try await publisher.publish()
+        proxy.lose { $0.contains("/v3/kv/txn") }
+        await #expect(throws: (any Error).self) { try await desire(registration("web"), by: &publisher) }
+        #expect(proxy.losses > 0)
+        #expect(try await keys().count == 2)
+        proxy.lose { _ in false }
+        try await desire(by: &publisher)
+        #expect(try await keys()[Self.entryKey] == nil)
+        #expect(Meta(json: try #require(try await keys()[Self.metaKey]).value)?.withdrawn == "container stopped")
+    }
+
+    @Test func `a withdrawal that was done but never confirmed leaves nothing behind for ever`() async throws {
+        let proxy = try LossyProxy(before: server.port)
+        var publisher = publisher(at: proxy.origin, ttl: .milliseconds(2100))
+        try await desire(registration("web"), by: &publisher)
+        proxy.lose { $0.contains("/v3/kv/txn") }
+        await #expect(throws: (any Error).self) { try await desire(by: &publisher) }
+        #expect(try await keys().count == 1)
+        proxy.lose { _ in false }
+        let isGone = try await eventually {
+            try await publisher.publish()
+            return try await keys().isEmpty
+        }
+        #expect(isGone)
+    }
+
+    @Test func `what was done but never confirmed is neither done twice nor taken for somebody else's`() async throws {
+        let proxy = try LossyProxy(before: server.port)
+        var publisher = publisher(at: proxy.origin)
+        try await desire(registration("web", 1), registration("web", 2), by: &publisher)
+        proxy.lose { $0.contains("/v3/kv/txn") }
+        await #expect(throws: (any Error).self) {
+            try await desire(registration("web"), registration("web", 1, port: 9090), by: &publisher)
+        }
+        proxy.lose { _ in false }
+        let done = try await listing()
+        #expect(done.keyValues.count == 5)
+        try await desire(registration("web"), registration("web", 1, port: 9090), by: &publisher)
+        let after = try await keys()
+        #expect(values(after)[Self.entryKey] == "10.0.0.1:8080")
+        #expect(values(after)["/backends/web/000000000001"] == "10.0.0.1:9090")
+        #expect(after["/backends/web/000000000002"] == nil)
+        #expect(!log.contain("vanished or were changed"))
+    }
+}

@@ -1,0 +1,54 @@
+// Literals of the tests are right, or the tests are not.
+// swift-format-ignore-file: NeverForceUnwrap
+
+import Shared
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Register
+
+@Suite("Registry watcher", .enabled(if: RealParts.canRun("etcd", "etcdctl"), "needs etcd"), .timeLimit(.minutes(1)))
+struct RegistryWatcherTests {
+    private static let limit = Duration.seconds(15)
+
+    private final class Rings: Sendable {
+        private let number = Atomic(0)
+        func ring() { number.add(1, ordering: .relaxed) }
+        var count: Int { number.load(ordering: .relaxed) }
+    }
+
+    @Test func `it rings when it is connected, when our keys change, and not for others or our own changes`()
+        async throws
+    {
+        let server = try await EtcdServer()
+        let etcd = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [server.origin]))
+        let registry = EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/b")!, deadline: Self.limit)
+        let expectation = RegistryWatcher.Expectation()
+        let rings = Rings()
+        let watcher = RegistryWatcher(registry, expectation, logger: .discard)
+        let task = Task { try await watcher.run { rings.ring() } }
+        defer { task.cancel() }
+        func change(_ operations: Etcd.Transaction.Operation...) async throws {
+            _ = try await etcd.commit(Etcd.Transaction(operations), deadline: Self.limit)
+        }
+        #expect(await eventually { rings.count == 1 })
+        // Somebody else's entry, then our own one, then a change of ours by somebody: only the last one rings.
+        try await change(.put(key: "/b/web/1", value: [1], lease: 0))
+        expectation.set("/b/web/2", to: [2])
+        try await change(.put(key: "/b/web/2", value: [2], lease: 0))
+        try await change(.put(key: "/b/web/2", value: [3], lease: 0))
+        #expect(await eventually { rings.count == 2 })
+        try await change(.delete(key: "/b/web/2"))
+        #expect(await eventually { rings.count == 3 })
+        // What we no longer care about.
+        expectation.set("/b/web/2", to: nil)
+        try await change(.put(key: "/b/web/2", value: [9], lease: 0))
+        expectation.set("/b/web/3", to: [3])
+        try await change(.delete(key: "/b/web/2"), .put(key: "/b/web/3", value: [4], lease: 0))
+        #expect(await eventually { rings.count == 4 })
+        try await server.kill()
+        try await server.start()
+        #expect(await eventually { rings.count == 5 })
+    }
+}
