@@ -37,6 +37,7 @@ struct DiscoverAgent: Sendable {
     ///
     /// - Throws: only what makes a start impossible. An HAProxy of an earlier run goes on then.
     func run() async throws {
+        OpenFiles.bound()
         let lock = try configuration.directory.open()
         defer { lock.release() }
         guard let http = HTTPClient() else { throw Failure.noHTTP }
