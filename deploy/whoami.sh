@@ -56,7 +56,8 @@ idle() { # no connection waits to be accepted (those have no inode), or was acce
         [ $# -le 4 ] || return 1 # three and the listener
     done
 }
-finish() {
+finish() { # goes on for a moment: whoever sends requests here has yet to learn that it stops
+    $bb usleep "${LINGER:-500}000"
     tries=0
     until idle || [ $tries -ge 20 ]; do
         $bb usleep 5000

@@ -81,6 +81,17 @@ struct RegisterEndToEndTests {
             #expect(await fleet.holdsKeys([key(early), key(late)]))
             #expect(try await fleet.meta(early)?.withdrawn == nil)
 
+            // Told to stop, it leaves before its process has ended; other signals mean nothing.
+            try await fleet.engine.docker("kill", "--signal", "HUP", "late")
+            let slow = try await fleet.engine.run(
+                "-P", "--entrypoint", "/bin/sh", "whoami", "-c", "trap '' TERM; while true; do sleep 1; done")
+            #expect(await fleet.holdsKeys([key(early), key(late), key(slow)]))
+            try await fleet.engine.docker("kill", "--signal", "TERM", slow)
+            #expect(await fleet.holdsKeys([key(early), key(late)]))
+            let state = try await fleet.engine.docker("inspect", "-f", "{{.State.Running}}", slow)
+            #expect(state == ["true"])
+            try await fleet.engine.docker("rm", "-f", slow)
+
             try await fleet.engine.docker("pause", "late")
             #expect(await fleet.holdsKeys([key(early)]))
             try await fleet.engine.docker("unpause", "late")

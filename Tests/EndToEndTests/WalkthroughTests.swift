@@ -66,8 +66,19 @@ struct WalkthroughTests {
             try await everyEndpointIsServed([containers[3]], laboratory, client)
             try await keysAreExactly([containers[3]], on: [backends[1]], laboratory)
 
-            // A host's entries go when its agent dies, and only those.
+            // One that is stopped, as deployers do, costs nobody a request.
+            let stopped = try await engines[0].run("-P", "-e", "LINGER=3000", "whoami")
             let survivor = try await engines[0].run("-P", "whoami")
+            try await everyEndpointIsServed([containers[3], stopped, survivor], laboratory, client)
+            let more = try Load(to: Self.service, from: client, in: laboratory)
+            #expect(await eventually { more.answers.contains("I'm \(stopped)") })
+            try await engines[0].docker("stop", stopped)
+            let before = more.count
+            #expect(await eventually { more.count > before + 30 })
+            try await more.stop()
+            #expect(more.failures == [])
+
+            // A host's entries go when its agent dies, and only those.
             try await everyEndpointIsServed([containers[3], survivor], laboratory, client)
             try await agents[0].kill()
             #expect(

@@ -21,11 +21,13 @@ struct ContainerSourceTests {
         }
 
         init(
-            _ origin: HTTPOrigin, deadline: Duration = .seconds(15), resync: Duration = .seconds(600)
+            _ origin: HTTPOrigin, deadline: Duration = .seconds(15), resync: Duration = .seconds(600),
+            stopMargin: Duration = .seconds(600)
         ) throws {
             let http = try #require(HTTPClient())
             let logger = Logger(level: .debug, format: .logfmt, write: log.add)
-            let source = Docker.ContainerSource(http, origin, deadline: deadline, resync: resync, logger: logger)
+            let source = Docker.ContainerSource(
+                http, origin, deadline: deadline, resync: resync, stopMargin: stopMargin, logger: logger)
             task = Task { [looks] in
                 try await source.run { look in looks.all.withLock { $0.append(look) } }
             }
@@ -243,5 +245,54 @@ struct ContainerSourceTests {
         await following.stop()
         #expect(ContinuousClock.now - start < .seconds(5))
         #expect(following.count == 0)
+    }
+
+    // MARK: Stops
+
+    @Test(arguments: [("SIGTERM", 15), ("SIGTERM", 9), ("INT", 2), ("SIGRTMIN+3", 37), ("3", 3)])
+    func `a container that is told to stop leaves at once, although it still runs`(stop: String, sent: Int) async throws
+    {
+        let engine = try StubEngine()
+        var web = Self.web
+        web.stopSignal = stop
+        engine.run(web, Self.api)
+        let following = try Following(engine.origin)
+        #expect(await following.hands(["web": 8080, "api": 9090]))
+        engine.event("kill", web, #"{"signal":"\#(sent)"}"#)
+        #expect(await following.hands(["api": 9090]))
+        // It stays away at further looks.
+        let count = following.count
+        engine.event("start", Self.api)
+        #expect(await eventually { following.count > count + 1 })
+        #expect(following.last == ["api": 9090])
+        // Its next life counts anew.
+        web.started = "2024-05-01T12:00:09Z"
+        engine.run(web, Self.api)
+        engine.event("start", web)
+        #expect(await following.hands(["web": 8080, "api": 9090]))
+    }
+
+    @Test(arguments: [("SIGTERM", 1), ("SIGTERM", 10), ("SIGINT", 15), ("nonsense", 2)])
+    func `a signal that is no stop changes nothing`(stop: String, sent: Int) async throws {
+        let engine = try StubEngine()
+        var web = Self.web
+        web.stopSignal = stop
+        engine.run(web)
+        let following = try Following(engine.origin)
+        #expect(await following.hands(["web": 8080]))
+        let count = following.count
+        engine.event("kill", web, #"{"signal":"\#(sent)"}"#)
+        #expect(await eventually { following.count > count })
+        #expect(following.last == ["web": 8080])
+    }
+
+    @Test func `one that lives on past its stop timeout comes back`() async throws {
+        let engine = try StubEngine()
+        engine.run(Self.web)
+        let following = try Following(engine.origin, stopMargin: .milliseconds(300))
+        #expect(await following.hands(["web": 8080]))
+        engine.event("kill", Self.web, #"{"signal":"15"}"#)
+        #expect(await following.hands([:]))
+        #expect(await following.hands(["web": 8080]))
     }
 }

@@ -129,6 +129,7 @@ struct StubContainer {
     var port = 8080
     var state = "running"
     var started = "2024-05-01T12:00:00Z"
+    var stopSignal = "SIGTERM"
 
     /// Its full id.
     var id: String { String(repeating: letter, count: 64) }
@@ -141,7 +142,8 @@ struct StubContainer {
 
     /// The answer to its inspection.
     var inspected: String {
-        #"{"Id":"\#(id)","Name":"/\#(name)","Config":{"Image":"whoami","Labels":{},"Env":[]},"State":{"Running":true,"#
+        #"{"Id":"\#(id)","Name":"/\#(name)","Config":{"Image":"whoami","Labels":{},"#
+            + #""Env":[],"StopSignal":"\#(stopSignal)","StopTimeout":0},"State":{"Running":true,"#
             + #""Paused":\#(state == "paused"),"Restarting":\#(state == "restarting"),"StartedAt":"\#(started)"},"#
             + #""NetworkSettings":{"Ports":{"8000/tcp":[{"HostIp":"0.0.0.0","HostPort":"\#(port)"}]}}}"#
     }
@@ -155,8 +157,9 @@ extension StubEngine {
     }
 
     /// Sends an event that names a container, as API 1.52 writes it.
-    func event(_ action: String, _ container: StubContainer) {
-        event(#"{"Type":"container","Action":"\#(action)","Actor":{"ID":"\#(container.id)","Attributes":{}}}"#)
+    func event(_ action: String, _ container: StubContainer, _ attributes: String = "{}") {
+        let actor = #"{"ID":"\#(container.id)","Attributes":\#(attributes)}"#
+        event(#"{"Type":"container","Action":"\#(action)","Actor":\#(actor)}"#)
     }
 }
 

@@ -1,6 +1,5 @@
 import FoundationEssentials
 import Shared
-import Synchronization
 
 extension Docker {
     /// Follows one engine and hands over the newest whole list of its running containers.
@@ -12,6 +11,7 @@ extension Docker {
         private let origin: HTTPOrigin
         private let deadline: Duration
         private let resync: Duration
+        private let stopMargin: Duration
         private let logger: Logger
 
         /// Why to look again.
@@ -22,8 +22,17 @@ extension Docker {
             case failure
         }
 
-        /// Prepares to follow the engine at `origin`; `deadline` is the limit of each request.
-        init(_ http: HTTPClient, _ origin: HTTPOrigin, deadline: Duration, resync: Duration, logger: Logger) {
+        /// Prepares to follow the engine at `origin`.
+        ///
+        /// - Parameters:
+        ///   - deadline: the limit of each request.
+        ///   - resync: between two looks without events.
+        ///   - stopMargin: for how long past its stop timeout a container that was told to stop counts as stopping.
+        init(
+            _ http: HTTPClient, _ origin: HTTPOrigin, deadline: Duration, resync: Duration,
+            stopMargin: Duration = .seconds(5), logger: Logger
+        ) {
+            self.stopMargin = stopMargin
             self.http = http
             self.origin = origin
             self.deadline = deadline
@@ -83,9 +92,11 @@ extension Docker {
             while let reasons = await bell.answer() {
                 if reasons.contains(.failure) { _ = try await listener.value }
                 handOver(try await look(client, &known, hints.take()))
-                let isPartial = known.values.contains(where: \.isUnreadable)
-                guard reasons.contains(.event) || isPartial else { continue }
-                let pause = reasons.contains(.event) ? Hints.lifetime : deadline
+                let now = ContinuousClock.now
+                var pauses = known.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
+                if reasons.contains(.event) { pauses.append(Hints.lifetime) }
+                if known.values.contains(where: \.isUnreadable) { pauses.append(deadline) }
+                guard let pause = pauses.min() else { continue }
                 echo?.cancel()
                 echo = Task {
                     try await Task.sleep(for: pause)
@@ -112,6 +123,15 @@ extension Docker {
             var listed: Listed?
             var container: Container?
             var isUnreadable = false
+            var stop: Stop?
+        }
+
+        /// That a container was told to stop, in the life that began at `started`.
+        ///
+        /// One that lives on past `until` did not mean to.
+        private struct Stop {
+            var started: String
+            var until: ContinuousClock.Instant
         }
 
         /// Lists, and inspects what is new, changed, or was named by an event.
@@ -131,19 +151,35 @@ extension Docker {
             known = known.filter { ids.contains($0.key) }
             for (id, result) in inspected {
                 switch result {
-                case .success(let container): known[id] = Known(listed: listed[id], container: container)
+                case .success(let container):
+                    known[id] = Known(listed: listed[id], container: container, stop: known[id]?.stop)
                 case .failure(let error):
                     // What was known of it stays; the next look tries again.
                     if known[id]?.isUnreadable != true {
                         logger.warning("cannot inspect a container", ["container": id.prefix(12), "error": "\(error)"])
                     }
-                    known[id] = Known(container: known[id]?.container, isUnreadable: true)
+                    known[id] = Known(container: known[id]?.container, isUnreadable: true, stop: known[id]?.stop)
                 }
             }
+            noteStops(named.signals, &known)
             let unreadable = known.filter { $0.value.isUnreadable && $0.value.container == nil }.keys
             return Look(
-                containers: known.values.compactMap(\.container),
+                containers: known.values.filter { $0.stop == nil }.compactMap(\.container),
                 unreadable: Set(unreadable.compactMap { InstanceID(containerID: $0) }))
+        }
+
+        /// Notes which containers were told to stop, and forgets it of those that live on.
+        private func noteStops(_ signals: [String: Set<Int32>], _ known: inout [String: Known]) {
+            let now = ContinuousClock.now
+            for (id, entry) in known {
+                guard let container = entry.container else { continue }
+                if let sent = signals[id], sent.contains(where: container.stopSignal.isMeant) {
+                    let until = now + container.stopTimeout + stopMargin
+                    known[id]?.stop = Stop(started: container.started, until: until)
+                } else if let stop = entry.stop, stop.until <= now || stop.started != container.started {
+                    known[id]?.stop = nil
+                }
+            }
         }
 
         /// Inspects several containers side by side.
@@ -173,47 +209,5 @@ extension Docker {
 
         /// How many containers are inspected at the same time.
         private static let sideBySide = 8
-    }
-
-    /// What the events of the last moment have named.
-    private final class Hints: Sendable {
-        /// What they have named, for one look.
-        struct Named: Sendable {
-            /// Containers that changed themselves.
-            var containers: Set<String>
-            /// Containers whose networks changed since the last look.
-            var inNetworks: Set<String>
-        }
-
-        /// How long a named container is looked at again, each time: until the engine's list has surely caught up.
-        static let lifetime = Duration.seconds(1)
-
-        private struct State {
-            var containers: [String: ContinuousClock.Instant] = [:]
-            var inNetworks: Set<String> = []
-        }
-        private let state = Mutex(State())
-
-        func add(_ event: Event) {
-            guard let container = event.container else { return }
-            state.withLock { state in
-                if event.isOfContainer {
-                    state.containers[container] = .now
-                } else {
-                    state.inNetworks.insert(container)
-                }
-            }
-        }
-
-        func take() -> Named {
-            let now = ContinuousClock.now
-            return state.withLock { state in
-                defer {
-                    state.inNetworks = []
-                    state.containers = state.containers.filter { now - $0.value < Self.lifetime }
-                }
-                return Named(containers: Set(state.containers.keys), inNetworks: state.inNetworks)
-            }
-        }
     }
 }

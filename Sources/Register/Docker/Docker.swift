@@ -22,6 +22,10 @@ enum Docker {
         var started: String
         /// Its published ports.
         var bindings: Set<Binding>
+        /// The signal that begins its end.
+        var stopSignal = StopSignal.standard
+        /// How long it may take to end after that signal.
+        var stopTimeout = Duration.seconds(10)
     }
 
     /// A container's TCP port and where the host publishes it.
@@ -36,7 +40,7 @@ enum Docker {
 
     /// What one look at an engine has found.
     struct Look: Equatable, Sendable {
-        /// The running containers, each in its last known state.
+        /// The running containers, each in its last known state, without those that were told to stop.
         var containers: [Container]
         /// Containers that run but could not be inspected even once: nothing is known of them.
         var unreadable: Set<InstanceID> = []

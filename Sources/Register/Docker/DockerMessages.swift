@@ -34,6 +34,8 @@ struct WireContainer: Decodable {
         let Image: String?
         let Labels: [String: String]?
         let Env: [String]?
+        let StopSignal: String?
+        let StopTimeout: Int?
     }
     struct Status: Decodable {
         let Running: Bool?
@@ -93,11 +95,14 @@ extension Docker {
         var container: String?
         /// Whether the container itself changed, rather than a network that it is in.
         var isOfContainer: Bool
+        /// The signal that it was sent; nil where the event is another.
+        var signal: Int32?
 
         /// Takes what the engine sent.
         init(_ wire: WireEvent) {
             isOfContainer = wire.Type != "network"
             container = isOfContainer ? wire.Actor?.ID : wire.Actor?.Attributes?["container"]
+            if isOfContainer, wire.Action == "kill" { signal = wire.Actor?.Attributes?["signal"].flatMap { Int32($0) } }
         }
     }
 }
@@ -116,7 +121,9 @@ extension WireContainer {
         return Docker.Container(
             id: id, name: String((Name ?? "").drop { $0 == "/" }), image: Config?.Image ?? "",
             labels: Config?.Labels ?? [:], environment: Dictionary(environment) { _, last in last },
-            started: State?.StartedAt ?? "", bindings: bindings)
+            started: State?.StartedAt ?? "", bindings: bindings,
+            stopSignal: Config?.StopSignal.flatMap { Docker.StopSignal($0) } ?? .standard,
+            stopTimeout: .seconds(min(max(Config?.StopTimeout ?? 10, 0), 86_400)))
     }
 
     /// The published TCP ports.
