@@ -65,7 +65,9 @@ struct LifecycleTests {
     }
 
     @Test(arguments: [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")])
-    func `a signal cancels the body, and status 0 comes without waiting for the grace period`(number: Int32, name: String) async {
+    func `a signal cancels the body, and status 0 comes without waiting for the grace period`(
+        number: Int32, name: String
+    ) async {
         let asked = Mutex(ContinuousClock.now)
         let status = await Lifecycle.run(logger: logger, grace: .seconds(30)) {
             asked.withLock { $0 = .now }
