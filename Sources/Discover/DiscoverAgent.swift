@@ -45,6 +45,12 @@ struct DiscoverAgent: Sendable {
             client: Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024)),
             keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming, logger: logger)
         var keeper = try await makeKeeper()
+        logger.info(
+            "docker-discover started",
+            [
+                "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
+                "state_dir": configuration.directory.path, "stats": configuration.statsBind,
+            ])
         try await keeper.recollect()
         if keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()

@@ -84,13 +84,21 @@ struct RegisterAgent: ~Copyable {
                 backoff.reset()
             } catch {
                 try Task.checkCancellation()
-                if !isLost { logger.warning("etcd is lost; trying again", ["error": "\(error)"]) }
+                if !isLost { tell(error) }
                 isLost = true
                 try await Task.sleep(for: backoff.next())
                 bell.ring(.retry)
             }
         }
         throw CancellationError()
+    }
+
+    private func tell(_ error: any Error) {
+        if Etcd.needsPerson(error) {
+            logger.error("etcd refuses; trying again", ["error": "\(error)"])
+        } else {
+            logger.warning("etcd is lost; trying again", ["error": "\(error)"])
+        }
     }
 
     private mutating func decide(_ look: Docker.Look) {

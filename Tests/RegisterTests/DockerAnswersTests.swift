@@ -158,4 +158,18 @@ struct DockerAnswersTests {
             WireContainer.self, from: Data(#"{"Id":"\#(id)","State":{"Running":true}}"#.utf8))
         #expect(throws: Docker.Error.self) { try wire.container() }
     }
+
+    @Test(arguments: [
+        ("whoami", "whoami"), ("abcdef012345", "sha256:abcdef0123456789"), ("abcd", "sha256:abcdef0123456789"),
+        ("abc", "abc"), ("sha256:abcdef0123456789", "sha256:abcdef0123456789"), ("", ""),
+    ])
+    func `an image that was named by a part of its id is its whole id, which is no name`(
+        typed: String, image: String
+    ) throws {
+        let id = String(repeating: "a", count: 64)
+        let json =
+            #"{"Id":"\#(id)","Image":"sha256:abcdef0123456789","Config":{"Image":"\#(typed)"},"State":{"Running":true}}"#
+        let wire = try JSONDecoder().decode(WireContainer.self, from: Data(json.utf8))
+        #expect(try wire.container()?.image == image)
+    }
 }

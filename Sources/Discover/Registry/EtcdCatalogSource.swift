@@ -95,3 +95,13 @@ struct EtcdCatalogSource: Sendable {
         return state
     }
 }
+
+extension EtcdCatalogSource.Mode: CustomStringConvertible {
+    /// A few words for the log.
+    var description: String {
+        switch self {
+        case .watch: "watch"
+        case .poll(let interval): "poll every \(DurationText.text(interval))"
+        }
+    }
+}

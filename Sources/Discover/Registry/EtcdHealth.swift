@@ -18,10 +18,12 @@ final class EtcdHealth: Sendable {
 
     /// Notes a failure.
     func failed(_ error: any Error) {
-        if set(lost: true) {
-            logger.warning("etcd is lost; what is known stays in service", ["error": "\(error)"])
+        let fields: Logger.Fields = ["error": "\(error)"]
+        guard set(lost: true) else { return logger.debug("etcd is still lost", fields) }
+        if Etcd.needsPerson(error) {
+            logger.error("etcd refuses; what is known stays in service", fields)
         } else {
-            logger.debug("etcd is still lost", ["error": "\(error)"])
+            logger.warning("etcd is lost; what is known stays in service", fields)
         }
     }
 

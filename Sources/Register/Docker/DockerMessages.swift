@@ -52,6 +52,7 @@ struct WireContainer: Decodable {
     }
     let Id: String
     let Name: String?
+    let Image: String?
     let Config: Settings?
     let State: Status?
     let NetworkSettings: Network?
@@ -119,11 +120,19 @@ extension WireContainer {
             return (String(line[..<equals]), String(line[line.index(after: equals)...]))
         }
         return Docker.Container(
-            id: id, name: String((Name ?? "").drop { $0 == "/" }), image: Config?.Image ?? "",
+            id: id, name: String((Name ?? "").drop { $0 == "/" }), image: image,
             labels: Config?.Labels ?? [:], environment: Dictionary(environment) { _, last in last },
             started: State?.StartedAt ?? "", bindings: bindings,
             stopSignal: Config?.StopSignal.flatMap { Docker.StopSignal($0) } ?? .standard,
             stopTimeout: .seconds(min(max(Config?.StopTimeout ?? 10, 0), 86_400)))
+    }
+
+    /// What the user typed; the whole id of the image where that was a part of it.
+    private var image: String {
+        let typed = Config?.Image ?? ""
+        let id = Image ?? ""
+        let isPartOfID = typed.utf8.count >= 4 && id.hasPrefix("sha256:\(typed)")
+        return isPartOfID ? id : typed
     }
 
     /// The published TCP ports.

@@ -40,6 +40,15 @@ extension Etcd {
     }
 }
 
+extension Etcd {
+    /// Whether an error stays until a person changes something: rights, a password, a certificate.
+    package static func needsPerson(_ error: any Swift.Error) -> Bool {
+        if case HTTPError.insecure? = error as? HTTPError { return true }
+        guard case Error.refused(let code, _)? = error as? Error else { return false }
+        return [.invalidArgument, .permissionDenied, .failedPrecondition, .unauthenticated].contains(code)
+    }
+}
+
 extension Etcd.Error {
     /// Whether a lease is gone.
     package var isLeaseGone: Bool {

@@ -11,6 +11,15 @@ struct ActiveTransfers {
         let transfer: Transfer
         let headers: UnsafeMutablePointer<curl_slist>?
         let errorText: UnsafeMutablePointer<CChar>
+        let since = ContinuousClock.now
+
+        /// Which limit a transfer that timed out has met: that of the connection comes long before the whole one.
+        var limitThatPassed: Duration {
+            let limits = unsafe transfer.limits
+            guard let whole = limits.whole else { return limits.connect }
+            let age = unsafe since.duration(to: .now)
+            return age < whole * 0.9 ? limits.connect : whole
+        }
     }
 
     private let multi: UnsafeMutableRawPointer
@@ -101,7 +110,7 @@ struct ActiveTransfers {
             if let silence = transfer.limits.silence, transfer.hasHead {
                 return .failure(HTTPError.silent(server, for: silence))
             }
-            return .failure(HTTPError.timedOut(server, after: transfer.limits.whole ?? transfer.limits.connect))
+            return .failure(HTTPError.timedOut(server, after: unsafe active.limitThatPassed))
         case CURLE_SSL_CONNECT_ERROR, CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CERTPROBLEM, CURLE_SSL_CACERT_BADFILE,
             CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR:
             return .failure(HTTPError.insecure(server, reason: reason))

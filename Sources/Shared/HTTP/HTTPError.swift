@@ -23,8 +23,8 @@ extension HTTPError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .unreachable(let server, let reason, _): "cannot reach \(server): \(reason)"
-        case .timedOut(let server, let limit): "no answer from \(server) within \(limit)"
-        case .silent(let server, let limit): "\(server) sent nothing for \(limit)"
+        case .timedOut(let server, let limit): "no answer from \(server) within \(DurationText.text(limit))"
+        case .silent(let server, let limit): "\(server) sent nothing for \(DurationText.text(limit))"
         case .insecure(let server, let reason): "TLS with \(server) failed: \(reason)"
         case .broken(let server, let reason): "the connection to \(server) broke: \(reason)"
         case .tooLarge(let server, let cap): "\(server) answered with more than \(cap) bytes"

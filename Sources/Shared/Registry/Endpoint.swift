@@ -28,7 +28,7 @@ package struct Endpoint: Hashable, Sendable {
     }
 
     /// What an endpoint may look like, for messages.
-    package static let expected = "IP:PORT, with an IPv6 address in brackets"
+    package static let expected = "IP:PORT of one host, without leading zeros, an IPv6 address in brackets"
 }
 
 extension Endpoint: CustomStringConvertible, Comparable {

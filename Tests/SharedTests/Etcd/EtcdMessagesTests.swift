@@ -222,4 +222,15 @@ struct EtcdMessagesTests {
             if case Etcd.Error.malformed? = $0 as? Etcd.Error { true } else { false }
         }
     }
+
+    @Test(arguments: [
+        (Etcd.Error.refused(.permissionDenied, message: "x"), true), (.refused(.unauthenticated, message: "x"), true),
+        (.refused(.invalidArgument, message: "x"), true), (.refused(.unavailable, message: "x"), false),
+        (.refused(.notFound, message: "x"), false), (.compacted(oldest: 1), false),
+    ])
+    func `refusals that only a person can mend are told from losses`(error: Etcd.Error, needsPerson: Bool) {
+        #expect(Etcd.needsPerson(error) == needsPerson)
+        #expect(Etcd.needsPerson(HTTPError.insecure("x", reason: "y")))
+        #expect(!Etcd.needsPerson(HTTPError.timedOut("x", after: .seconds(1))))
+    }
 }
