@@ -100,6 +100,17 @@ struct HAProxyProcessTests {
         }
     }
 
+    @Test func `a start with the file that is there needs no room on the disk`() async throws {
+        try await withProcess { process, master, first in
+            #expect(await process.stop(master, grace: .seconds(20)))
+            // Nothing can be written beside the file now.
+            #expect(unsafe mkdir(directory.configuration.path + ".new", 0o700) == 0)
+            let again = try await process.start(with: first, isProven: true)
+            #expect(try await process.mark() == first.mark)
+            #expect(await process.stop(again, grace: .seconds(20)))
+        }
+    }
+
     @Test(
         arguments: [
             ("/nowhere/haproxy", "there is no program"), ("no-such-program", "there is no program"),
