@@ -15,6 +15,8 @@ struct HAProxyProcess: Sendable {
         var load: Duration = .seconds(10)
         /// Between two looks while something is awaited.
         var poll: Duration = .milliseconds(5)
+        /// Between two requests to stop.
+        var stopInterval: Duration = .milliseconds(200)
     }
 
     /// Why a start or a reload did not come to its end.
@@ -96,8 +98,13 @@ struct HAProxyProcess: Sendable {
     ///
     /// - Returns: whether all connections came to their own end.
     func stop(_ master: HAProxyMaster, grace: Duration) async -> Bool {
-        master.signal(SIGUSR1)
-        if await master.ends(within: grace) { return true }
+        // A master that is in the middle of a reload forgets the signal, so it gets it again.
+        let end = ContinuousClock.now + grace
+        repeat {
+            master.signal(SIGUSR1)
+            let left = ContinuousClock.now.duration(to: end)
+            if await master.ends(within: min(timing.stopInterval, left)) { return true }
+        } while ContinuousClock.now < end
         master.signal(SIGTERM)
         if await master.ends(within: .seconds(1)) { return false }
         // Its workers end when they lose it.

@@ -111,6 +111,15 @@ struct HAProxyProcessTests {
         }
     }
 
+    @Test func `a stop in the middle of a reload does not take the grace period`() async throws {
+        try await withProcess { process, master, _ in
+            _ = try await CommandSocket(path: directory.masterSocket).send("reload", deadline: .seconds(5))
+            let begin = ContinuousClock.now
+            #expect(await process.stop(master, grace: .seconds(20)))
+            #expect(begin.duration(to: .now) < .seconds(15))
+        }
+    }
+
     @Test(
         arguments: [
             ("/nowhere/haproxy", "there is no program"), ("no-such-program", "there is no program"),
