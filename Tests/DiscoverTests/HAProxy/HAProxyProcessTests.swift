@@ -120,6 +120,37 @@ struct HAProxyProcessTests {
         }
     }
 
+    @Test func `a socket that somebody deleted is made anew by the next reload`() async throws {
+        try await withProcess { process, master, _ in
+            unsafe unlink(directory.masterSocket)
+            let second = try configuration()
+            try await process.reload(master, with: second)
+            #expect(try await process.mark() == second.mark)
+        }
+    }
+
+    @Test func `an HAProxy whose socket somebody deleted is taken over`() async throws {
+        try await withProcess { process, master, _ in
+            unsafe unlink(directory.masterSocket)
+            let found = try await process.adopt()
+            #expect(found?.pid == master.pid)
+        }
+    }
+
+    @Test func `an HAProxy that an earlier run has just started is waited for`() async throws {
+        try await withProcess { process, master, _ in
+            #expect(await process.stop(master, grace: .seconds(20)))
+            let arguments = ["-c", "sleep 1; exec haproxy \"$@\"", "haproxy"] + process.arguments
+            let child = try Program("/bin/sh", arguments, environment: ["PATH": "/usr/sbin:/usr/bin:/bin"])
+                .start { _ in }
+            defer { child.signalGroup(SIGKILL) }
+            // The system shows the arguments of a new process a moment after it exists.
+            #expect(await eventually { HAProxyMaster(withArguments: process.arguments) != nil })
+            let found = try await process.adopt()
+            #expect(found?.pid == child.pid)
+        }
+    }
+
     @Test(
         arguments: [
             ("/nowhere/haproxy", "there is no program"), ("no-such-program", "there is no program"),
