@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Shared
 
@@ -24,6 +25,25 @@ struct HAProxyMaster: Sendable {
         guard let status = ProcessStatus(pid) else { return nil }
         self.status = status
         child = nil
+    }
+
+    /// Looks for a process that was started with these arguments; nil where /proc shows none.
+    ///
+    /// Its workers have the same arguments. The master is the oldest one.
+    init?(withArguments arguments: [String]) {
+        let tail = Array((arguments.joined(separator: "\0") + "\0").utf8)
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        let found = names.compactMap { Int32($0) }.filter { pid in
+            let line = (try? WholeFile("/proc/\(pid)/cmdline").bytes) ?? nil
+            return line?.contains(tail) == true
+        }
+        guard let oldest = found.compactMap({ ProcessStatus($0) }).min(by: Self.isOlder) else { return nil }
+        status = oldest
+        child = nil
+    }
+
+    private static func isOlder(_ left: ProcessStatus, _ right: ProcessStatus) -> Bool {
+        (left.startTime, left.pid) < (right.startTime, right.pid)
     }
 
     /// Whether it still runs; another process that got the same id later is not it.

@@ -19,7 +19,13 @@ extension HAProxyProcess {
     ) async throws -> Result {
         let file = directory.configuration
         let previous = try WholeFile(file.path).bytes
-        let candidate = try file.candidate(Array(configuration.text.utf8))
+        let bytes = Array(configuration.text.utf8)
+        if previous == bytes {
+            // Nothing has to be written, so a full disk is no hindrance.
+            if !isProven { try await program.check(file.path) }
+            return try await act()
+        }
+        let candidate = try file.candidate(bytes)
         do {
             if !isProven { try await program.check(candidate.path) }
             try candidate.commit()

@@ -15,6 +15,10 @@ struct HAProxyProcess: Sendable {
         var load: Duration = .seconds(10)
         /// Between two looks while something is awaited.
         var poll: Duration = .milliseconds(5)
+        /// For an HAProxy of an earlier run to make the socket that it was started with.
+        var socket: Duration = .seconds(2)
+        /// Between two requests to stop.
+        var stopInterval: Duration = .milliseconds(200)
     }
 
     /// Why a start or a reload did not come to its end.
@@ -34,14 +38,38 @@ struct HAProxyProcess: Sendable {
     /// The limits.
     var timing = Timing()
 
+    /// What HAProxy is started with.
+    var arguments: [String] {
+        ["-W", "-S", "\(directory.masterSocket),mode,600,level,admin", "-f", directory.configuration.path]
+    }
+
     private var master: CommandSocket { CommandSocket(path: directory.masterSocket) }
 
-    /// Takes over a master that an earlier run left; nil where none answers.
+    /// Takes over a master that an earlier run left; nil where there is none.
+    ///
+    /// A master that does not answer must not be joined by a second one that shares its ports. It may be starting, or
+    /// somebody has deleted its socket, which it makes anew with a reload.
     func adopt() async throws -> HAProxyMaster? {
+        let begin = ContinuousClock.now
+        var isAsked = false
+        while true {
+            if let master = try await answering() { return master }
+            guard let silent = HAProxyMaster(withArguments: arguments) else { return nil }
+            let waited = begin.duration(to: .now)
+            guard waited < timing.load else { throw Failure.unconfirmed(after: timing.load) }
+            if waited >= timing.socket, !isAsked {
+                silent.signal(SIGUSR2)
+                isAsked = true
+            }
+            try await Task.sleep(for: timing.poll)
+        }
+    }
+
+    /// The master that answers at the socket; nil where nobody listens.
+    private func answering() async throws -> HAProxyMaster? {
         do {
             return try await table().flatMap { HAProxyMaster(adopting: $0.master) }
         } catch let error as CommandSocket.Failure {
-            // A master that hangs must not be joined by a second one that steals its ports.
             if case .timedOut = error { throw error }
             return nil
         }
@@ -50,9 +78,6 @@ struct HAProxyProcess: Sendable {
     /// Starts HAProxy with the file that is in the state directory, and waits until it serves.
     func start(expecting mark: String) async throws -> HAProxyMaster {
         output.forgetAlerts()
-        let arguments = [
-            "-W", "-S", "\(directory.masterSocket),mode,600,level,admin", "-f", directory.configuration.path,
-        ]
         let child = try Program(program.path, arguments).start(onLine: output.take)
         do {
             guard let started = HAProxyMaster(child) else { throw Failure.refused(output.alerts) }
@@ -76,7 +101,9 @@ struct HAProxyProcess: Sendable {
             }
         } catch let error as CommandSocket.Failure {
             guard case .unreachable = error else { throw Failure.unconfirmed(after: timing.load) }
-            throw Failure.refused(["\(error)"])
+            guard master.isAlive else { throw Failure.refused(["\(error)"]) }
+            // Somebody deleted the socket. The signal asks for the same, and makes the socket anew.
+            master.signal(SIGUSR2)
         }
         try await confirm(mark, of: master)
     }
@@ -96,8 +123,13 @@ struct HAProxyProcess: Sendable {
     ///
     /// - Returns: whether all connections came to their own end.
     func stop(_ master: HAProxyMaster, grace: Duration) async -> Bool {
-        master.signal(SIGUSR1)
-        if await master.ends(within: grace) { return true }
+        // A master that is in the middle of a reload forgets the signal, so it gets it again.
+        let end = ContinuousClock.now + grace
+        repeat {
+            master.signal(SIGUSR1)
+            let left = ContinuousClock.now.duration(to: end)
+            if await master.ends(within: min(timing.stopInterval, left)) { return true }
+        } while ContinuousClock.now < end
         master.signal(SIGTERM)
         if await master.ends(within: .seconds(1)) { return false }
         // Its workers end when they lose it.

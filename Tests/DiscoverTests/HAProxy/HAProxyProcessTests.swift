@@ -100,6 +100,57 @@ struct HAProxyProcessTests {
         }
     }
 
+    @Test func `a start with the file that is there needs no room on the disk`() async throws {
+        try await withProcess { process, master, first in
+            #expect(await process.stop(master, grace: .seconds(20)))
+            // Nothing can be written beside the file now.
+            #expect(unsafe mkdir(directory.configuration.path + ".new", 0o700) == 0)
+            let again = try await process.start(with: first, isProven: true)
+            #expect(try await process.mark() == first.mark)
+            #expect(await process.stop(again, grace: .seconds(20)))
+        }
+    }
+
+    @Test func `a stop in the middle of a reload does not take the grace period`() async throws {
+        try await withProcess { process, master, _ in
+            _ = try await CommandSocket(path: directory.masterSocket).send("reload", deadline: .seconds(5))
+            let begin = ContinuousClock.now
+            #expect(await process.stop(master, grace: .seconds(20)))
+            #expect(begin.duration(to: .now) < .seconds(15))
+        }
+    }
+
+    @Test func `a socket that somebody deleted is made anew by the next reload`() async throws {
+        try await withProcess { process, master, _ in
+            unsafe unlink(directory.masterSocket)
+            let second = try configuration()
+            try await process.reload(master, with: second)
+            #expect(try await process.mark() == second.mark)
+        }
+    }
+
+    @Test func `an HAProxy whose socket somebody deleted is taken over`() async throws {
+        try await withProcess { process, master, _ in
+            unsafe unlink(directory.masterSocket)
+            let found = try await process.adopt()
+            #expect(found?.pid == master.pid)
+        }
+    }
+
+    @Test func `an HAProxy that an earlier run has just started is waited for`() async throws {
+        try await withProcess { process, master, _ in
+            #expect(await process.stop(master, grace: .seconds(20)))
+            let arguments = ["-c", "sleep 1; exec haproxy \"$@\"", "haproxy"] + process.arguments
+            let child = try Program("/bin/sh", arguments, environment: ["PATH": "/usr/sbin:/usr/bin:/bin"])
+                .start { _ in }
+            defer { child.signalGroup(SIGKILL) }
+            // The system shows the arguments of a new process a moment after it exists.
+            #expect(await eventually { HAProxyMaster(withArguments: process.arguments) != nil })
+            let found = try await process.adopt()
+            #expect(found?.pid == child.pid)
+        }
+    }
+
     @Test(
         arguments: [
             ("/nowhere/haproxy", "there is no program"), ("no-such-program", "there is no program"),
