@@ -74,22 +74,23 @@ struct DiscoverAgent: Sendable {
             }
             var watched: Int32?
             var retry = retry
-            var isRetryDue = false
+            var alarm: Task<Void, Never>?
             while true {
                 if let master = keeper.master, master.pid != watched {
                     watched = master.pid
                     group.addTask { if (try? await master.end()) != nil { bell.ring(.proxyEnded) } }
                 }
-                if let wait = retry, !isRetryDue {
-                    isRetryDue = true
-                    group.addTask { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
+                // Each turn is a try and knows the next wait; what an earlier one waited for is over.
+                alarm?.cancel()
+                alarm = retry.map { wait in
+                    Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
-                guard let reasons = await bell.answer() else { break }
-                if reasons.contains(.retry) { isRetryDue = false }
+                guard await bell.answer() != nil else { break }
                 if let state = newest.take() { keeper.take(state) }
                 keeper.look()
                 retry = await keeper.converge()
             }
+            alarm?.cancel()
             group.cancelAll()
         }
     }

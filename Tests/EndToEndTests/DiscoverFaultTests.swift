@@ -169,6 +169,34 @@ struct DiscoverFaultTests {
         }
     }
 
+    @Test func `a short wait does not last as long as a longer one that began before`() async throws {
+        let folder = try ScratchFolder()
+        let haproxy = folder.path + "/haproxy"
+        let switchFile = folder.path + "/broken"
+        let script = """
+            #!/bin/sh
+            if [ "$1" = -c ] && [ -e \(switchFile) ]; then exit 1; fi
+            exec \(RealParts.path(of: "haproxy") ?? "haproxy") "$@"
+
+            """
+        try write(script, to: haproxy, permissions: 0o755)
+        try await withService(["HAPROXY": haproxy]) { lab, agent, port in
+            // Refused again and again, until the waits are long.
+            try write("", to: switchFile)
+            try await lab.put(["two/port": "\(try FreePort.take())", "two/1": "127.0.0.1:\(port)"])
+            #expect(await eventually(within: .seconds(30)) { agent.log.count(of: "does not take the config") >= 6 })
+            try FileManager.default.removeItem(atPath: switchFile)
+            var holder: StubServer? = try DiscoverLab.backend("other")
+            let taken = try #require(holder?.port)
+            try await lab.put(["three/port": "\(taken)", "three/1": "127.0.0.1:\(port)"])
+            #expect(await agent.applies("services=2"))
+            holder = nil
+            let begin = ContinuousClock.now
+            #expect(await DiscoverLab.answers(taken, "one"))
+            #expect(begin.duration(to: .now) < .seconds(4))
+        }
+    }
+
     @Test func `a start that cannot be is refused with the reason`() async throws {
         try await withService { lab, _, _ in
             let twin = try lab.start()
