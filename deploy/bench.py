@@ -235,12 +235,22 @@ class Bench:
             self.table.add(f"{agent.name}: anonymous of it (RssAnon)", anonymous, "MB", 10)
 
     def measure_growth(self):
-        """An hour of changes: written by hand, keys that vanish and are put back, containers that restart."""
+        """Two hours of changes: the first one warms up, the second one shows whether memory grows with their number."""
         changes = self.options.changes
-        say(f"{changes} changes")
+        before = [agent.memory()[1] for agent in self.agents]
+        for hour in ("first", "second"):
+            say(f"{changes} changes, the {hour} time")
+            self.change(changes)
+            after = [agent.memory()[1] for agent in self.agents]
+            for agent, start, end in zip(self.agents, before, after):
+                figure = f"{agent.name}: anonymous memory more, {hour} {changes} changes"
+                self.table.add(figure, max(0.0, end - start), "MB", 1 if hour == "second" else None)
+            before = after
+
+    def change(self, changes):
+        """Entries written by hand, keys that vanish and are put back, containers that restart; then all as before."""
         address = next(iter(self.registry.entries("/backends/whoami/").values()))
         self.registry.put("/backends/bench/port", str(self.options.spare_port))
-        before = [agent.memory()[1] for agent in self.agents]
         for number in range(changes):
             if number % 60 == 59:
                 self.engine.restart(self.containers[number // 60 % len(self.containers)])
@@ -255,9 +265,6 @@ class Bench:
             self.registry.delete(key)
         until(60, "everything to be as before", self.settled)
         self.still()
-        for agent, start in zip(self.agents, before):
-            growth = max(0.0, agent.memory()[1] - start)
-            self.table.add(f"{agent.name}: anonymous memory more after {changes} changes", growth, "MB", 1)
 
 
 def say(text):
