@@ -50,23 +50,20 @@ struct RegisterAgent: ~Copyable {
         let (bell, newest, source) = (bell, newest, source)
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
-        let watchers = Task {
-            try await withThrowingTaskGroup { group in
-                group.addTask {
-                    try await source.run {
-                        newest.put($0)
-                        bell.ring(.containers)
-                    }
+        try await withThrowingTaskGroup { group in
+            group.addTask {
+                try await source.run {
+                    newest.put($0)
+                    bell.ring(.containers)
                 }
-                group.addTask { try await watcher.run { bell.ring(.registry) } }
-                group.addTask { try await bell.ring(.lease, every: ttl / 3) }
-                group.addTask { try await bell.ring(.registry, every: resync) }
-                try await group.waitForAll()
             }
+            group.addTask { try await watcher.run { bell.ring(.registry) } }
+            group.addTask { try await bell.ring(.lease, every: ttl / 3) }
+            group.addTask { try await bell.ring(.registry, every: resync) }
+            defer { group.cancelAll() }
+            bell.ring(.lease)
+            try await loop()
         }
-        defer { watchers.cancel() }
-        bell.ring(.lease)
-        try await loop()
     }
 
     private mutating func loop() async throws {

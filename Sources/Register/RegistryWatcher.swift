@@ -8,8 +8,7 @@ import Synchronization
 struct RegistryWatcher: Sendable {
     /// The values that the agent's keys should have, kept by the agent.
     ///
-    /// Set before a change is sent, so that the echo
-    /// of the agent's own change is not taken for somebody else's.
+    /// Set before a change is sent, so that the echo of the agent's own change is not taken for somebody else's.
     final class Expectation: Sendable {
         private let values = Mutex<[[UInt8]: [UInt8]]>([:])
 

@@ -137,6 +137,9 @@ struct DiscoverFaultTests {
 
             """
         try write(script, to: haproxy, permissions: 0o755)
+        // A program that another test starts at this moment may hold the file open for writing until it runs itself.
+        #expect(
+            await eventually { (try? await Program(haproxy, ["-v"]).run(deadline: .seconds(10)))?.isSuccess ?? false })
         try await withService(["HAPROXY": haproxy]) { lab, agent, port in
             try write("", to: switchFile)
             let before = lab.configuration
@@ -180,6 +183,9 @@ struct DiscoverFaultTests {
 
             """
         try write(script, to: haproxy, permissions: 0o755)
+        // A program that another test starts at this moment may hold the file open for writing until it runs itself.
+        #expect(
+            await eventually { (try? await Program(haproxy, ["-v"]).run(deadline: .seconds(10)))?.isSuccess ?? false })
         try await withService(["HAPROXY": haproxy]) { lab, agent, port in
             // Refused again and again, until the waits are long.
             try write("", to: switchFile)
