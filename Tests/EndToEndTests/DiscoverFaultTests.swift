@@ -199,7 +199,8 @@ struct DiscoverFaultTests {
             holder = nil
             let begin = ContinuousClock.now
             #expect(await DiscoverLab.answers(taken, "one"))
-            #expect(begin.duration(to: .now) < .seconds(4))
+            // The long wait has some ten seconds left.
+            #expect(begin.duration(to: .now) < .seconds(6))
         }
     }
 
