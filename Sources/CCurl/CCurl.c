@@ -27,14 +27,6 @@ CURLcode ccurl_set_sockopt(CURL *easy, int (*function)(void *, curl_socket_t, cu
 
 CURLcode ccurl_get_long(CURL *easy, CURLINFO info, long *value) { return curl_easy_getinfo(easy, info, value); }
 
-CURLcode ccurl_get_string(CURL *easy, CURLINFO info, const char **value) {
-    return curl_easy_getinfo(easy, info, value);
-}
-
-CURLMcode ccurl_multi_set_long(CURLM *multi, CURLMoption option, long value) {
-    return curl_multi_setopt(multi, option, value);
-}
-
 ccurl_message ccurl_next_message(CURLM *multi) {
     int left = 0;
     CURLMsg *message = curl_multi_info_read(multi, &left);

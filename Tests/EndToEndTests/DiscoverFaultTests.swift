@@ -28,6 +28,16 @@ struct DiscoverFaultTests {
         try FileManager.default.setAttributes([.posixPermissions: permissions], ofItemAtPath: path)
     }
 
+    /// Makes a program that runs some lines of shell and then HAProxy, and gives its path.
+    private func wrapper(in folder: ScratchFolder, _ lines: String) async throws -> String {
+        let path = folder.path + "/haproxy"
+        let script = "#!/bin/sh\n\(lines)\nexec \(RealParts.path(of: "haproxy") ?? "haproxy") \"$@\"\n"
+        try write(script, to: path, permissions: 0o755)
+        // A program that another test starts at this moment may hold the file open for writing until it runs itself.
+        #expect(await eventually { (try? await Program(path, ["-v"]).run(deadline: .seconds(10)))?.isSuccess ?? false })
+        return path
+    }
+
     @Test(arguments: ["master", "worker"])
     func `an HAProxy that is killed serves again at once`(victim: String) async throws {
         try await withService { lab, agent, port in
@@ -125,21 +135,15 @@ struct DiscoverFaultTests {
 
     @Test func `a file that HAProxy refuses changes nothing, and is tried again`() async throws {
         let folder = try ScratchFolder()
-        let haproxy = folder.path + "/haproxy"
         let switchFile = folder.path + "/broken"
-        let script = """
-            #!/bin/sh
+        let haproxy = try await wrapper(
+            in: folder,
+            """
             if [ "$1" = -c ] && [ -e \(switchFile) ] && grep -q '^listen two' "$3"; then
                 echo '[ALERT]    (1) : config : out of luck' >&2
                 exit 1
             fi
-            exec \(RealParts.path(of: "haproxy") ?? "haproxy") "$@"
-
-            """
-        try write(script, to: haproxy, permissions: 0o755)
-        // A program that another test starts at this moment may hold the file open for writing until it runs itself.
-        #expect(
-            await eventually { (try? await Program(haproxy, ["-v"]).run(deadline: .seconds(10)))?.isSuccess ?? false })
+            """)
         try await withService(["HAPROXY": haproxy]) { lab, agent, port in
             try write("", to: switchFile)
             let before = lab.configuration
@@ -174,18 +178,8 @@ struct DiscoverFaultTests {
 
     @Test func `a short wait does not last as long as a longer one that began before`() async throws {
         let folder = try ScratchFolder()
-        let haproxy = folder.path + "/haproxy"
         let switchFile = folder.path + "/broken"
-        let script = """
-            #!/bin/sh
-            if [ "$1" = -c ] && [ -e \(switchFile) ]; then exit 1; fi
-            exec \(RealParts.path(of: "haproxy") ?? "haproxy") "$@"
-
-            """
-        try write(script, to: haproxy, permissions: 0o755)
-        // A program that another test starts at this moment may hold the file open for writing until it runs itself.
-        #expect(
-            await eventually { (try? await Program(haproxy, ["-v"]).run(deadline: .seconds(10)))?.isSuccess ?? false })
+        let haproxy = try await wrapper(in: folder, "if [ \"$1\" = -c ] && [ -e \(switchFile) ]; then exit 1; fi")
         try await withService(["HAPROXY": haproxy]) { lab, agent, port in
             // Refused again and again, until the waits are long.
             try write("", to: switchFile)

@@ -12,8 +12,6 @@ CURLcode ccurl_set_write(CURL *easy, size_t (*function)(char *, size_t, size_t, 
 CURLcode ccurl_set_header(CURL *easy, size_t (*function)(char *, size_t, size_t, void *), void *context);
 CURLcode ccurl_set_sockopt(CURL *easy, int (*function)(void *, curl_socket_t, curlsocktype), void *context);
 CURLcode ccurl_get_long(CURL *easy, CURLINFO info, long *value);
-CURLcode ccurl_get_string(CURL *easy, CURLINFO info, const char **value);
-CURLMcode ccurl_multi_set_long(CURLM *multi, CURLMoption option, long value);
 
 // What a finished transfer ended with. `done` is 0 for messages that say something else.
 typedef struct {

@@ -91,10 +91,12 @@ extension Docker {
             bell.ring(.resync)
             while let reasons = await bell.answer() {
                 if reasons.contains(.failure) { _ = try await listener.value }
-                handOver(try await look(client, &known, hints.take()))
+                let named = hints.take()
+                handOver(try await look(client, &known, named))
                 let now = ContinuousClock.now
                 var pauses = known.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
-                if reasons.contains(.event) { pauses.append(Hints.lifetime) }
+                // Also after a look without an event: it takes the place of the echo that an event has asked for.
+                if reasons.contains(.event) || !named.containers.isEmpty { pauses.append(Hints.lifetime) }
                 if known.values.contains(where: \.isUnreadable) { pauses.append(deadline) }
                 guard let pause = pauses.min() else { continue }
                 echo?.cancel()

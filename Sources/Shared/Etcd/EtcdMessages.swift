@@ -57,8 +57,6 @@ struct WireRangeRequest: Encodable {
     var range_end: Data?
     var limit: WireInteger?
     var revision: WireInteger?
-    var min_mod_revision: WireInteger?
-    var keys_only: Bool?
 }
 
 struct WireRangeAnswer: Decodable {
@@ -83,11 +81,9 @@ struct WireCompare: Encodable {
     let key: Data
     var create_revision: WireInteger?
     var mod_revision: WireInteger?
-    var lease: WireInteger?
-    var value: Data?
 
     private enum CodingKeys: CodingKey {
-        case target, result, key, create_revision, mod_revision, lease, value
+        case target, result, key, create_revision, mod_revision
     }
 }
 
