@@ -4,18 +4,11 @@ import Shared
 struct Services: Sendable {
     /// The entries that should be there.
     private(set) var registrations: [Slot: Registration] = [:]
-    /// What a person should know, by container name.
-    private(set) var remarks: Set<Remark> = []
+    /// What becomes of each container, in the order of their ids.
+    private(set) var verdicts: [Verdict] = []
 
-    /// Something about one container that is worth one log line.
-    struct Remark: Hashable, Sendable {
-        /// The container's name.
-        var container: String
-        /// What is so.
-        var text: String
-        /// Whether somebody has to change something.
-        var isWarning: Bool
-    }
+    /// What is to be said of all of them.
+    var remarks: [Verdict.Remark] { verdicts.flatMap(\.remarks) }
 
     /// Decides for all containers of the host.
     init(of containers: [Docker.Container], owner: Owner) {
@@ -28,18 +21,21 @@ struct Services: Sendable {
     /// Warns of services that are fed by different repositories: `a/web` and `b/web` are both `web`.
     private mutating func remarkMixedImages(_ containers: [Docker.Container]) {
         let byID = Dictionary(containers.map { ($0.id, $0) }) { first, _ in first }
-        for (service, slots) in Dictionary(grouping: registrations.keys.sorted(), by: \.service) {
+        for (service, slots) in Dictionary(grouping: registrations.keys.sorted(), by: \.service)
+            .sorted(by: { $0.key < $1.key })
+        {
             let images = slots.compactMap { byID[$0.id].flatMap { ImageReference($0.image)?.repository } }
             guard Set(images).count > 1, let container = slots.last.flatMap({ byID[$0.id] }) else { continue }
             let list = Set(images).sorted().joined(separator: ", ")
             let text = "service \(service) is fed by different images: \(list); SERVICE_NAME tells them apart"
-            remark(container, text, isWarning: true)
+            remark(container, text, .warning)
         }
     }
 
     private mutating func add(_ container: Docker.Container, _ owner: Owner) {
+        verdicts.append(Verdict(on: container))
         let labels = Labels(labels: container.labels, environment: container.environment)
-        for problem in labels.problems { remark(container, problem, isWarning: true) }
+        for problem in labels.problems { remark(container, problem, .warning) }
         guard !labels.container.isIgnored else { return remark(container, "not registered: SERVICE_IGNORE is set") }
         guard !container.bindings.isEmpty else { return remark(container, "not registered: it publishes no TCP port") }
         let endpoints = reachable(container, labels, owner.address)
@@ -49,7 +45,7 @@ struct Services: Sendable {
             if endpoints[marked] != nil {
                 primary = marked
             } else {
-                remark(container, "SERVICE_PRIMARY_PORT=\(marked) is not a registered port of it", isWarning: true)
+                remark(container, "SERVICE_PRIMARY_PORT=\(marked) is not a registered port of it", .warning)
             }
         }
         for (port, endpoint) in endpoints.sorted(by: { $0.key < $1.key }) {
@@ -57,12 +53,15 @@ struct Services: Sendable {
             guard let service = name(of: port, isPrimary: isPrimary, container, labels) else { continue }
             let slot = Slot(service: service, id: container.id)
             guard registrations[slot] == nil else {
-                remark(container, "port \(port) not registered: another port of it is \(service) too", isWarning: true)
+                remark(
+                    container, "port \(port) not registered: another port of it is \(service) too", .obstacle, port)
                 continue
             }
             let meta = meta(of: port, isPrimary: isPrimary, container, labels, owner)
             guard let json = try? meta.json() else { continue }
-            registrations[slot] = Registration(slot: slot, endpoint: endpoint, meta: json)
+            let registration = Registration(slot: slot, endpoint: endpoint, meta: json)
+            registrations[slot] = registration
+            verdicts[verdicts.count - 1].entries.append(Verdict.Entry(port: port, registration: registration))
         }
     }
 
@@ -71,17 +70,19 @@ struct Services: Sendable {
         _ container: Docker.Container, _ labels: Labels, _ host: IPAddress
     ) -> [Port: Endpoint] {
         var endpoints: [Port: Endpoint] = [:]
-        for (port, bindings) in Dictionary(grouping: container.bindings, by: \.containerPort) {
+        for (port, bindings) in Dictionary(grouping: container.bindings, by: \.containerPort)
+            .sorted(by: { $0.key < $1.key })
+        {
             guard labels.ports[port]?.isIgnored != true else {
-                remark(container, "port \(port) not registered: SERVICE_\(port)_IGNORE is set")
+                remark(container, "port \(port) not registered: SERVICE_\(port)_IGNORE is set", .reason, port)
                 continue
             }
             let candidates = bindings.compactMap { Self.endpoint(of: $0, host) }
             if let best = candidates.min() {
                 endpoints[port] = best.endpoint
             } else {
-                remark(
-                    container, "port \(port) not registered: \(Self.whyUnreachable(bindings, host))", isWarning: true)
+                let reason = Self.whyUnreachable(bindings, host)
+                remark(container, "port \(port) not registered: \(reason)", .obstacle, port)
             }
         }
         return endpoints
@@ -126,7 +127,7 @@ struct Services: Sendable {
         if isPrimary { return base }
         let name = base.suffixed(by: port)
         if name == nil {
-            remark(container, "port \(port) not registered: the name \(base)-\(port) is too long", isWarning: true)
+            remark(container, "port \(port) not registered: the name \(base)-\(port) is too long", .obstacle, port)
         }
         return name
     }
@@ -136,7 +137,7 @@ struct Services: Sendable {
         if name == nil {
             let text =
                 "not registered: its image \(container.image.prefix(100)) has no name; set the label SERVICE_NAME"
-            remark(container, text, isWarning: true)
+            remark(container, text, .obstacle)
         }
         return name
     }
@@ -156,7 +157,11 @@ struct Services: Sendable {
         return meta
     }
 
-    private mutating func remark(_ container: Docker.Container, _ text: String, isWarning: Bool = false) {
-        remarks.insert(Remark(container: container.name, text: text, isWarning: isWarning))
+    private mutating func remark(
+        _ container: Docker.Container, _ text: String, _ kind: Verdict.Remark.Kind = .reason, _ port: Port? = nil
+    ) {
+        guard let index = verdicts.lastIndex(where: { $0.subject.id == container.id }) else { return }
+        let remark = Verdict.Remark(port: port, text: text, kind: kind)
+        if !verdicts[index].remarks.contains(remark) { verdicts[index].remarks.append(remark) }
     }
 }
