@@ -105,7 +105,7 @@ struct RegisterAgent: ~Copyable {
     }
 
     private mutating func decide(_ look: Docker.Look) {
-        let services = Services(of: look.containers, owner: publisher.owner)
+        let services = Services(of: look.containers, owner: publisher.owner, rules: configuration.rules)
         tell(services.verdicts)
         publisher.desire(
             services.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable)

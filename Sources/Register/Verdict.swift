@@ -37,15 +37,18 @@ struct Verdict: Equatable, Sendable {
     var subject: Docker.Subject
     /// The container as it was decided about; nil where it was not, because it does not run.
     var container: Docker.Container?
+    /// What its labels say; nil where they were not read.
+    var labels: Labels?
     /// What should be in the registry, by container port.
     var entries: [Entry] = []
     /// Why something is not there, and what somebody should change.
     var remarks: [Remark] = []
 
     /// The verdict on a container that runs, before anything is decided.
-    init(on container: Docker.Container) {
+    init(on container: Docker.Container, _ labels: Labels) {
         subject = container.subject
         self.container = container
+        self.labels = labels
     }
 
     /// The verdict on a container that has no entries, whatever its labels say.
