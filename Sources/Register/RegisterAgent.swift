@@ -23,7 +23,13 @@ struct RegisterAgent: ~Copyable {
     private let bell = Doorbell<Reason>()
     private let newest = Latest<Docker.Look>()
     private var publisher: Publisher
-    private var remarks: Set<Services.Remark> = []
+    private var told: Set<Told> = []
+
+    /// A remark that the log has.
+    private struct Told: Hashable {
+        var container: String
+        var remark: Verdict.Remark
+    }
 
     /// Connects to the engine, which has to answer.
     init(_ configuration: RegisterConfiguration, _ http: HTTPClient, logger: Logger) async throws {
@@ -100,17 +106,26 @@ struct RegisterAgent: ~Copyable {
 
     private mutating func decide(_ look: Docker.Look) {
         let services = Services(of: look.containers, owner: publisher.owner, rules: configuration.rules)
-        for remark in services.remarks.subtracting(remarks).sorted(by: {
-            ($0.container, $0.text) < ($1.container, $1.text)
-        }) {
-            if remark.isWarning {
-                logger.warning("container needs attention", ["container": remark.container, "reason": remark.text])
-            } else {
-                logger.info("container is left out", ["container": remark.container, "reason": remark.text])
-            }
-        }
-        remarks = services.remarks
+        tell(services.verdicts)
         publisher.desire(
             services.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable)
+    }
+
+    /// Tells what was not told before.
+    private mutating func tell(_ verdicts: [Verdict]) {
+        let all = verdicts.flatMap { verdict in
+            verdict.remarks.map { Told(container: verdict.subject.name, remark: $0) }
+        }
+        for new in Set(all).subtracting(told).sorted(by: {
+            ($0.container, $0.remark.text) < ($1.container, $1.remark.text)
+        }) {
+            let fields: Logger.Fields = ["container": new.container, "reason": new.remark.text]
+            if new.remark.isWarning {
+                logger.warning("container needs attention", fields)
+            } else {
+                logger.info("container is left out", fields)
+            }
+        }
+        told = Set(all)
     }
 }
