@@ -13,12 +13,14 @@ struct Publisher {
     private let ttl: Duration
     private let logger: Logger
 
-    private var lease: Etcd.Lease?
+    /// The lease that everything goes with.
+    private(set) var lease: Etcd.Lease?
     private var renewed = ContinuousClock.now
     private var desired: [Slot: Registration]?
     private var running: Set<InstanceID> = []
     private var unreadable: Set<InstanceID> = []
-    private var published: [Slot: Published]?
+    /// What the registry holds of ours, as far as it is known; nil before it was read once.
+    private(set) var published: [Slot: Published]?
     private var isInDoubt = false
     private var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
 
@@ -88,7 +90,7 @@ struct Publisher {
     }
 
     /// Leases are written as `etcdctl lease list` writes them.
-    private static func hex(_ lease: Etcd.Lease) -> String {
+    static func hex(_ lease: Etcd.Lease) -> String {
         String(UInt64(bitPattern: lease.id), radix: 16)
     }
 
@@ -122,6 +124,10 @@ struct Publisher {
             guard state.value != nil || state.meta != nil else { return false }
             return desired?[slot] != nil || !isAnothers(state)
         }
+        // etcd keeps revisions, and no times.
+        for (slot, before) in known where before.put?.revision == published?[slot]?.put?.revision {
+            published?[slot]?.put = before.put
+        }
     }
 
     /// Whether the meta names another agent, which has taken the entry over.
@@ -146,7 +152,7 @@ struct Publisher {
             let time = Timestamp.text(Timestamp.now())
             do {
                 let revision = try await registry.apply(actions, lease: lease.id, at: time)
-                for action in actions { note(action, revision) }
+                for action in actions { note(action, revision, time) }
             } catch {
                 suspect(actions)
                 throw error
@@ -174,11 +180,13 @@ struct Publisher {
     }
 
     /// Keeps in mind what etcd has confirmed.
-    private mutating func note(_ action: Action, _ revision: Int64) {
+    private mutating func note(_ action: Action, _ revision: Int64, _ time: String) {
         switch action {
         case .put(let registration):
             let slot = registration.slot
-            published?[slot] = Published(value: registration.value, meta: registration.meta, isLeased: true)
+            published?[slot] = Published(
+                value: registration.value, meta: registration.meta, isLeased: true,
+                put: Published.Put(revision: revision, time: time))
             graves.removeAll { $0.tombstone.slot == slot }
             logger.info(
                 "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])

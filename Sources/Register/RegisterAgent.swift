@@ -12,6 +12,7 @@ struct RegisterAgent: ~Copyable {
         case containers
         case lease
         case registry
+        case engine
         case retry
     }
 
@@ -22,6 +23,9 @@ struct RegisterAgent: ~Copyable {
 
     private let bell = Doorbell<Reason>()
     private let newest = Latest<Docker.Look>()
+    private let engineTrouble = Latest<Snapshot.Trouble?>()
+    private let board: Board<Snapshot>
+    private var snapshot: Snapshot
     private var publisher: Publisher
     private var told: Set<Told> = []
 
@@ -41,6 +45,8 @@ struct RegisterAgent: ~Copyable {
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
         source = Docker.ContainerSource(
             http, configuration.docker, deadline: limit, resync: configuration.resync, logger: logger)
+        snapshot = Snapshot(configuration, owner, engine, agent: .thisProcess)
+        board = Board(snapshot)
         self.configuration = configuration
         self.logger = logger
         logger.info(
@@ -53,16 +59,21 @@ struct RegisterAgent: ~Copyable {
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
-        let (bell, newest, source) = (bell, newest, source)
+        let (bell, newest, source, engineTrouble) = (bell, newest, source, engineTrouble)
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
         try await withThrowingTaskGroup { group in
             group.addTask {
                 try await source.run {
                     newest.put($0)
+                    engineTrouble.put(nil)
                     bell.ring(.containers)
+                } lose: {
+                    engineTrouble.put(Snapshot.Trouble($0))
+                    bell.ring(.engine)
                 }
             }
+            if let server = commandServer() { group.addTask { await server.run() } }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
@@ -78,17 +89,23 @@ struct RegisterAgent: ~Copyable {
         var isLost = false
         while let reasons = await bell.answer() {
             if let look = newest.take() { decide(look) }
+            if let trouble = engineTrouble.take() { snapshot.engine.trouble = trouble }
+            tellQuestions()
             do {
                 if reasons.contains(.registry) { publisher.doubt() }
                 if reasons.contains(.lease) { publisher.renewalIsDue() }
                 try await publisher.publish()
                 if isLost { logger.info("etcd is back") }
                 isLost = false
+                snapshot.store.trouble = nil
+                tellQuestions()
                 backoff.reset()
             } catch {
                 try Task.checkCancellation()
                 if !isLost { tell(error) }
                 isLost = true
+                note(error)
+                tellQuestions()
                 try await Task.sleep(for: backoff.next())
                 bell.ring(.retry)
             }
@@ -107,6 +124,7 @@ struct RegisterAgent: ~Copyable {
     private mutating func decide(_ look: Docker.Look) {
         let services = Services(of: look.containers, owner: publisher.owner, rules: configuration.rules)
         tell(services.verdicts)
+        snapshot.verdicts = services.verdicts + look.idle.map { Verdict(on: $0) }
         publisher.desire(
             services.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable)
     }
@@ -127,5 +145,34 @@ struct RegisterAgent: ~Copyable {
             }
         }
         told = Set(all)
+    }
+
+    // MARK: Questions
+
+    /// Where commands are answered; nil where that cannot be, which harms nothing else.
+    private func commandServer() -> CommandServer? {
+        do {
+            return try CommandServer(path: configuration.controlSocket) { [board] line in
+                Questions.answer(line, board.read())
+            }
+        } catch {
+            logger.warning(
+                "commands are not answered; CONTROL_SOCKET names another socket",
+                ["socket": configuration.controlSocket, "error": "\(error)"])
+            return nil
+        }
+    }
+
+    private mutating func note(_ error: any Error) {
+        let trouble = Snapshot.Trouble(error)
+        if snapshot.store.trouble == nil { snapshot.store.trouble = trouble }
+        snapshot.store.lastTrouble = trouble
+    }
+
+    /// Puts up what is known now: no question waits for the loop.
+    private mutating func tellQuestions() {
+        snapshot.store.lease = publisher.lease
+        snapshot.published = publisher.published
+        board.put(snapshot)
     }
 }
