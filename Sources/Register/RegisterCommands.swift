@@ -6,7 +6,9 @@ import Shared
 /// They ask the running agent. Where none answers, those that only ask find out the same from the engine and etcd.
 struct RegisterCommands: Sendable {
     /// All of them, in the order of the help.
-    static let all = [Questions.status, Questions.why, DryRun.command]
+    static let all = [
+        Questions.status, Questions.why, DrainCommands.drain, DrainCommands.undrain, DryRun.command,
+    ]
 
     /// The user's folder, where Docker's client keeps certificates.
     let home: String
@@ -33,29 +35,50 @@ struct RegisterCommands: Sendable {
             return ExitStatus.success
         }
         var reading = reading
+        if DrainCommands.all.contains(call.command) { return tell(try await drain(call, &reading)) }
         let line = Questions.line(call, &reading)
-        if let answer = try await ask(line, reading) { return tell(answer) }
+        switch try await ask(line, reading, Self.patience) {
+        case .success(let answer): return tell(answer)
+        case .failure(let absent):
+            StandardError.write("\(absent.description); asking the Docker Engine and etcd directly")
+        }
         return tell(Questions.answer(line, try await examine(reading).snapshot))
     }
 
-    /// What the running agent answers; nil where there is none, which is told.
-    private func ask(_ line: String, _ reading: Reading) async throws -> CommandAnswer? {
+    /// Has the agent drain a container; only an agent that runs can keep it drained.
+    private func drain(_ call: Command.Call, _ reading: inout Reading) async throws -> CommandAnswer {
+        let (line, patience) = try DrainCommands.line(call, &reading)
+        switch try await ask(line, reading, patience) {
+        case .success(let answer): return answer
+        case .failure(let absent): return CommandAnswer(status: ExitStatus.failure, "\(absent.description)\n")
+        }
+    }
+
+    /// That no agent answers.
+    private struct Absent: Error {
+        /// Why.
+        let reason: String
+
+        var description: String { "no docker-register runs here (\(reason))" }
+    }
+
+    /// What the running agent answers.
+    private func ask(
+        _ line: String, _ reading: Reading, _ patience: Duration
+    ) async throws -> Result<CommandAnswer, Absent> {
         var reading = reading
         guard let path = RegisterConfiguration.controlSocket(from: &reading) else {
             try reading.finish()
-            return nil
+            return .failure(Absent(reason: "no socket is named"))
         }
-        let reason: String
         do {
-            let wire = try await CommandSocket(path: path).send(line, deadline: Self.patience)
-            if let answer = CommandAnswer(wire: wire) { return answer }
-            reason = "what listens on \(path) does not answer"
+            let wire = try await CommandSocket(path: path).send(line, deadline: patience)
+            if let answer = CommandAnswer(wire: wire) { return .success(answer) }
+            return .failure(Absent(reason: "what listens on \(path) does not answer"))
         } catch let error as CommandSocket.Failure {
             if case .unreachable(let error) = error, error.code == EACCES { throw Failure.forbidden(path: path) }
-            reason = error.description
+            return .failure(Absent(reason: error.description))
         }
-        StandardError.write("no docker-register runs here (\(reason)); asking the Docker Engine and etcd directly")
-        return nil
     }
 
     /// Finds out from the engine and etcd what an agent would know.

@@ -17,6 +17,8 @@ struct RegisterConfiguration: Sendable {
     /// Between two looks at everything, events or not.
     var resync: Duration
 
+    /// Whether the entries are withdrawn when the agent is stopped, rather than left to the TTL.
+    var withdrawsOnExit: Bool
     /// The path of the unix socket on which the running agent answers commands.
     var controlSocket: String
 
@@ -33,6 +35,9 @@ struct RegisterConfiguration: Sendable {
         flag: "--resync", variable: "RESYNC_INTERVAL", placeholder: "TIME", fallback: "60s",
         help: "how often everything is looked at again, even when nothing has happened")
 
+    private static let withdrawSetting = Setting(
+        flag: "--withdraw-on-exit", variable: "WITHDRAW_ON_EXIT",
+        help: "withdraw every entry when docker-register is stopped, instead of leaving them until the TTL is over")
     private static let control = Setting(
         flag: "--control-socket", variable: "CONTROL_SOCKET", placeholder: "PATH",
         fallback: "/run/docker-register/control.sock",
@@ -43,9 +48,8 @@ struct RegisterConfiguration: Sendable {
         program: "docker-register",
         summary: "Keeps this Docker host's running containers registered in etcd.",
         settings: [hostIP] + EtcdOptions.settings + DockerOptions.settings + Rules.settings + [
-            ttlSetting, resyncSetting, control,
-        ]
-            + LogOptions.settings, commands: RegisterCommands.all)
+            ttlSetting, resyncSetting, withdrawSetting, control,
+        ] + LogOptions.settings, commands: RegisterCommands.all)
 
     /// Reads the settings; nil where one is wrong, which the reading has recorded.
     ///
@@ -67,6 +71,7 @@ struct RegisterConfiguration: Sendable {
         self.keyspace = keyspace
         self.rules = rules
         self.ttl = ttl
+        withdrawsOnExit = reading.isOn(Self.withdrawSetting)
         self.resync = resync
         self.controlSocket = controlSocket
     }

@@ -96,6 +96,14 @@ enum Docker {
         var subject: Subject
         /// Why it has none.
         var reason: Reason
+
+        /// Whether it has not ended: the same life of it may go on.
+        var mayGoOn: Bool {
+            switch reason {
+            case .notRunning(let state): state == "paused"
+            case .stopping, .unreadable: true
+            }
+        }
     }
 
     /// What one look at an engine has found.

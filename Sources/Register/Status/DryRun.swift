@@ -19,7 +19,7 @@ enum DryRun {
             return state
         }
         let actions = Plan.actions(
-            desired: finding.desired, published: published, running: Set(finding.look.containers.map(\.id)),
+            desired: finding.desired, published: published, reasons: finding.reasons,
             unreadable: finding.look.unreadable)
         return actions.map { line($0, finding.snapshot.store.keyspace) }
     }
