@@ -7,49 +7,60 @@ import Shared
 struct Labels: Equatable, Sendable {
     /// What is said of one port, or of the container as a whole.
     struct Fields: Equatable, Sendable {
-        /// The service's name.
-        var name: ServiceName?
+        /// The names of the services that it belongs to; nil where nothing is said.
+        var names: [ServiceName]?
         /// Whether it is not to be registered.
         var isIgnored = false
-        /// The port that the service listens on at consumers.
-        var listenerPort: Port?
+        /// What consumers are told of it.
+        var options = ServiceOptions()
         /// Free words for consumers.
         var tags: [String]?
+        /// How the agent itself checks it before it is registered, and afterwards.
+        var registerCheck = RegisterCheck()
     }
 
     /// What is said of the container.
     private(set) var container = Fields()
     /// What is said of single container ports.
     private(set) var ports: [Port: Fields] = [:]
-    /// The container port that carries the service's bare name.
-    private(set) var primaryPort: Port?
+    /// What is said of the container as such.
+    private(set) var whole = ContainerFields()
+    /// What was read, by the label's name in capitals: the label as it was written, and its value.
+    private(set) var said: [String: Said] = [:]
     /// What was wrong, each with the label's name, its value and what would be right.
     private(set) var problems: [String] = []
 
+    /// A label or variable as somebody wrote it.
+    struct Said: Equatable, Sendable {
+        /// Its name.
+        var label: String
+        /// Its value.
+        var value: String
+    }
+
     /// Reads all labels and variables of a container.
     init(labels: [String: String], environment: [String: String]) {
-        var said: [String: (label: String, value: String)] = [:]
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) where Self.isKnown(name) {
-            said[name.uppercased()] = (name, value)
+            said[name.uppercased()] = Said(label: name, value: value)
         }
         for (name, value) in labels.sorted(by: { $0.key > $1.key }) where name.uppercased().hasPrefix(Self.prefix) {
-            said[name.uppercased()] = (name, value)
+            said[name.uppercased()] = Said(label: name, value: value)
         }
-        for (name, (label, value)) in said.sorted(by: { $0.key < $1.key }) {
-            read(String(name.dropFirst(Self.prefix.count)), label, value)
+        for (name, said) in said.sorted(by: { $0.key < $1.key }) {
+            read(String(name.dropFirst(Self.prefix.count)), said.label, said.value)
         }
     }
 
-    private static let prefix = "SERVICE_"
-    private static let portFields: Set<String> = ["NAME", "IGNORE", "PORT", "TAGS"]
-    private static let containerFields = portFields.union(["PRIMARY_PORT"])
+    /// What all labels begin with.
+    static let prefix = "SERVICE_"
 
     /// Whether a variable is one of ours: applications have `SERVICE_…` variables of their own.
     private static func isKnown(_ variable: String) -> Bool {
         let name = variable.uppercased()
         guard name.hasPrefix(prefix) else { return false }
         let field = String(name.dropFirst(prefix.count))
-        return containerFields.contains(field) || splitPort(field).map { portFields.contains($0.field) } == true
+        guard let (_, ofPort) = splitPort(field) else { return Label.named[field] != nil }
+        return Label.named[ofPort]?.isOfPort == true
     }
 
     /// Splits `8000_NAME` into port and field; nil where no number stands in front.
@@ -60,55 +71,18 @@ struct Labels: Equatable, Sendable {
         return (number, String(field[field.index(after: underscore)...]))
     }
 
-    private mutating func read(_ field: String, _ label: String, _ value: String) {
+    private mutating func read(_ field: String, _ name: String, _ value: String) {
         if let (number, field) = Self.splitPort(field) {
-            guard let port = Port(text: number), Self.portFields.contains(field) else {
-                return report(
-                    label, value, "SERVICE_<port>_ followed by \(Self.portFields.sorted().joined(separator: ", "))")
+            guard let port = Port(text: number), let label = Label.named[field], label.isOfPort else {
+                return report(name, value, "SERVICE_<port>_ followed by \(Label.portNames.joined(separator: ", "))")
             }
-            if let expected = Self.read(field, value, into: &ports[port, default: Fields()]) {
-                report(label, value, expected)
-            }
-        } else if field == "PRIMARY_PORT" {
-            primaryPort = Port(text: value)
-            if primaryPort == nil { report(label, value, Port.expected) }
-        } else if Self.portFields.contains(field) {
-            if let expected = Self.read(field, value, into: &container) { report(label, value, expected) }
+            var fields = ports[port] ?? Fields()
+            guard label.set(value, &fields, &whole) else { return report(name, value, label.expected) }
+            ports[port] = fields
+        } else if let label = Label.named[field] {
+            guard label.set(value, &container, &whole) else { return report(name, value, label.expected) }
         } else {
-            report(
-                label, value, "one of \(Self.containerFields.sorted().map { Self.prefix + $0 }.joined(separator: ", "))"
-            )
-        }
-    }
-
-    /// Reads one field; where the value is wrong, returns what would be right.
-    private static func read(_ field: String, _ value: String, into fields: inout Fields) -> String? {
-        switch field {
-        case "NAME":
-            fields.name = ServiceName(value)
-            return fields.name == nil ? ServiceName.expected : nil
-        case "IGNORE":
-            guard let isOn = truth(value) else { return "true or false" }
-            fields.isIgnored = isOn
-        case "PORT":
-            fields.listenerPort = Port(text: value)
-            return fields.listenerPort == nil ? Port.expected : nil
-        default:
-            guard value.utf8.count <= longestTags else { return "at most \(longestTags) bytes" }
-            fields.tags = value.split(separator: ",").map { String($0.trimmingSpaces()) }.filter { !$0.isEmpty }
-        }
-        return nil
-    }
-
-    /// Bytes of the tags of one port: they are in every entry's meta.
-    private static let longestTags = 1024
-
-    /// What a value of a switch means; empty counts as on, as a label without value is meant so.
-    private static func truth(_ value: String) -> Bool? {
-        switch value.lowercased() {
-        case "", "1", "true", "yes", "on": true
-        case "0", "false", "no", "off": false
-        default: nil
+            report(name, value, "one of \(Label.all.map { Self.prefix + $0.name }.joined(separator: ", "))")
         }
     }
 
@@ -117,11 +91,23 @@ struct Labels: Equatable, Sendable {
     }
 }
 
-extension Substring {
-    /// The text without spaces around it.
-    fileprivate func trimmingSpaces() -> Substring {
-        let start = drop { $0 == " " }
-        guard let last = start.lastIndex(where: { $0 != " " }) else { return start }
-        return start[...last]
+extension Labels {
+    /// What is said of a port: its own labels, then the container's as far as they are about this port.
+    ///
+    /// - Parameter isPrimary: whether it carries the service's bare name, which the container's labels are about.
+    func fields(of port: Port, isPrimary: Bool) -> Fields {
+        let own = ports[port] ?? Fields()
+        var fields = isPrimary ? container : Fields()
+        if !isPrimary {
+            for field in ServiceOptions.fields where field.scope == .host {
+                field.copy(container.options, &fields.options)
+            }
+        }
+        fields.names = own.names
+        fields.isIgnored = own.isIgnored
+        fields.options = fields.options.overridden(by: own.options)
+        fields.tags = own.tags ?? container.tags
+        fields.registerCheck = fields.registerCheck.overridden(by: own.registerCheck)
+        return fields
     }
 }

@@ -99,7 +99,7 @@ struct RegisterAgent: ~Copyable {
     }
 
     private mutating func decide(_ look: Docker.Look) {
-        let services = Services(of: look.containers, owner: publisher.owner)
+        let services = Services(of: look.containers, owner: publisher.owner, rules: configuration.rules)
         for remark in services.remarks.subtracting(remarks).sorted(by: {
             ($0.container, $0.text) < ($1.container, $1.text)
         }) {

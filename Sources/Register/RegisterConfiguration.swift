@@ -10,6 +10,8 @@ struct RegisterConfiguration: Sendable {
     var etcd: Etcd.Configuration
     /// Where the registry's keys are.
     var keyspace: Keyspace
+    /// What is registered, and under which names.
+    var rules: Rules
     /// How long entries outlive the agent.
     var ttl: Duration
     /// Between two looks at everything, events or not.
@@ -32,7 +34,9 @@ struct RegisterConfiguration: Sendable {
     static let options = Options(
         program: "docker-register",
         summary: "Keeps this Docker host's running containers registered in etcd.",
-        settings: [hostIP] + EtcdOptions.settings + DockerOptions.settings + [ttlSetting, resyncSetting]
+        settings: [hostIP] + EtcdOptions.settings + DockerOptions.settings + Rules.settings + [
+            ttlSetting, resyncSetting,
+        ]
             + LogOptions.settings)
 
     /// Reads the settings; nil where one is wrong, which the reading has recorded.
@@ -43,13 +47,15 @@ struct RegisterConfiguration: Sendable {
         let docker = DockerOptions.origin(from: &reading, home: home)
         let etcd = EtcdOptions.configuration(from: &reading)
         let keyspace = EtcdOptions.keyspace(from: &reading)
+        let rules = Rules(&reading)
         let ttl = reading.duration(Self.ttlSetting, in: .seconds(2)...(.seconds(3600)))
         let resync = reading.duration(Self.resyncSetting, in: .seconds(1)...(.seconds(86_400)))
-        guard let hostAddress, let docker, let etcd, let keyspace, let ttl, let resync else { return nil }
+        guard let hostAddress, let docker, let etcd, let keyspace, let rules, let ttl, let resync else { return nil }
         self.hostAddress = hostAddress
         self.docker = docker
         self.etcd = etcd
         self.keyspace = keyspace
+        self.rules = rules
         self.ttl = ttl
         self.resync = resync
     }

@@ -17,8 +17,11 @@ struct Services: Sendable {
         var isWarning: Bool
     }
 
+    private let rules: Rules
+
     /// Decides for all containers of the host.
-    init(of containers: [Docker.Container], owner: Owner) {
+    init(of containers: [Docker.Container], owner: Owner, rules: Rules = Rules()) {
+        self.rules = rules
         for container in containers.sorted(by: { $0.id < $1.id }) {
             add(container, owner)
         }
@@ -43,27 +46,40 @@ struct Services: Sendable {
         guard !labels.container.isIgnored else { return remark(container, "not registered: SERVICE_IGNORE is set") }
         guard !container.bindings.isEmpty else { return remark(container, "not registered: it publishes no TCP port") }
         let endpoints = reachable(container, labels, owner.address)
-        guard let lowest = endpoints.keys.min() else { return }
-        var primary = lowest
-        if let marked = labels.primaryPort {
-            if endpoints[marked] != nil {
-                primary = marked
-            } else {
-                remark(container, "SERVICE_PRIMARY_PORT=\(marked) is not a registered port of it", isWarning: true)
-            }
-        }
+        guard let primary = primary(of: endpoints.keys, container, labels) else { return }
         for (port, endpoint) in endpoints.sorted(by: { $0.key < $1.key }) {
-            let isPrimary = port == primary
-            guard let service = name(of: port, isPrimary: isPrimary, container, labels) else { continue }
-            let slot = Slot(service: service, id: container.id)
-            guard registrations[slot] == nil else {
-                remark(container, "port \(port) not registered: another port of it is \(service) too", isWarning: true)
-                continue
+            let names = Naming(rules, container, labels).names(of: port, isPrimary: port == primary)
+            if let reason = names.reason {
+                remark(container, reason, isWarning: names.isWarning)
             }
-            let meta = meta(of: port, isPrimary: isPrimary, container, labels, owner)
-            guard let json = try? meta.json() else { continue }
-            registrations[slot] = Registration(slot: slot, endpoint: endpoint, meta: json)
+            for service in names.names {
+                add(container, port, endpoint, to: service, labels, isPrimary: port == primary, owner)
+            }
         }
+    }
+
+    private mutating func add(
+        _ container: Docker.Container, _ port: Port, _ endpoint: Endpoint, to service: ServiceName, _ labels: Labels,
+        isPrimary: Bool, _ owner: Owner
+    ) {
+        let slot = Slot(service: service, id: container.id)
+        guard registrations[slot] == nil else {
+            let text = "port \(port) not registered: another port of it is \(service) too"
+            return remark(container, text, isWarning: true)
+        }
+        let meta = meta(of: port, container, labels.fields(of: port, isPrimary: isPrimary), owner)
+        guard let json = try? meta.json() else { return }
+        registrations[slot] = Registration(slot: slot, endpoint: endpoint, meta: json)
+    }
+
+    /// The port that carries the bare name; nil where there is none.
+    private mutating func primary(
+        of ports: some Collection<Port>, _ container: Docker.Container, _ labels: Labels
+    ) -> Port? {
+        guard let marked = labels.whole.primaryPort else { return ports.min() }
+        if ports.contains(marked) { return marked }
+        remark(container, "SERVICE_PRIMARY_PORT=\(marked) is not a registered port of it", isWarning: true)
+        return ports.min()
     }
 
     /// The endpoint of each container port that other hosts reach.
@@ -118,41 +134,19 @@ struct Services: Sendable {
         return "it is published on \(published) only, and HOST_IP is \(host)"
     }
 
-    private mutating func name(
-        of port: Port, isPrimary: Bool, _ container: Docker.Container, _ labels: Labels
-    ) -> ServiceName? {
-        if let name = labels.ports[port]?.name { return name }
-        guard let base = labels.container.name ?? imageName(of: container) else { return nil }
-        if isPrimary { return base }
-        let name = base.suffixed(by: port)
-        if name == nil {
-            remark(container, "port \(port) not registered: the name \(base)-\(port) is too long", isWarning: true)
-        }
-        return name
-    }
-
-    private mutating func imageName(of container: Docker.Container) -> ServiceName? {
-        let name = ImageReference(container.image).flatMap { ServiceName($0.name) }
-        if name == nil {
-            let text =
-                "not registered: its image \(container.image.prefix(100)) has no name; set the label SERVICE_NAME"
-            remark(container, text, isWarning: true)
-        }
-        return name
-    }
-
     private func meta(
-        of port: Port, isPrimary: Bool, _ container: Docker.Container, _ labels: Labels, _ owner: Owner
+        of port: Port, _ container: Docker.Container, _ fields: Labels.Fields, _ owner: Owner
     ) -> Meta {
-        let own = labels.ports[port]
         var meta = Meta()
-        meta.port = own?.listenerPort ?? (isPrimary ? labels.container.listenerPort : nil) ?? port
+        meta.options = fields.options
+        meta.options.port = fields.options.port ?? port
+        meta.options.zone = fields.options.zone ?? rules.zone
         meta.container = container.name
         meta.image = container.image
         meta.host = owner.host
         meta.owner = owner.text
         meta.created = container.started
-        meta.tags = own?.tags ?? labels.container.tags
+        meta.tags = fields.tags
         return meta
     }
 

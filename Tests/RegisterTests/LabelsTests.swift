@@ -1,3 +1,6 @@
+// Literals of the tests are right, or the tests are not.
+// swift-format-ignore-file: NeverForceUnwrap
+
 import Shared
 import Testing
 
@@ -9,10 +12,10 @@ struct LabelsTests {
         let labels = Labels(
             labels: ["service_name": "web", "Service_8000_Port": "80"],
             environment: ["SERVICE_NAME": "other", "SERVICE_TAGS": "a, b,,c", "SERVICE_IGNORE": "no"])
-        #expect(labels.container.name == ServiceName("web"))
+        #expect(labels.container.names == [ServiceName("web")!])
         #expect(labels.container.tags == ["a", "b", "c"])
         #expect(labels.container.isIgnored == false)
-        #expect(labels.ports[Port(8000)!]?.listenerPort == Port(80))
+        #expect(labels.ports[Port(8000)!]?.options.port == Port(80))
         #expect(labels.problems == [])
     }
 
@@ -30,20 +33,45 @@ struct LabelsTests {
         ("SERVICE_NAME", String(repeating: "x", count: 129)), ("SERVICE_PORT", "0"), ("SERVICE_PORT", "65536"),
         ("SERVICE_PORT", "http"), ("SERVICE_80_PORT", "-1"), ("SERVICE_IGNORE", "perhaps"), ("SERVICE_NAEM", "web"),
         ("SERVICE_80_FOO", "x"), ("SERVICE_0_NAME", "x"), ("SERVICE_99999_NAME", "x"), ("SERVICE_PRIMARY_PORT", "x"),
-        ("SERVICE_TAGS", String(repeating: "t", count: 2000)), ("SERVICE_", "x"),
+        ("SERVICE_TAGS", String(repeating: "t", count: 2000)), ("SERVICE_", "x"), ("SERVICE_NAME", "web,"),
+        ("SERVICE_NAME", "web,two words"), ("SERVICE_WEIGHT", "257"), ("SERVICE_80_CHECK", "http:x"),
+        ("SERVICE_HEALTH", "perhaps"), ("SERVICE_80_HEALTH", "ignore"), ("SERVICE_REGISTER_CHECK_RISE", "0"),
+        ("SERVICE_REGISTER_CHECK_TIMEOUT", "2h"), ("SERVICE_MODE", "udp"), ("SERVICE_NETWORK", ""),
     ])
     func `a wrong label is named with its value, and counts as absent`(name: String, value: String) {
         let labels = Labels(labels: [name: value, "SERVICE_8080_NAME": "fine"], environment: [:])
         #expect(labels.problems.count == 1)
         #expect(labels.problems.first?.hasPrefix("\(name)=\(value.prefix(100)) is not understood; expected ") == true)
         #expect(labels.container == Labels.Fields())
-        #expect(labels.primaryPort == nil)
-        #expect(labels.ports[Port(8080)!]?.name == ServiceName("fine"))
+        #expect(labels.whole == Labels.ContainerFields())
+        #expect(labels.ports[Port(8080)!]?.names == [ServiceName("fine")!])
+    }
+
+    @Test func `a container's labels are about the port with the bare name, but those about the host about all`() {
+        let labels = Labels(
+            labels: [
+                "SERVICE_CHECK": "http:/health", "SERVICE_MODE": "http", "SERVICE_WEIGHT": "50", "SERVICE_TAGS": "a",
+                "SERVICE_REGISTER_CHECK": "tcp", "SERVICE_9000_WEIGHT": "10", "SERVICE_9000_CHECK_PORT": "9001",
+            ], environment: [:])
+        #expect(labels.problems == [])
+        let primary = labels.fields(of: Port(8000)!, isPrimary: true)
+        #expect(primary.options.check == ServiceCheck("http:/health"))
+        #expect(primary.options.mode == .http)
+        #expect(primary.options.weight == 50)
+        #expect(primary.registerCheck.check == .tcp)
+        let other = labels.fields(of: Port(9000)!, isPrimary: false)
+        #expect(other.options.check == nil)
+        #expect(other.options.weight == 10)
+        #expect(other.options.checkPort == Port(9001))
+        #expect(other.tags == ["a"])
+        #expect(other.registerCheck == RegisterCheck())
+        #expect(labels.fields(of: Port(1)!, isPrimary: false).options.weight == 50)
     }
 
     @Test func `variables that only look alike are an application's own`() {
         let labels = Labels(
-            labels: ["com.example": "x"], environment: ["SERVICE_HOST": "x", "SERVICE_8000_HOST": "y", "PATH": "/"])
+            labels: ["com.example": "x"],
+            environment: ["SERVICE_HOST": "x", "SERVICE_8000_HOST": "y", "SERVICE_80_HEALTH": "ignore", "PATH": "/"])
         #expect(labels == Labels(labels: [:], environment: [:]))
     }
 }

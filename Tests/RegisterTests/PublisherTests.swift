@@ -39,7 +39,7 @@ struct PublisherTests {
         let id = String(number, radix: 16)
         var meta = Meta()
         meta.owner = owner.text
-        meta.port = Port(8000)
+        meta.options.port = Port(8000)
         return Registration(
             slot: Slot(
                 service: ServiceName(service)!,

@@ -25,10 +25,12 @@ struct ServicesTests {
             started: "2026-01-01T00:00:00Z", bindings: Set(bindings))
     }
 
-    private func services(_ containers: Docker.Container..., host: String = "10.0.0.1") -> Services {
+    private func services(
+        _ containers: Docker.Container..., host: String = "10.0.0.1", rules: Rules = Rules()
+    ) -> Services {
         var owner = Self.owner
         owner.address = IPAddress(host)!
-        return Services(of: containers, owner: owner)
+        return Services(of: containers, owner: owner, rules: rules)
     }
 
     /// Name and endpoint of each registration, sorted.
@@ -46,7 +48,7 @@ struct ServicesTests {
         let services = self.services(container(image: "reg:5000/team/whoami:1", binding("0.0.0.0", 32_768, 8000)))
         #expect(entries(services) == ["whoami 10.0.0.1:32768"])
         let meta = try #require(self.meta(services, "whoami"))
-        #expect(meta.port == Port(8000))
+        #expect(meta.options.port == Port(8000))
         #expect(meta.container == "c-aa")
         #expect(meta.image == "reg:5000/team/whoami:1")
         #expect(meta.host == "host1")
@@ -72,9 +74,67 @@ struct ServicesTests {
                 ],
                 binding("", 1, 9000), binding("", 2, 8000), binding("", 3, 8080)))
         #expect(entries(named) == ["admin 10.0.0.1:1", "web 10.0.0.1:2", "web-8080 10.0.0.1:3"])
-        #expect(meta(named, "web")?.port == Port(80))
-        #expect(meta(named, "web-8080")?.port == Port(81))
-        #expect(meta(named, "admin")?.port == Port(9000))
+        #expect(meta(named, "web")?.options.port == Port(80))
+        #expect(meta(named, "web-8080")?.options.port == Port(81))
+        #expect(meta(named, "admin")?.options.port == Port(9000))
+    }
+
+    @Test func `several names make a port a part of several services`() {
+        let services = self.services(
+            container(
+                labels: ["SERVICE_NAME": "web,web-canary", "SERVICE_9100_NAME": "metrics,web"], binding("", 1, 8000),
+                binding("", 2, 9000), binding("", 3, 9100)))
+        #expect(
+            entries(services) == [
+                "metrics 10.0.0.1:3", "web 10.0.0.1:1", "web-9000 10.0.0.1:2", "web-canary 10.0.0.1:1",
+                "web-canary-9000 10.0.0.1:2",
+            ])
+        #expect(services.remarks.map(\.text) == ["port 9100 not registered: another port of it is web too"])
+    }
+
+    @Test func `only named containers and ports are registered where that is explicit`() {
+        var rules = Rules()
+        rules.isExplicit = true
+        let unnamed = services(container(binding("", 1, 8000)), rules: rules)
+        #expect(unnamed.registrations.isEmpty)
+        #expect(
+            unnamed.remarks.map(\.text) == [
+                "port 8000 not registered: EXPLICIT is on and no SERVICE_NAME label names it"
+            ])
+        let ports = [binding("", 1, 8000), binding("", 2, 9000)]
+        let one = container(labels: ["SERVICE_9000_NAME": "admin"], ports[0], ports[1])
+        #expect(entries(services(one, rules: rules)) == ["admin 10.0.0.1:2"])
+        let all = container(labels: ["SERVICE_NAME": "web"], ports[0], ports[1])
+        #expect(entries(services(all, rules: rules)) == ["web 10.0.0.1:1", "web-9000 10.0.0.1:2"])
+    }
+
+    @Test func `names come from the Compose file where that is asked for, and from the image elsewhere`() {
+        var rules = Rules()
+        rules.nameSource = .compose
+        let composed = container(labels: ["com.docker.compose.service": "front"], binding("", 1, 80))
+        #expect(entries(services(composed, rules: rules)) == ["front 10.0.0.1:1"])
+        #expect(entries(services(composed)) == ["whoami 10.0.0.1:1"])
+        let labelled = container(
+            labels: ["com.docker.compose.service": "front", "SERVICE_NAME": "web"], binding("", 1, 80))
+        #expect(entries(services(labelled, rules: rules)) == ["web 10.0.0.1:1"])
+        let plain = container(labels: ["com.docker.compose.service": "not a name"], binding("", 1, 80))
+        #expect(entries(services(plain, rules: rules)) == ["whoami 10.0.0.1:1"])
+    }
+
+    @Test func `meta says what labels say, and the host's zone`() throws {
+        var rules = Rules()
+        rules.zone = Zone("eu-1a")
+        let services = self.services(
+            container(
+                labels: ["SERVICE_WEIGHT": "50", "SERVICE_CHECK": "http:/up", "SERVICE_9000_ZONE": "eu-1b"],
+                binding("", 1, 8000), binding("", 2, 9000)), rules: rules)
+        let (first, second) = (try #require(meta(services, "whoami")), try #require(meta(services, "whoami-9000")))
+        #expect(first.options.check == ServiceCheck("http:/up"))
+        #expect(first.options.weight == 50)
+        #expect(first.options.zone == Zone("eu-1a"))
+        #expect(second.options.check == nil)
+        #expect(second.options.weight == 50)
+        #expect(second.options.zone == Zone("eu-1b"))
     }
 
     @Test func `a primary port that is none is reported, and the lowest keeps the name`() {

@@ -13,14 +13,14 @@ struct ListenerPort: Equatable {
 
     /// Decides; nil for a service without instances.
     init?(_ service: Catalog.Service) {
-        if let port = service.config.port ?? service.port {
+        if let port = service.config.options.port ?? service.port {
             self.port = port
             problems = []
             return
         }
         // Of equal revisions, which one transaction makes, the greater id is the newer one.
         let byAge = service.instances.sorted { ($0.createRevision, $0.id) < ($1.createRevision, $1.id) }
-        let said = byAge.compactMap(\.meta.port)
+        let said = byAge.compactMap(\.meta.options.port)
         let candidates = said.isEmpty ? byAge.map(\.endpoint.port) : said
         guard let newest = candidates.last else { return nil }
         port = newest

@@ -19,9 +19,25 @@ struct LenientFields {
         do {
             return try container.decodeIfPresent(Value.self, forKey: FieldName(name))
         } catch {
-            problems.append("\(name): not \(expected)")
+            report(name, expected)
             return nil
         }
+    }
+
+    /// Reads a number, a switch or a string as text; nil where it is missing, null or something else.
+    ///
+    /// `80` and `"80"` are the same: who writes JSON by hand means the same.
+    mutating func scalar(_ name: String, _ expected: String) -> String? {
+        let key = FieldName(name)
+        guard container.contains(key), (try? container.decodeNil(forKey: key)) == false else { return nil }
+        if let number = try? container.decode(Int64.self, forKey: key) { return String(number) }
+        if let isOn = try? container.decode(Bool.self, forKey: key) { return String(isOn) }
+        return read(name, expected)
+    }
+
+    /// Says that a field is wrong.
+    mutating func report(_ name: String, _ expected: String) {
+        problems.append("\(name): not \(expected)")
     }
 }
 

@@ -5,8 +5,8 @@ import FoundationEssentials
 /// Every field is optional for a reader. A wrong field counts as absent and is named in ``problems``; fields that this
 /// version does not know are ignored.
 package struct Meta: Equatable, Sendable {
-    /// The port that the service listens on at consumers.
-    package var port: Port?
+    /// What the endpoint says of itself and its service, besides names and addresses.
+    package var options = ServiceOptions()
     /// The container's name.
     package var container: String?
     /// The image with registry, namespace and tag, as the user typed it.
@@ -54,7 +54,7 @@ extension Meta: Codable {
     /// Reads the known fields, each for itself.
     package init(from decoder: any Decoder) throws {
         var fields = try LenientFields(decoder)
-        port = fields.read("port", Port.expected)
+        options = ServiceOptions(&fields)
         container = fields.read("container", "a string")
         image = fields.read("image", "a string")
         host = fields.read("host", "a string")
@@ -69,7 +69,7 @@ extension Meta: Codable {
     /// Writes the fields that are set.
     package func encode(to encoder: any Encoder) throws {
         var fields = encoder.container(keyedBy: FieldName.self)
-        try fields.encodeIfPresent(port, forKey: FieldName("port"))
+        try options.encode(to: &fields)
         try fields.encodeIfPresent(container, forKey: FieldName("container"))
         try fields.encodeIfPresent(image, forKey: FieldName("image"))
         try fields.encodeIfPresent(host, forKey: FieldName("host"))

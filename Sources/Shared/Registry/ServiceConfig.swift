@@ -4,8 +4,8 @@ import FoundationEssentials
 ///
 /// It overrides ``Meta``.
 package struct ServiceConfig: Equatable, Sendable, Decodable {
-    /// The port that the service listens on at consumers.
-    package var port: Port?
+    /// What it says.
+    package var options = ServiceOptions()
 
     /// The fields that were wrong, with what they should be.
     package var problems: [String] = []
@@ -24,7 +24,7 @@ package struct ServiceConfig: Equatable, Sendable, Decodable {
     /// Reads the known fields, each for itself.
     package init(from decoder: any Decoder) throws {
         var fields = try LenientFields(decoder)
-        port = fields.read("port", Port.expected)
+        options = ServiceOptions(&fields)
         problems = fields.problems
     }
 }

@@ -21,7 +21,7 @@ struct CatalogTests {
         ]).catalog
         let web = try #require(catalog.services.last)
         #expect(catalog.services.map(\.name.text) == ["api", "web"])
-        #expect(web.config.port?.number == 9000)
+        #expect(web.config.options.port?.number == 9000)
         #expect(web.port?.number == 8080)
         #expect(web.instances.first?.meta.image == "whoami:1")
         #expect(web.instances.first?.endpoint.description == "[fd00::5]:80")
@@ -83,7 +83,7 @@ struct CatalogTests {
     @Test(
         arguments: [
             ("web/1/meta", "not json", "a JSON object"), ("web/1/meta", "[1]", "a JSON object"),
-            ("web/1/meta", #"{"port": "80"}"#, "port: not a port"), ("web/1/meta", #"{"port": 0}"#, "port: not a port"),
+            ("web/1/meta", #"{"port": "x"}"#, "port: not a port"), ("web/1/meta", #"{"port": 0}"#, "port: not a port"),
             ("web/1/meta", #"{"image": 5}"#, "image: not a string"), ("web/config", "80", "a JSON object"),
             ("web/config", #"{"port": 70000}"#, "port: not a port"), ("web/port", "eighty", "a port from 1"),
             ("web/port", "", "a port from 1"),

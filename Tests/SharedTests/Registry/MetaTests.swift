@@ -6,7 +6,7 @@ import Testing
 struct MetaTests {
     private static var full: Meta {
         var meta = Meta()
-        meta.port = Port(8000)
+        meta.options.port = Port(8000)
         meta.container = "web-1"
         meta.image = "registry:5000/team/web:1.2"
         meta.host = "h\u{e9}l\"o\n"
@@ -35,13 +35,13 @@ struct MetaTests {
 
     @Test func `fields that are not known are ignored`() {
         var expected = Meta()
-        expected.port = Port(80)
-        let json = #"{"weight": 10, "port": 80, "nested": {"port": [1, {"x": null}]}, "": "", "Port": 81}"#
+        expected.options.port = Port(80)
+        let json = #"{"wait": 10, "port": 80, "nested": {"port": [1, {"x": null}]}, "": "", "Port": 81}"#
         #expect(Meta(json: json.utf8) == expected)
     }
 
     @Test(arguments: [
-        ("port", "\"80\""), ("port", "0"), ("port", "65536"), ("port", "-1"), ("port", "80.5"), ("port", "true"),
+        ("port", "\"x\""), ("port", "0"), ("port", "65536"), ("port", "-1"), ("port", "80.5"), ("port", "true"),
         ("port", "[80]"),
         ("port", "1e99"), ("port", "99999999999999999999999"), ("container", "1"), ("container", "{}"), ("image", "[]"),
         ("host", "false"), ("owner", "{\"id\": 1}"), ("created", "1714564800"), ("tags", "\"a,b\""),
@@ -78,9 +78,9 @@ struct MetaTests {
     }
 
     @Test func `a configuration has its port, and a wrong one costs itself alone`() {
-        #expect(ServiceConfig(json: #"{"port": 8000, "balance": "leastconn"}"#.utf8)?.port == Port(8000))
-        let wrong = ServiceConfig(json: #"{"port": "8000"}"#.utf8)
-        #expect(wrong?.port == nil)
+        #expect(ServiceConfig(json: #"{"port": 8000, "balance": "leastconn"}"#.utf8)?.options.port == Port(8000))
+        let wrong = ServiceConfig(json: #"{"port": "80x"}"#.utf8)
+        #expect(wrong?.options.port == nil)
         #expect(wrong?.problems == ["port: not a port from 1 to 65535"])
         #expect(ServiceConfig(json: "{}".utf8) == ServiceConfig())
     }
@@ -104,15 +104,15 @@ struct MetaTests {
                 "{\"port\": 80, \"x\": " + String(repeating: "[", count: depth) + String(repeating: "]", count: depth)
                 + "}"
             let meta = Meta(json: closed.utf8)
-            #expect(meta == nil || meta?.port == Port(80))
+            #expect(meta == nil || meta?.options.port == Port(80))
         }
     }
 
     @Test func `a megabyte is read, whatever is in it`() throws {
         let long = String(repeating: "x", count: 1 << 20)
-        #expect(Meta(json: "{\"container\": \"\(long)\", \"port\": 80}".utf8)?.port == Port(80))
+        #expect(Meta(json: "{\"container\": \"\(long)\", \"port\": 80}".utf8)?.options.port == Port(80))
         let many = (0..<50_000).map { "\"field\($0)\": [1, 2]" }.joined(separator: ",")
-        #expect(Meta(json: "{\(many), \"port\": 80}".utf8)?.port == Port(80))
+        #expect(Meta(json: "{\(many), \"port\": 80}".utf8)?.options.port == Port(80))
         #expect(Meta(json: [UInt8](repeating: UInt8(ascii: "9"), count: 1 << 20)) == nil)
         #expect(Meta(json: [UInt8](repeating: 0, count: 1 << 20)) == nil)
     }

@@ -1,0 +1,103 @@
+extension ServiceOptions {
+    /// All options, in the order of the documentation.
+    package static let fields: [Field] = serviceFields + checkFields + endpointFields + trafficFields
+
+    /// The option of a name such as `check_interval`; nil where there is none.
+    package static func field(_ name: String) -> Field? { byName[name] }
+
+    private static let byName = Dictionary(fields.map { ($0.name, $0) }) { first, _ in first }
+
+    private static let serviceFields: [Field] = [
+        .value(
+            "port", .service, \.port, Port.expected, { Port(text: $0) }, kind: .number,
+            standard: "the container's port",
+            "the port that the service listens on at consumers"),
+        .value(
+            "listen_address", .service, \.listenAddress, "an IPv4 or IPv6 address", { IPAddress($0) },
+            standard: "`LISTEN_ADDRESS` of docker-discover", "the address that it listens on at consumers"),
+        .choice("mode", .service, \.mode, standard: "tcp", "what HAProxy understands of the connections"),
+        .choice(
+            "balance", .service, \.balance, standard: "roundrobin", "how connections are spread over the endpoints"),
+    ]
+
+    private static let checkFields: [Field] = [
+        .value(
+            "check", .service, \.check, ServiceCheck.expected, { ServiceCheck($0) }, standard: "tcp",
+            "how HAProxy finds out whether an endpoint works"),
+        .value(
+            "check_host", .service, \.checkHost, HostHeader.expected, { HostHeader($0) }, standard: "none",
+            "the `Host` header of an HTTP check"),
+        .choice("check_method", .service, \.checkMethod, standard: "GET", "the method of an HTTP check"),
+        .value(
+            "check_status", .service, \.checkStatus, StatusCodes.expected, { StatusCodes($0) }, standard: "200-399",
+            "the statuses that pass an HTTP check"),
+        .time(
+            "check_interval", .service, \.checkInterval, .milliseconds(100)...(.seconds(3600)), standard: "2s",
+            "between two checks of an endpoint"),
+        .time(
+            "check_fast_interval", .service, \.checkFastInterval, .milliseconds(50)...(.seconds(3600)),
+            standard: "200ms", "between two checks while it is changing from up to down or back"),
+        .time(
+            "check_down_interval", .service, \.checkDownInterval, .milliseconds(100)...(.seconds(3600)),
+            standard: "the interval", "between two checks while it is down"),
+        .time(
+            "check_timeout", .service, \.checkTimeout, .milliseconds(50)...(.seconds(60)), standard: "2s",
+            "the limit of one check"),
+        .number(
+            "check_rise", .service, \.checkRise, 1...100, standard: "2",
+            "how many checks in a row have to pass before a failed endpoint is used again"),
+        .number(
+            "check_fall", .service, \.checkFall, 1...100, standard: "2",
+            "how many checks in a row have to fail before an endpoint is used no more"),
+        .value(
+            "check_port", .endpoint, \.checkPort, Port.expected, { Port(text: $0) }, kind: .number,
+            standard: "the endpoint's port", "the port that is checked, as other hosts reach it"),
+    ]
+
+    private static let endpointFields: [Field] = [
+        .number(
+            "weight", .host, \.weight, 0...256, standard: "100",
+            "the endpoint's share of the connections; 0 takes no new ones"),
+        .number(
+            "maxconn", .host, \.maxConnections, 1...1_000_000, standard: "no limit",
+            "how many connections it takes at a time from one consumer host; the others queue"),
+        .time(
+            "slow_start", .host, \.slowStart, .zero...(.seconds(3600)), standard: "0s",
+            "over how long an endpoint that came up reaches its full share"),
+        .flag("backup", .host, \.isBackup, standard: "false", "used only when no other endpoint works"),
+        .value(
+            "zone", .host, \.zone, ServiceName.expected, { Zone($0) }, standard: "`ZONE` of docker-register",
+            "where it is; consumers of the same zone prefer it"),
+        .choice(
+            "proxy_protocol", .endpoint, \.proxyProtocol, standard: "none", "the PROXY protocol that it expects"),
+    ]
+
+    private static let trafficFields: [Field] = [
+        .value(
+            "cookie", .service, \.cookie, CookieName.expected, { CookieName($0) }, standard: "none",
+            "mode http: the cookie that keeps a client at its endpoint"),
+        .time(
+            "timeout_connect", .service, \.connectTimeout, .milliseconds(10)...(.seconds(3600)), standard: "1s",
+            "the limit for connecting to an endpoint"),
+        .time(
+            "timeout_client", .service, \.clientTimeout, .milliseconds(10)...(.seconds(604_800)), standard: "1h",
+            "how long a client may be silent"),
+        .time(
+            "timeout_server", .service, \.serverTimeout, .milliseconds(10)...(.seconds(604_800)), standard: "1h",
+            "how long an endpoint may be silent"),
+        .time(
+            "timeout_queue", .service, \.queueTimeout, .milliseconds(10)...(.seconds(3600)),
+            standard: "the limit for connecting", "how long a connection may wait for an endpoint below its `maxconn`"),
+        .number(
+            "retries", .service, \.retries, 0...100, standard: "10",
+            "how often a failed connection is tried again, on other endpoints"),
+        .value(
+            "retry_on", .service, \.retryOn, RetryConditions.expected, { RetryConditions($0) },
+            standard: "conn-failure", "mode http: which failures of a request are tried again"),
+        .choice("compression", .service, \.compression, standard: "none", "mode http: how answers are compressed"),
+        .flag(
+            "forwarded_for", .service, \.forwardedFor, standard: "true",
+            "mode http: endpoints are told the client's address in `X-Forwarded-For`"),
+        .flag("access_log", .service, \.accessLog, standard: "false", "each request or connection is logged"),
+    ]
+}

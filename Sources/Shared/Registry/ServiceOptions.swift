@@ -1,0 +1,81 @@
+/// What may be said of a service and its endpoints besides names and addresses: by a container's labels, in ``Meta``
+/// and in ``ServiceConfig``.
+///
+/// nil means that nothing is said; ``fields`` has the grammar and the default of each.
+package struct ServiceOptions: Hashable, Sendable {
+    /// The port that the service listens on at consumers.
+    package var port: Port?
+    /// The address that it listens on at consumers.
+    package var listenAddress: IPAddress?
+    /// What HAProxy understands of its connections.
+    package var mode: ServiceMode?
+    /// How connections are spread over the endpoints.
+    package var balance: Balance?
+    /// How HAProxy finds out whether an endpoint works.
+    package var check: ServiceCheck?
+    /// The `Host` header of an HTTP check.
+    package var checkHost: HostHeader?
+    /// The method of an HTTP check.
+    package var checkMethod: CheckMethod?
+    /// The statuses that pass an HTTP check.
+    package var checkStatus: StatusCodes?
+    /// Between two checks.
+    package var checkInterval: Duration?
+    /// Between two checks while an endpoint is changing from up to down or back.
+    package var checkFastInterval: Duration?
+    /// Between two checks of an endpoint that is down.
+    package var checkDownInterval: Duration?
+    /// The limit of one check.
+    package var checkTimeout: Duration?
+    /// How many checks in a row bring an endpoint up.
+    package var checkRise: Int?
+    /// How many failures in a row take it down.
+    package var checkFall: Int?
+    /// The port that is checked, on the endpoint's address.
+    package var checkPort: Port?
+    /// The endpoint's share of the connections.
+    package var weight: Int?
+    /// How many connections the endpoint takes at a time from one consumer host; the others queue.
+    package var maxConnections: Int?
+    /// Over how long a new endpoint comes to its full share.
+    package var slowStart: Duration?
+    /// Whether it is used only when no other endpoint works.
+    package var isBackup: Bool?
+    /// The PROXY protocol that the endpoint expects.
+    package var proxyProtocol: ProxyProtocol?
+    /// Where the endpoint is, such as a data centre or an availability zone.
+    package var zone: Zone?
+    /// The name of the cookie that keeps a client at its endpoint.
+    package var cookie: CookieName?
+    /// The limit for connecting to an endpoint.
+    package var connectTimeout: Duration?
+    /// How long a client may be silent.
+    package var clientTimeout: Duration?
+    /// How long an endpoint may be silent.
+    package var serverTimeout: Duration?
+    /// How long a connection may wait for a free endpoint.
+    package var queueTimeout: Duration?
+    /// How often a failed connection is tried again, on other endpoints.
+    package var retries: Int?
+    /// Which failures of HTTP requests are tried again.
+    package var retryOn: RetryConditions?
+    /// How answers are compressed.
+    package var compression: Compression?
+    /// Whether endpoints are told the client's address in `X-Forwarded-For`.
+    package var forwardedFor: Bool?
+    /// Whether each request or connection is logged.
+    package var accessLog: Bool?
+
+    /// Makes options that say nothing.
+    package init() {}
+
+    /// Whether nothing is said.
+    package var isEmpty: Bool { self == ServiceOptions() }
+
+    /// These options, with what `other` says instead where it says something.
+    package func overridden(by other: ServiceOptions) -> ServiceOptions {
+        Self.fields.reduce(into: self) { result, field in
+            if field.text(other) != nil { field.copy(other, &result) }
+        }
+    }
+}
