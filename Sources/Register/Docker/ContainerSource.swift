@@ -92,6 +92,8 @@ extension Docker {
             while let reasons = await bell.answer() {
                 if reasons.contains(.failure) { _ = try await listener.value }
                 let named = hints.take()
+                // At once, from what is known: with many containers a list takes longer than a stop may take to show.
+                if noteStops(named, &known) { handOver(Self.newest(known)) }
                 handOver(try await look(client, &known, named))
                 let now = ContinuousClock.now
                 var pauses = known.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
@@ -163,25 +165,39 @@ extension Docker {
                     known[id] = Known(container: known[id]?.container, isUnreadable: true, stop: known[id]?.stop)
                 }
             }
-            noteStops(named.signals, &known)
+            // Once more, as what was inspected may be a new life.
+            noteStops(named, &known)
+            return Self.newest(known)
+        }
+
+        /// What is known, as the agent gets it.
+        private static func newest(_ known: [String: Known]) -> Look {
             let unreadable = known.filter { $0.value.isUnreadable && $0.value.container == nil }.keys
             return Look(
                 containers: known.values.filter { $0.stop == nil }.compactMap(\.container),
                 unreadable: Set(unreadable.compactMap { InstanceID(containerID: $0) }))
         }
 
-        /// Notes which containers were told to stop, and forgets it of those that live on.
-        private func noteStops(_ signals: [String: Set<Int32>], _ known: inout [String: Known]) {
+        /// Notes which containers were told to stop, and forgets it of those that live on, or again.
+        ///
+        /// - Returns: whether there are more of them than before.
+        @discardableResult
+        private func noteStops(_ named: Hints.Named, _ known: inout [String: Known]) -> Bool {
             let now = ContinuousClock.now
+            var isNew = false
             for (id, entry) in known {
                 guard let container = entry.container else { continue }
-                if let sent = signals[id], sent.contains(where: container.stopSignal.isMeant) {
+                if let sent = named.signals[id], sent.contains(where: container.stopSignal.isMeant) {
                     let until = now + container.stopTimeout + stopMargin
                     known[id]?.stop = Stop(started: container.started, until: until)
-                } else if let stop = entry.stop, stop.until <= now || stop.started != container.started {
+                    isNew = isNew || entry.stop == nil
+                } else if let stop = entry.stop,
+                    stop.until <= now || stop.started != container.started || named.begun.contains(id)
+                {
                     known[id]?.stop = nil
                 }
             }
+            return isNew
         }
 
         /// Inspects several containers side by side.
