@@ -2,14 +2,15 @@
 # `make matrix`: the tests of `make test` once more, on the parts of Debian trixie: Docker Engine 26, etcd 3.5,
 # HAProxy 3.0. Programs and tests are built here, and run in a Debian of their own: a folder that debootstrap
 # makes the first time (MATRIX_ROOT), entered with namespaces for mounts and processes, so that at the end nothing
-# that was mounted or started there can stay. MATRIX_ONLY=REGEX runs the tests whose names match.
+# that was mounted or started there can stay. MATRIX_ONLY=REGEX runs the tests whose names match;
+# `matrix.sh run COMMAND...` runs a command in there instead of the tests.
 # shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 SUITE=trixie
 PACKAGES=(
     docker.io docker-cli iptables etcd-server etcd-client haproxy # what is tested
-    busybox-static ca-certificates curl iproute2 openssl procps   # what the tests use
+    busybox-static ca-certificates curl iproute2 openssl procps python3 # what tests and scripts use
 )
 MATRIX=${MATRIX_ROOT:-/var/tmp/sidekick-$SUITE}
 DONE=$MATRIX/etc/sidekick-matrix # says that the folder is ours, and which packages it has
@@ -67,8 +68,9 @@ install_debian() { # LOG
 }
 
 versions() {
+    note "Debian $(<"$MATRIX/etc/debian_version")"
     local line
-    in_matrix sh -c 'dockerd --version; etcd --version | head -n 1; haproxy -v | head -n 1; echo "Debian $(cat /etc/debian_version)"' |
+    in_matrix sh -c 'dockerd --version; etcd --version | head -n 1; haproxy -v | head -n 1' |
         while read -r line; do note "$line"; done
 }
 
@@ -85,6 +87,7 @@ finish() {
     local pids remains
     if [[ -n $INSIDE ]]; then
         mapfile -t pids < <(children_of "$INSIDE")
+        disown "$INSIDE" # no word from bash when it is killed
         wait_until 20 "the end of the processes in $MATRIX" none_left "${pids[@]}" || true
     fi
     remains=$(note_engine_remains "$MATRIX/tmp")
@@ -93,7 +96,7 @@ finish() {
     rm -f -- "$LOG"
 }
 
-main() {
+main() { # [COMMAND...]
     need_root "make matrix"
     "$ROOT/deploy/setup.sh" --matrix
     claim
@@ -104,17 +107,19 @@ main() {
     trap 'exit 143' TERM HUP
     install_debian "$LOG"
     empty_scratch
-    step "Building programs and tests"
-    cd "$ROOT"
-    swift build --build-tests
+    if (($# == 0)); then
+        step "Building programs and tests"
+        cd "$ROOT"
+        swift build --build-tests
+    fi
 
     local status=0
     # A session of its own: Ctrl-C is for this script, which then ends everything in there.
-    setsid unshare --mount --pid --fork --kill-child "${BASH_SOURCE[0]}" inside &
+    setsid unshare --mount --pid --fork --kill-child "${BASH_SOURCE[0]}" inside "$@" &
     INSIDE=$!
     wait "$INSIDE" || status=$?
     INSIDE=
-    step "These were the tests on"
+    step "That was on"
     versions
     exit "$status"
 }
@@ -149,12 +154,18 @@ runtime() {
     readlink -f "${swift%/*}/../lib/swift"
 }
 
-inside() {
+inside() { # [COMMAND...]: the tests where there is none
     local binary=("$BINARIES"/*PackageTests.xctest)
     enter
     local environment=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root)
     environment+=(TEST_BUNDLE="${binary[0]}" TEST_LIMIT="${TEST_LIMIT:-900}" TEST_ONLY="${MATRIX_ONLY:-}")
-    env -i "${environment[@]}" "$ROOT/deploy/test.sh"
+    (($#)) || set -- "$ROOT/deploy/test.sh"
+    env -i "${environment[@]}" "$@"
 }
 
-if [[ ${1:-} == inside ]]; then inside; else main; fi
+case ${1:-} in
+inside) inside "${@:2}" ;;
+run) main "${@:2}" ;;
+'') main ;;
+*) echo "usage: matrix.sh [run COMMAND...]" >&2 && exit 64 ;;
+esac
