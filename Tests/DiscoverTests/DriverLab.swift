@@ -15,7 +15,7 @@ final class DriverLab {
     private let settings: HAProxySettings
     private let timing: ProxyDriver.Timing
 
-    init(answer: Duration = .seconds(5), _ adjust: (inout ProxyDriver.Timing) -> Void = { _ in }) async throws {
+    init(answer: Duration, drain: Duration) async throws {
         folder = try ScratchFolder()
         let directory = try #require(StateDirectory(folder.path))
         let program = try await HAProxyProgram.probe(
@@ -29,7 +29,7 @@ final class DriverLab {
             statesFile: directory.serverStates.path, hardStopAfter: .seconds(60), abilities: program.abilities)
         var timing = ProxyDriver.Timing()
         timing.drainPollLimit = .milliseconds(50)
-        adjust(&timing)
+        timing.drain = drain
         self.timing = timing
         driver = ProxyDriver(process, logger: logger, timing: timing)
     }
@@ -38,6 +38,9 @@ final class DriverLab {
     var file: String { (try? WholeFile(process.directory.configuration.path).text) ?? "" }
 
     /// A plan's configuration.
+    func configuration(_ plan: ProxyPlan) -> HAProxyConfiguration { HAProxyConfiguration(plan, settings) }
+
+    /// A plan's configuration, as ``PlanFixture`` writes it.
     func configuration(_ sections: [String], _ adjust: (inout ServerKeywords) -> Void = { _ in })
         -> HAProxyConfiguration
     {
@@ -104,10 +107,9 @@ final class DriverLab {
 
 /// Gives a test its lab, and ends the lab however the test ends.
 func withDriverLab(
-    answer: Duration = .seconds(5), _ adjust: (inout ProxyDriver.Timing) -> Void = { _ in },
-    _ body: (DriverLab) async throws -> Void
+    answer: Duration = .seconds(5), drain: Duration = .seconds(600), _ body: (DriverLab) async throws -> Void
 ) async throws {
-    let lab = try await DriverLab(answer: answer, adjust)
+    let lab = try await DriverLab(answer: answer, drain: drain)
     defer { lab.end() }
     try await body(lab)
 }

@@ -76,7 +76,7 @@ struct ProxyDriverTests {
     }
 
     @Test func `connections to a server that left are cut when their time is over`() async throws {
-        try await withDriverLab({ $0.drain = .milliseconds(1) }) { lab in
+        try await withDriverLab(drain: .milliseconds(1)) { lab in
             try await lab.apply([both])
             let open = try connection(to: "one")
             let other = try connection(to: "two")
