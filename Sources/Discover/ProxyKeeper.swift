@@ -37,6 +37,9 @@ struct ProxyKeeper {
     /// The failure that was told last; nil where all went well.
     var failure: String? { journal.failure }
 
+    /// What the registry said when HAProxy last did all of it; nil where nothing is known of that.
+    private(set) var applied: RegistryState?
+
     /// The master that runs; nil where none does.
     var master: HAProxyMaster? { driver.master }
 
@@ -144,6 +147,7 @@ extension ProxyKeeper {
                 journal.changed(done, driver.current, revision: nil, took: begin.duration(to: .now))
                 return pause.map { min($0, wait) } ?? wait
             case .done(let update):
+                applied = registry
                 journal.applied()
                 journal.changed(
                     update, driver.current, revision: registry?.revision, took: begin.duration(to: .now),
