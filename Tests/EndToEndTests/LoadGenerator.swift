@@ -18,7 +18,7 @@ final class LoadGenerator: Sendable {
     /// Starts clients, each on a thread of its own.
     ///
     /// - Parameters:
-    ///   - requests: how many requests each connection carries; the limit of a client that is told to stop is one.
+    ///   - requests: how many requests each connection carries, unless the clients are stopped before.
     ///   - rate: how many requests all clients together send in a second; nil for as many as are answered.
     init(port: Int, clients: Int, requests: Int = 10, rate: Int? = nil) {
         self.port = port
@@ -52,17 +52,18 @@ final class LoadGenerator: Sendable {
             wait(until: &due)
             var begin = ContinuousClock.now
             let connection = try LongConnection(port: port)
-            for number in 0..<requests where number == 0 || !isOver.load(ordering: .relaxed) {
-                if number > 0 {
-                    wait(until: &due)
-                    begin = .now
-                }
+            var left = requests
+            repeat {
                 let answer = try connection.exchange()
                 guard answer.hasPrefix("HTTP/1.1 200 ") else { throw LongConnection.Failure(answer) }
                 succeeded.add(1, ordering: .relaxed)
                 let took = begin.duration(to: .now)
                 slowest.withLock { $0 = max($0, took) }
-            }
+                left -= 1
+                guard left > 0, !isOver.load(ordering: .relaxed) else { return }
+                wait(until: &due)
+                begin = .now
+            } while true
         } catch {
             failures.withLock { $0.append("\(error)") }
         }
