@@ -117,7 +117,7 @@ struct DiscoverAgent: Sendable {
         let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
         let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
         var timing = keeperTiming
-        timing.driver.drain = configuration.drainTimeout
+        timing.driver.drains.limit = configuration.drainTimeout
         return ProxyKeeper(process, settings: settings, copy: copy, logger: logger, timing: timing)
     }
 

@@ -84,7 +84,7 @@ struct ProxyDriverTests {
             #expect(await lab.drains())
             #expect(!open.answers("one"))
             #expect(other.answers("two"))
-            #expect(lab.log.count(of: "cut the connections to an endpoint that is gone") == 1)
+            #expect(lab.log.count(of: "cutting connections to an endpoint that is gone") == 1)
             #expect(try await lab.states().keys.sorted() == ["web/2"])
         }
     }
