@@ -266,6 +266,19 @@ struct ProxyDriverTests {
         }
     }
 
+    @Test func `a file that cannot be written holds up no endpoint, and follows later`() async throws {
+        try await withDriverLab { lab in
+            try await lab.apply([onlyOne])
+            let candidate = lab.process.directory.configuration.path + ".new"
+            #expect(unsafe mkdir(candidate, 0o700) == 0)
+            await #expect(throws: FileError.self) { try await lab.apply([both]) }
+            #expect(try answers() == ["one", "two"])
+            #expect(unsafe rmdir(candidate) == 0)
+            #expect(try await lab.apply([both]) == [])
+            #expect(lab.file == lab.configuration([both]).text)
+        }
+    }
+
     @Test func `a runtime API that is silent is done without`() async throws {
         try await withDriverLab(answer: .milliseconds(300)) { lab in
             try await lab.apply([onlyOne])
