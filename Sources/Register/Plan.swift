@@ -23,10 +23,11 @@ enum Plan {
     /// The changes that lead from `published` to `desired`, sorted: what should be there first, then what should go.
     ///
     /// - Parameters:
-    ///   - running: the ids of all running containers, which decides the reason that a withdrawal gives.
+    ///   - running: the ids of all running containers, which decides the reason that a withdrawal gives; nil where
+    ///     nothing is known of containers yet, and what is published of them stays.
     ///   - unreadable: running containers of which nothing is known; what is published of them stays.
     static func actions(
-        desired: [Slot: Registration], published: [Slot: Published], running: Set<InstanceID>,
+        desired: [Slot: Registration], published: [Slot: Published], running: Set<InstanceID>?,
         unreadable: Set<InstanceID> = []
     ) -> [Action] {
         var actions: [Action] = []
@@ -37,8 +38,12 @@ enum Plan {
         for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
             // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
             guard state.value != nil || state.meta != nil, !unreadable.contains(slot.id) else { continue }
-            let reason = running.contains(slot.id) ? "no longer published" : "container stopped"
-            actions.append(.withdraw(slot, reason: reason))
+            if !slot.id.isOfContainer {
+                actions.append(.withdraw(slot, reason: "no longer in the services file"))
+            } else if let running {
+                let reason = running.contains(slot.id) ? "no longer published" : "container stopped"
+                actions.append(.withdraw(slot, reason: reason))
+            }
         }
         return actions
     }

@@ -16,7 +16,7 @@ struct Publisher {
     private var lease: Etcd.Lease?
     private var renewed = ContinuousClock.now
     private var desired: [Slot: Registration]?
-    private var running: Set<InstanceID> = []
+    private var running: Set<InstanceID>?
     private var unreadable: Set<InstanceID> = []
     private var published: [Slot: Published]?
     private var isInDoubt = false
@@ -32,9 +32,9 @@ struct Publisher {
 
     /// Sets what should be there from now on.
     ///
-    /// What is published of `unreadable` containers stays.
+    /// What is published of `unreadable` containers stays; where `running` is nil, what is published of any.
     mutating func desire(
-        _ registrations: [Slot: Registration], running: Set<InstanceID>, unreadable: Set<InstanceID> = []
+        _ registrations: [Slot: Registration], running: Set<InstanceID>?, unreadable: Set<InstanceID> = []
     ) {
         desired = registrations
         self.running = running
@@ -46,6 +46,9 @@ struct Publisher {
         isInDoubt = true
         renewalIsDue()
     }
+
+    /// The lease that everything goes with; nil while there is none.
+    var leaseID: Int64? { lease?.id }
 
     /// Says that the lease has to be renewed at the next occasion.
     mutating func renewalIsDue() { renewed = .now - ttl }

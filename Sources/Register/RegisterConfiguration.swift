@@ -4,14 +4,16 @@ import Shared
 struct RegisterConfiguration: Sendable {
     /// `HOST_IP`: the address under which other hosts reach this one.
     var hostAddress: IPAddress
-    /// Where the engine listens.
-    var docker: HTTPOrigin
+    /// Where the engine listens; nil on a host without one.
+    var docker: HTTPOrigin?
     /// Where etcd is.
     var etcd: Etcd.Configuration
     /// Where the registry's keys are.
     var keyspace: Keyspace
     /// What is registered, and under which names.
     var rules: Rules
+    /// What is registered besides containers; nil for nothing.
+    var services: StaticEntries?
     /// How long entries outlive the agent.
     var ttl: Duration
     /// Between two looks at everything, events or not.
@@ -23,6 +25,9 @@ struct RegisterConfiguration: Sendable {
     private static let hostIP = Setting(
         flag: "--host-ip", variable: "HOST_IP", placeholder: "ADDRESS",
         help: "this host's address, IPv4 or IPv6, under which the other hosts reach its published ports")
+    private static let servicesFile = Setting(
+        flag: "--services", variable: "SERVICES_FILE", placeholder: "FILE",
+        help: "a JSON file with services that are not containers, and keys that tell what this host is")
     private static let ttlSetting = Setting(
         flag: "--ttl", variable: "TTL", placeholder: "TIME", fallback: "15s",
         help: "how long entries outlive a docker-register or host that died")
@@ -35,7 +40,7 @@ struct RegisterConfiguration: Sendable {
         program: "docker-register",
         summary: "Keeps this Docker host's running containers registered in etcd.",
         settings: [hostIP] + EtcdOptions.settings + DockerOptions.settings + Rules.settings + [
-            ttlSetting, resyncSetting,
+            servicesFile, ttlSetting, resyncSetting,
         ]
             + LogOptions.settings)
 
@@ -44,20 +49,36 @@ struct RegisterConfiguration: Sendable {
     /// - Parameter home: the user's folder, where Docker's client keeps certificates.
     init?(_ reading: inout Reading, home: String) {
         let hostAddress = Self.hostAddress(from: &reading)
-        let docker = DockerOptions.origin(from: &reading, home: home)
+        let isWithoutEngine = DockerOptions.isNone(&reading)
+        let docker = isWithoutEngine ? nil : DockerOptions.origin(from: &reading, home: home)
         let etcd = EtcdOptions.configuration(from: &reading)
         let keyspace = EtcdOptions.keyspace(from: &reading)
         let rules = Rules(&reading)
+        let services = reading.text(Self.servicesFile).flatMap { Self.entries(from: &reading, $0, keyspace) }
+        if isWithoutEngine, reading.text(Self.servicesFile) == nil { DockerOptions.reportNone(&reading) }
         let ttl = reading.duration(Self.ttlSetting, in: .seconds(2)...(.seconds(3600)))
         let resync = reading.duration(Self.resyncSetting, in: .seconds(1)...(.seconds(86_400)))
-        guard let hostAddress, let docker, let etcd, let keyspace, let rules, let ttl, let resync else { return nil }
+        guard docker != nil || isWithoutEngine, let hostAddress, let etcd, let keyspace, let rules, let ttl, let resync
+        else { return nil }
         self.hostAddress = hostAddress
         self.docker = docker
         self.etcd = etcd
         self.keyspace = keyspace
         self.rules = rules
+        self.services = services
         self.ttl = ttl
         self.resync = resync
+    }
+
+    private static func entries(
+        from reading: inout Reading, _ path: String, _ keyspace: Keyspace?
+    ) -> StaticEntries? {
+        do {
+            return try StaticEntries(path: path, keyspace: keyspace)
+        } catch {
+            for problem in error.problems { reading.problem(servicesFile, problem) }
+            return nil
+        }
     }
 
     private static func hostAddress(from reading: inout Reading) -> IPAddress? {

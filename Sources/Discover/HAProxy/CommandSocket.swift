@@ -1,4 +1,5 @@
 import Glibc
+import Shared
 
 /// A client of HAProxy's command sockets: the master's and the runtime API's.
 ///

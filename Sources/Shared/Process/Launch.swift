@@ -16,9 +16,11 @@ package struct Launch: Sendable {
     /// - Parameters:
     ///   - configure: makes the configuration; nil where something is wrong, which the reading has recorded.
     ///   - grace: how long the body may take to end after a signal.
+    ///   - onHangup: called at SIGHUP; must only ring or set something.
     /// - Returns: the exit status.
     package func status<Configuration: Sendable>(
         configure: @Sendable (inout Reading) -> Configuration?, grace: @Sendable (Configuration) -> Duration,
+        onHangup: (@Sendable () -> Void)? = nil,
         _ body: @escaping @Sendable (Configuration, Logger) async throws -> Void
     ) async -> Int32 {
         switch options.parse(arguments: arguments, environment: environment) {
@@ -34,7 +36,7 @@ package struct Launch: Sendable {
                 return ExitStatus.wrongUsage
             }
             guard let configuration, let logger else { return ExitStatus.wrongUsage }
-            return await Lifecycle.run(logger: logger, grace: grace(configuration)) {
+            return await Lifecycle.run(logger: logger, grace: grace(configuration), onHangup: onHangup) {
                 try await body(configuration, logger)
             }
         }
