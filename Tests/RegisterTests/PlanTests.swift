@@ -47,6 +47,16 @@ struct PlanTests {
                 == [.withdraw(Self.web, reason: "no longer published")])
     }
 
+    @Test func `what is no container's is withdrawn although nothing is known of containers, whose entries stay`() {
+        let main = Slot(service: Self.web.service, id: InstanceID("main")!)
+        for running in [nil, Set([Self.web.id])] {
+            let actions = Plan.actions(
+                desired: [:], published: [Self.web: Self.there, main: Self.there], running: running)
+            let ofContainer = running == nil ? [] : [Action.withdraw(Self.web, reason: "no longer published")]
+            #expect(actions == ofContainer + [.withdraw(main, reason: "no longer in the services file")])
+        }
+    }
+
     @Test func `what belongs to a container that cannot be read stays, however old`() {
         var old = Self.there
         old.isLeased = false
