@@ -23,12 +23,12 @@ enum Plan {
     /// The changes that lead from `published` to `desired`, sorted: what should be there first, then what should go.
     ///
     /// - Parameters:
-    ///   - running: the ids of all running containers, which decides the reason that a withdrawal gives; nil where
-    ///     nothing is known of containers yet, and what is published of them stays.
+    ///   - reasons: why containers have no entries although they run; of those that do not run it is known why.
     ///   - unreadable: running containers of which nothing is known; what is published of them stays.
+    ///   - knowsContainers: whether it is known which containers there are; otherwise all are like unreadable ones.
     static func actions(
-        desired: [Slot: Registration], published: [Slot: Published], running: Set<InstanceID>?,
-        unreadable: Set<InstanceID> = []
+        desired: [Slot: Registration], published: [Slot: Published], reasons: [InstanceID: String],
+        unreadable: Set<InstanceID> = [], knowsContainers: Bool = true
     ) -> [Action] {
         var actions: [Action] = []
         for (slot, registration) in desired.sorted(by: { $0.key < $1.key })
@@ -37,15 +37,24 @@ enum Plan {
         }
         for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
             // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
-            guard state.value != nil || state.meta != nil, !unreadable.contains(slot.id) else { continue }
-            if !slot.id.isOfContainer {
-                actions.append(.withdraw(slot, reason: "no longer in the services file"))
-            } else if let running {
-                let reason = running.contains(slot.id) ? "no longer published" : "container stopped"
-                actions.append(.withdraw(slot, reason: reason))
+            guard state.value != nil || state.meta != nil else { continue }
+            let isKnown = knowsContainers || !slot.id.isOfContainer
+            guard isKnown, !unreadable.contains(slot.id) else {
+                actions += keep(slot, state)
+                continue
             }
+            let standard = slot.id.isOfContainer ? "container stopped" : "no longer in the services file"
+            actions.append(.withdraw(slot, reason: reasons[slot.id] ?? standard))
         }
         return actions
+    }
+
+    /// An entry that nothing is known against stays as it is, under the agent's own lease.
+    private static func keep(_ slot: Slot, _ state: Published) -> [Action] {
+        guard !state.isLeased, let meta = state.meta, let value = state.value,
+            let endpoint = Endpoint(String(decoding: value, as: UTF8.self))
+        else { return [] }
+        return [.put(Registration(slot: slot, endpoint: endpoint, meta: meta))]
     }
 
     private static func isThere(_ registration: Registration, _ published: Published?) -> Bool {

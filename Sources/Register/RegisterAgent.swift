@@ -13,6 +13,7 @@ struct RegisterAgent: ~Copyable {
         case hangup
         case lease
         case registry
+        case request
         case retry
     }
 
@@ -24,12 +25,22 @@ struct RegisterAgent: ~Copyable {
 
     private let bell: Doorbell<Reason>
     private let newest = Latest<Docker.Look>()
+    private let requests = DrainRequests()
     private var publisher: Publisher
     private var plainKeys: PlainKeys
     private var statics: StaticEntries?
+    private var drains: Drains
     /// What the engine said last; nil where it has said nothing yet.
     private var look: Docker.Look?
-    private var remarks: Set<Services.Remark> = []
+    private var asked: [DrainRequests.Request] = []
+    private var alarm: Task<Void, any Error>?
+    private var told: Set<Told> = []
+
+    /// A remark that the log has.
+    private struct Told: Hashable {
+        var container: String
+        var remark: Verdict.Remark
+    }
 
     /// Connects to the engine, which has to answer.
     ///
@@ -52,6 +63,7 @@ struct RegisterAgent: ~Copyable {
             Docker.ContainerSource(http, docker, deadline: limit, resync: configuration.resync, logger: logger)
         }
         look = source == nil ? Docker.Look(containers: []) : nil
+        drains = Drains(registry, owner, logger: logger)
         self.bell = bell
         self.configuration = configuration
         self.logger = logger
@@ -82,26 +94,41 @@ struct RegisterAgent: ~Copyable {
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
             defer { group.cancelAll() }
-            decide()
             bell.ring(.lease)
-            try await loop()
+            do {
+                try await loop()
+            } catch {
+                await end()
+                throw error
+            }
         }
+    }
+
+    /// Leaves the registry as it was told to; the task is cancelled here, and etcd takes a moment.
+    private func end() async {
+        let (publisher, logger, withdraws) = (publisher, logger, configuration.withdrawsOnExit)
+        await Task {
+            do {
+                try await withDeadline(withdraws ? .seconds(4) : .seconds(1)) {
+                    if withdraws { try await publisher.withdrawEverything(because: "docker-register was stopped") }
+                    try await publisher.leave()
+                }
+            } catch {
+                logger.warning("cannot tell etcd of the end; the entries go with their lease", ["error": "\(error)"])
+            }
+        }.value
     }
 
     private mutating func loop() async throws {
         // Short, so that everything is right again within a second of etcd's return.
         var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
         var isLost = false
+        defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
             if reasons.contains(.hangup) { statics?.readAgain(owner: publisher.owner, logger: logger) }
-            let look = newest.take()
-            if let look { self.look = look }
-            if look != nil || reasons.contains(.hangup) { decide() }
+            if let look = newest.take() { self.look = look }
             do {
-                if reasons.contains(.registry) { publisher.doubt() }
-                if reasons.contains(.lease) { publisher.renewalIsDue() }
-                if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
-                try await publish()
+                try await turn(reasons)
                 if isLost { logger.info("etcd is back") }
                 isLost = false
                 backoff.reset()
@@ -116,14 +143,54 @@ struct RegisterAgent: ~Copyable {
         throw CancellationError()
     }
 
-    private mutating func publish() async throws {
+    /// Does everything that is to be done now.
+    private mutating func turn(_ reasons: Set<Reason>) async throws {
+        if reasons.contains(.registry) {
+            if let wait = publisher.doubt() { ringAgain(.registry, in: wait) }
+            try await drains.doubt()
+        }
+        if reasons.contains(.lease) { publisher.renewalIsDue() }
+        if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
+        // What was drained before the agent started must not come back for a moment.
+        try await drains.learn()
+        if let look {
+            asked += requests.take()
+            for request in asked { take(request, look) }
+        }
+        if look != nil || statics != nil { decide() }
         try await publisher.publish()
+        try await drains.store()
+        for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
+        asked = []
+        try await publishPlainKeys()
+    }
+
+    /// Does the same for the plain keys, which go with the same lease.
+    private mutating func publishPlainKeys() async throws {
         guard let lease = publisher.leaseID else { return }
         do {
             try await plainKeys.publish(under: lease)
         } catch let error as Etcd.Error where error.isLeaseGone {
             publisher.renewalIsDue()
             throw error
+        }
+    }
+
+    private mutating func ringAgain(_ reason: Reason, in wait: Duration) {
+        alarm?.cancel()
+        alarm = Task { [bell] in
+            try await Task.sleep(for: wait)
+            bell.ring(reason)
+        }
+    }
+
+    private mutating func take(_ request: DrainRequests.Request, _ look: Docker.Look) {
+        switch request.kind {
+        case .drain(let confirm):
+            guard let container = look.containers.first(where: { $0.id == request.container }) else { return }
+            drains.drain(container, at: Timestamp.text(Timestamp.now()))
+            if confirm { publisher.confirmWithdrawal(of: container.id) }
+        case .undrain: drains.undrain(request.container)
         }
     }
 
@@ -137,30 +204,32 @@ struct RegisterAgent: ~Copyable {
 
     /// Decides what should be there, from what the engine and the services file said last.
     private mutating func decide() {
-        let owner = publisher.owner
-        let services = Services(of: look?.containers ?? [], owner: owner, rules: configuration.rules)
-        tell(services.remarks)
-        let statics = self.statics?.file.registrations(by: owner, zone: configuration.rules.zone) ?? [:]
-        // Before the engine has said anything, there may be entries of containers to take over.
-        if look != nil || self.statics != nil {
-            publisher.desire(
-                services.registrations.merging(statics) { container, _ in container },
-                running: look.map { Set($0.containers.map(\.id)) }, unreadable: look?.unreadable ?? [])
-        }
+        if let look { drains.keepOnly(look.containers, paused: Set(look.idle.filter(\.mayGoOn).map(\.subject.id))) }
+        let (owner, rules) = (publisher.owner, configuration.rules)
+        let services = Services(of: look?.containers ?? [], owner: owner, rules: rules, drained: drains.ids)
+        tell(services.verdicts)
+        let statics = self.statics?.file.registrations(by: owner, zone: rules.zone) ?? [:]
+        publisher.desire(
+            services.registrations.merging(statics) { container, _ in container }, reasons: services.reasons,
+            unreadable: look?.unreadable ?? [], knowsContainers: look != nil)
         plainKeys.desire(self.statics?.file.plainKeys(of: owner) ?? [:])
     }
 
     /// Tells what was not told before.
-    private mutating func tell(_ remarks: Set<Services.Remark>) {
-        for remark in remarks.subtracting(self.remarks).sorted(by: {
-            ($0.container, $0.text) < ($1.container, $1.text)
+    private mutating func tell(_ verdicts: [Verdict]) {
+        let all = verdicts.flatMap { verdict in
+            verdict.remarks.map { Told(container: verdict.subject.name, remark: $0) }
+        }
+        for new in Set(all).subtracting(told).sorted(by: {
+            ($0.container, $0.remark.text) < ($1.container, $1.remark.text)
         }) {
-            if remark.isWarning {
-                logger.warning("container needs attention", ["container": remark.container, "reason": remark.text])
+            let fields: Logger.Fields = ["container": new.container, "reason": new.remark.text]
+            if new.remark.isWarning {
+                logger.warning("container needs attention", fields)
             } else {
-                logger.info("container is left out", ["container": remark.container, "reason": remark.text])
+                logger.info("container is left out", fields)
             }
         }
-        self.remarks = remarks
+        told = Set(all)
     }
 }
