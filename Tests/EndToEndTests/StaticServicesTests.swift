@@ -156,6 +156,19 @@ struct StaticServicesTests {
         #expect(agent.ending == nil)
     }
 
+    @Test(arguments: [both, ["/infrastructure/db/ip": "10.0.0.1"]])
+    func `an agent that withdraws on exit takes entries and plain keys along at once`(published: [String: String])
+        async throws
+    {
+        let host = try await Host(Self.file(published.count == 1 ? "" : Self.db, keys: Self.ip))
+        let agent = try host.register(["TTL": "600", "WITHDRAW_ON_EXIT": "true"])
+        #expect(await host.holds(published))
+        #expect(try await agent.stop() == .exited(0))
+        #expect(try await host.keys() == [:])
+        let meta = try await host.etcd.ctl("get", "--print-value-only", "/backends/db/main/meta").joined()
+        #expect(Meta(json: meta.utf8)?.withdrawn == (published.count == 1 ? nil : "docker-register was stopped"))
+    }
+
     @Test func `at the start a file with mistakes, or none, is a wrong setting, and all mistakes are told`()
         async throws
     {
