@@ -10,7 +10,9 @@ enum Main {
         let launch = Launch(
             RegisterConfiguration.options, arguments: CommandLine.arguments, environment: environment)
         let bell = Doorbell<RegisterAgent.Reason>()
+        let commands = RegisterCommands(home: environment["HOME"] ?? "")
         let status = await launch.status(
+            command: { try await commands.run($0, $1) },
             configure: { RegisterConfiguration(&$0, home: environment["HOME"] ?? "") }, grace: { _ in .seconds(5) },
             onHangup: { bell.ring(.hangup) },
             { configuration, logger in

@@ -14,6 +14,7 @@ struct RegisterAgent: ~Copyable {
         case lease
         case registry
         case request
+        case engine
         case retry
     }
 
@@ -26,6 +27,9 @@ struct RegisterAgent: ~Copyable {
     private let bell: Doorbell<Reason>
     private let newest = Latest<Docker.Look>()
     private let requests = DrainRequests()
+    private let engineTrouble = Latest<Snapshot.Trouble?>()
+    private let board: Board<Snapshot>
+    private var snapshot: Snapshot
     private var publisher: Publisher
     private var plainKeys: PlainKeys
     private var statics: StaticEntries?
@@ -65,6 +69,8 @@ struct RegisterAgent: ~Copyable {
         look = source == nil ? Docker.Look(containers: []) : nil
         drains = Drains(registry, owner, logger: logger)
         self.bell = bell
+        snapshot = Snapshot(configuration, owner, engine, agent: .thisProcess)
+        board = Board(snapshot)
         self.configuration = configuration
         self.logger = logger
         logger.info(
@@ -78,7 +84,7 @@ struct RegisterAgent: ~Copyable {
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
-        let (bell, newest, source) = (bell, newest, source)
+        let (bell, newest, source, engineTrouble) = (bell, newest, source, engineTrouble)
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
         try await withThrowingTaskGroup { group in
@@ -86,14 +92,20 @@ struct RegisterAgent: ~Copyable {
                 group.addTask {
                     try await source.run {
                         newest.put($0)
+                        engineTrouble.put(nil)
                         bell.ring(.containers)
+                    } lose: {
+                        engineTrouble.put(Snapshot.Trouble($0))
+                        bell.ring(.engine)
                     }
                 }
             }
+            if let server = commandServer() { group.addTask { await server.run() } }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
             defer { group.cancelAll() }
+            decide()
             bell.ring(.lease)
             do {
                 try await loop()
@@ -126,16 +138,24 @@ struct RegisterAgent: ~Copyable {
         defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
             if reasons.contains(.hangup) { statics?.readAgain(owner: publisher.owner, logger: logger) }
-            if let look = newest.take() { self.look = look }
+            let newer = newest.take()
+            if let newer { look = newer }
+            if newer != nil || reasons.contains(.hangup) { decide() }
+            if let trouble = engineTrouble.take() { snapshot.engine?.trouble = trouble }
+            tellQuestions()
             do {
                 try await turn(reasons)
                 if isLost { logger.info("etcd is back") }
                 isLost = false
+                snapshot.store.trouble = nil
+                tellQuestions()
                 backoff.reset()
             } catch {
                 try Task.checkCancellation()
                 if !isLost { tell(error) }
                 isLost = true
+                note(error)
+                tellQuestions()
                 try await Task.sleep(for: backoff.next())
                 bell.ring(.retry)
             }
@@ -152,12 +172,13 @@ struct RegisterAgent: ~Copyable {
         if reasons.contains(.lease) { publisher.renewalIsDue() }
         if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
         // What was drained before the agent started must not come back for a moment.
+        let drained = drains.ids
         try await drains.learn()
         if let look {
             asked += requests.take()
             for request in asked { take(request, look) }
         }
-        if look != nil || statics != nil { decide() }
+        if drains.ids != drained { decide() }
         try await publisher.publish()
         try await drains.store()
         for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
@@ -204,11 +225,14 @@ struct RegisterAgent: ~Copyable {
 
     /// Decides what should be there, from what the engine and the services file said last.
     private mutating func decide() {
-        if let look { drains.keepOnly(look.containers, paused: Set(look.idle.filter(\.mayGoOn).map(\.subject.id))) }
+        guard look != nil || statics != nil else { return }
+        if let look { drains.keepOnly(look) }
         let (owner, rules) = (publisher.owner, configuration.rules)
         let services = Services(of: look?.containers ?? [], owner: owner, rules: rules, drained: drains.ids)
         tell(services.verdicts)
         let statics = self.statics?.file.registrations(by: owner, zone: rules.zone) ?? [:]
+        snapshot.verdicts = services.verdicts + (look?.idle ?? []).map { Verdict(on: $0) }
+        snapshot.statics = statics
         publisher.desire(
             services.registrations.merging(statics) { container, _ in container }, reasons: services.reasons,
             unreadable: look?.unreadable ?? [], knowsContainers: look != nil)
@@ -231,5 +255,35 @@ struct RegisterAgent: ~Copyable {
             }
         }
         told = Set(all)
+    }
+
+    // MARK: Questions
+
+    /// Where commands are answered; nil where that cannot be, which harms nothing else.
+    private func commandServer() -> CommandServer? {
+        do {
+            let drains = DrainCommands(registry, requests) { [bell] in bell.ring(.request) }
+            return try CommandServer(path: configuration.controlSocket) { [board] line in
+                await drains.answer(line, board.read()) ?? Questions.answer(line, board.read())
+            }
+        } catch {
+            logger.warning(
+                "commands are not answered; CONTROL_SOCKET names another socket",
+                ["socket": configuration.controlSocket, "error": "\(error)"])
+            return nil
+        }
+    }
+
+    private mutating func note(_ error: any Error) {
+        let trouble = Snapshot.Trouble(error)
+        if snapshot.store.trouble == nil { snapshot.store.trouble = trouble }
+        snapshot.store.lastTrouble = trouble
+    }
+
+    /// Puts up what is known now: no question waits for the loop.
+    private mutating func tellQuestions() {
+        snapshot.store.lease = publisher.lease
+        snapshot.published = publisher.published
+        board.put(snapshot)
     }
 }

@@ -24,12 +24,12 @@ struct StaticServicesTests {
             try Data(services.utf8).write(to: URL(filePath: path), options: .atomic)
         }
 
-        func register(_ environment: [String: String] = [:]) throws -> Agent {
+        func register(_ environment: [String: String] = [:], command: String...) throws -> Agent {
             let standard = [
                 "HOST_IP": "10.0.0.1", "ETCD_HOST": "127.0.0.1:\(etcd.port)", "DOCKER_HOST": "none",
-                "SERVICES_FILE": path,
+                "SERVICES_FILE": path, "CONTROL_SOCKET": "\(folder.path)/control.sock",
             ]
-            return try Agent("docker-register", [], standard.merging(environment) { $1 })
+            return try Agent("docker-register", command, standard.merging(environment) { $1 })
         }
 
         /// All keys but the metas, and their values.
@@ -154,6 +154,37 @@ struct StaticServicesTests {
         try await host.etcd.start()
         #expect(await host.holds(Self.both))
         #expect(agent.ending == nil)
+    }
+
+    @Test func `status and a dry run tell of what the file says, with and without a running agent`() async throws {
+        let host = try await Host(Self.file(Self.db, keys: Self.ip))
+        let dry = try host.register(command: "--dry-run")
+        #expect(try await dry.wait() == .exited(0))
+        #expect(dry.log.contain("put /backends/db/main 10.0.0.1:5432", #""tags":["x"]"#))
+        #expect(dry.log.contain("put /infrastructure/db/ip 10.0.0.1"))
+        #expect(dry.log.all.count == 2)
+
+        let agent = try host.register()
+        #expect(await host.holds(Self.both))
+        #expect(
+            await eventually {
+                guard let status = try? host.register(command: "status") else { return false }
+                _ = try? await status.wait()
+                return status.log.contain("db", "10.0.0.1:5432", "in etcd since")
+                    && status.log.contain("engine", "none")
+            })
+        try await agent.kill()
+        let without = try host.register(command: "status")
+        #expect(try await without.wait() == .exited(0))
+        #expect(without.log.contain("db", "10.0.0.1:5432", "in etcd"))
+        #expect(!without.log.contain("is still in etcd"))
+        let nothing = try host.register(command: "--dry-run")
+        #expect(try await nothing.wait() == .exited(0))
+        #expect(nothing.log.all == [])
+        try host.write(Self.file())
+        let less = try host.register(command: "--dry-run")
+        #expect(try await less.wait() == .exited(0))
+        #expect(less.log.all == ["delete /backends/db/main (no longer in the services file)"])
     }
 
     @Test(arguments: [both, ["/infrastructure/db/ip": "10.0.0.1"]])

@@ -6,8 +6,7 @@ import Shared
 /// with another lease, so an agent that was restarted takes its keys over. It is deleted when it is no longer wanted,
 /// unless somebody has taken it in the meantime. What another agent's lease holds goes with that lease.
 struct PlainKeys {
-    private let etcd: Etcd.Client
-    private let deadline: Duration
+    private let registry: EtcdRegistry
     private let logger: Logger
 
     private var desired: [String: [UInt8]] = [:]
@@ -22,8 +21,7 @@ struct PlainKeys {
 
     /// Begins without keys.
     init(_ registry: EtcdRegistry, logger: Logger) {
-        etcd = registry.etcd
-        deadline = registry.deadline
+        self.registry = registry
         self.logger = logger
     }
 
@@ -63,29 +61,33 @@ struct PlainKeys {
 
     private mutating func carryOut(under lease: Int64) async throws {
         let keys = suspected.union(desired.keys).union(published.keys).sorted()
-        var lost: [String] = []
-        for start in stride(from: 0, to: keys.count, by: Etcd.Transaction.mostOperations) {
-            let chunk = keys[start..<min(start + Etcd.Transaction.mostOperations, keys.count)]
-            let found = try await read(chunk)
-            lost += chunk.filter { key in
-                guard let before = published[key], desired[key] == before else { return false }
-                return found[key]?.value != before || found[key]?.lease != lease
-            }
-            tell(lost)
-            try await put(chunk, found, lease)
-            try await delete(chunk, found, lease)
+        let found = try await Self.read(keys, registry)
+        let lost = keys.filter { key in
+            guard let before = published[key], desired[key] == before else { return false }
+            return found[key]?.value != before || found[key]?.lease != lease
         }
+        tell(lost)
+        for start in stride(from: 0, to: keys.count, by: Etcd.Transaction.mostOperations) {
+            try await put(keys[start..<min(start + Etcd.Transaction.mostOperations, keys.count)], found, lease)
+        }
+        try await delete(keys, found, lease)
         isContested = !lost.isEmpty
     }
 
-    private func read(_ keys: some Sequence<String>) async throws -> [String: Etcd.KeyValue] {
-        let operations = keys.map { Etcd.Transaction.Operation.read(key: $0) }
-        let reads = try await etcd.commit(Etcd.Transaction(operations), deadline: deadline).reads
-        guard reads.count == operations.count else {
-            throw Etcd.Error.malformed(server: "etcd", reason: "\(reads.count) of \(operations.count) reads answered")
+    /// What is there of some keys.
+    static func read(_ keys: [String], _ registry: EtcdRegistry) async throws -> [String: Etcd.KeyValue] {
+        var found: [String: Etcd.KeyValue] = [:]
+        for start in stride(from: 0, to: keys.count, by: Etcd.Transaction.mostOperations) {
+            let chunk = keys[start..<min(start + Etcd.Transaction.mostOperations, keys.count)]
+            let operations = chunk.map { Etcd.Transaction.Operation.read(key: $0) }
+            let reads = try await registry.etcd.commit(Etcd.Transaction(operations), deadline: registry.deadline).reads
+            guard reads.count == operations.count else {
+                throw Etcd.Error.malformed(
+                    server: "etcd", reason: "\(reads.count) of \(operations.count) reads answered")
+            }
+            for (key, read) in zip(chunk, reads) { found[key] = read }
         }
-        let found = zip(keys, reads).compactMap { key, read in read.map { (key, $0) } }
-        return Dictionary(found) { first, _ in first }
+        return found
     }
 
     private mutating func put(
@@ -103,7 +105,7 @@ struct PlainKeys {
         guard !operations.isEmpty else { return }
         for key in changed { published[key] = nil }
         suspected.formUnion(changed)
-        _ = try await etcd.commit(Etcd.Transaction(operations), deadline: deadline)
+        _ = try await registry.etcd.commit(Etcd.Transaction(operations), deadline: registry.deadline)
         suspected.subtract(changed)
         for key in changed {
             published[key] = desired[key]
@@ -117,8 +119,8 @@ struct PlainKeys {
         for key in keys where desired[key] == nil {
             if let there = found[key], there.lease == lease {
                 let isOurs = Etcd.Transaction.Condition.unchanged(key: key, modRevision: there.modRevision)
-                let outcome = try await etcd.commit(
-                    Etcd.Transaction(if: [isOurs], [.delete(key: key)]), deadline: deadline)
+                let outcome = try await registry.etcd.commit(
+                    Etcd.Transaction(if: [isOurs], [.delete(key: key)]), deadline: registry.deadline)
                 if outcome.succeeded { logger.info("removed a key", ["key": key]) }
             }
             published[key] = nil
