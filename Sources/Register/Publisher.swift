@@ -19,6 +19,7 @@ struct Publisher {
     private var desired: [Slot: Registration]?
     private var reasons: [InstanceID: String] = [:]
     private var unreadable: Set<InstanceID> = []
+    private var knowsContainers = true
     /// What the registry holds of ours, as far as it is known; nil before it was read once.
     private(set) var published: [Slot: Published]?
     private var isInDoubt = false
@@ -45,12 +46,15 @@ struct Publisher {
     /// - Parameters:
     ///   - reasons: why containers that run have no entries.
     ///   - unreadable: containers of which what is published stays.
+    ///   - knowsContainers: whether it is known which containers there are; otherwise what is published of any stays.
     mutating func desire(
-        _ registrations: [Slot: Registration], reasons: [InstanceID: String] = [:], unreadable: Set<InstanceID> = []
+        _ registrations: [Slot: Registration], reasons: [InstanceID: String] = [:],
+        unreadable: Set<InstanceID> = [], knowsContainers: Bool = true
     ) {
         desired = registrations
         self.reasons = reasons
         self.unreadable = unreadable
+        self.knowsContainers = knowsContainers
     }
 
     /// Has all consumers confirm the next withdrawal of these containers.
@@ -66,6 +70,9 @@ struct Publisher {
         renewalIsDue()
         return nil
     }
+
+    /// The lease that everything goes with; nil while there is none, or an older agent of the same name has all.
+    var leaseID: Int64? { presence.elder == nil ? lease?.id : nil }
 
     /// Says that the lease has to be renewed at the next occasion.
     mutating func renewalIsDue() { renewed = .now - ttl }
@@ -95,17 +102,21 @@ struct Publisher {
 
     /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
     func withdrawEverything(because reason: String) async throws {
-        guard let published, !published.isEmpty, presence.elder == nil else { return }
+        guard presence.elder == nil else { return }
+        if let published, !published.isEmpty { try await withdraw(published.keys.sorted(), because: reason) }
+        // Plain keys go with it.
+        if let lease { try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline) }
+    }
+
+    private func withdraw(_ slots: [Slot], because reason: String) async throws {
         let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
         let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
-        let slots = published.keys.sorted()
         for start in stride(from: 0, to: slots.count, by: EtcdRegistry.actionsAtOnce) {
             let chunk = slots[start..<min(start + EtcdRegistry.actionsAtOnce, slots.count)]
             let actions = chunk.map { Action.withdraw($0, reason: reason) }
             _ = try await registry.apply(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
         logger.info("withdrew everything", ["entries": slots.count, "reason": reason])
-        if let lease { try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline) }
     }
 
     /// Says that the agent runs no more; its entries stay until the lease ends.
@@ -215,7 +226,9 @@ struct Publisher {
 
     private mutating func carryOut() async throws {
         guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
-        let planned = Plan.actions(desired: desired, published: known, reasons: reasons, unreadable: unreadable)
+        let planned = Plan.actions(
+            desired: desired, published: known, reasons: reasons, unreadable: unreadable,
+            knowsContainers: knowsContainers)
         let actions = planned + repeated(besides: known)
         for start in stride(from: 0, to: actions.count, by: EtcdRegistry.actionsAtOnce) {
             try await keepLease()

@@ -1,4 +1,6 @@
+import FoundationEssentials
 import Shared
+import TestSupport
 import Testing
 
 @testable import Register
@@ -59,6 +61,17 @@ struct RegisterConfigurationTests {
         let problems = problems(["HOST_IP": address, "ETCD_HOST": "a"])
         #expect(problems.count == 1)
         #expect(problems.first?.hasPrefix("HOST_IP: ") == true)
+    }
+
+    @Test func `a host without an engine needs a services file`() throws {
+        let folder = try ScratchFolder()
+        let path = "\(folder.path)/services.json"
+        try Data(#"{"services": [{"name": "db", "port": 1}]}"#.utf8).write(to: URL(filePath: path))
+        let environment = ["HOST_IP": "10.0.0.1", "ETCD_HOST": "a", "DOCKER_HOST": "none"]
+        let configuration = try read(["--services", path], environment)
+        #expect(configuration.docker == nil)
+        #expect(configuration.services?.file.services.first?.name.text == "db")
+        #expect(problems(environment).map { $0.prefix(17) } == ["DOCKER_HOST: none"])
     }
 
     @Test func `all mistakes are told at once`() {

@@ -92,7 +92,9 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         let ports = Self.ports(verdict)
         self.ports = ports
         labels = Self.labels(verdict, ports: Set(ports.map(\.port)))
-        entries = verdict.entries.map { Entry($0, snapshot) }.sorted { $0.service < $1.service }
+        entries = verdict.entries.map { Entry($0.registration, port: $0.port, snapshot) }.sorted {
+            $0.service < $1.service
+        }
         reasons = verdict.remarks.filter { $0.kind != .warning }.map(\.text)
         warnings = verdict.remarks.filter { $0.kind == .warning }.map(\.text)
         addLeftovers(verdict, snapshot)
@@ -139,10 +141,9 @@ struct ContainerReport: Encodable, Equatable, Sendable {
 
 extension ContainerReport.Entry {
     /// Compares what should be with what is.
-    init(_ entry: Verdict.Entry, _ snapshot: Snapshot) {
-        let registration = entry.registration
+    init(_ registration: Registration, port: Port?, _ snapshot: Snapshot) {
         let found = snapshot.published?[registration.slot]
-        port = entry.port.number
+        self.port = port?.number
         service = registration.slot.service.text
         key = snapshot.store.keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
         endpoint = registration.endpoint.description

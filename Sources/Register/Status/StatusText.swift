@@ -12,6 +12,11 @@ extension StatusReport {
             for container in containers { container.addRows(to: &table, self) }
             lines += table.lines
         }
+        if !services.isEmpty {
+            var table = TextTable(["SERVICES FILE", "ENDPOINT", "REGISTRY"])
+            for entry in services { table.add([entry.service, entry.endpoint, entry.fate(self)]) }
+            lines += [""] + table.lines
+        }
         for key in leftovers { lines.append("\(key) is still in etcd, and its container is gone.") }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -24,7 +29,7 @@ extension StatusReport {
         }
         table.add(["HOST_IP", agent.address])
         table.add(["owner", agent.owner])
-        table.add(["engine", "\(engine.address), API \(engine.api)" + Self.lost(engine.lost)])
+        table.add(["engine", engine.map { "\($0.address), API \($0.api)" + Self.lost($0.lost) } ?? "none"])
         table.add(["etcd", etcd.members.joined(separator: ", ") + Self.lost(etcd.lost)])
         table.add(["prefix", etcd.prefix])
         if agent.running {
