@@ -317,7 +317,8 @@ struct StatusTests {
                 let outcome = try? await fleet.laboratory.command(
                     "status", on: fleet.host, ["CONTROL_SOCKET": socket])
                 return outcome?.lines.contains { $0.contains("kept by process \(first.pid) ") } == true
-                    && outcome?.lines.contains { $0.hasSuffix("left to another docker-register of this engine") } == true
+                    && outcome?.lines.contains { $0.hasSuffix("left to another docker-register of this engine") }
+                        == true
             }
             #expect(standsBy)
             try await third.stop()
