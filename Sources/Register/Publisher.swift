@@ -23,7 +23,8 @@ struct Publisher {
     /// What the registry holds of ours, as far as it is known; nil before it was read once.
     private(set) var published: [Slot: Published]?
     private var isInDoubt = false
-    private var yielded: Set<Slot> = []
+    /// The entries that another docker-register keeps instead.
+    private(set) var yielded: Set<Slot> = []
     private var presence: Presence
     private var contention = Contention()
     private var toConfirm: Set<InstanceID> = []
@@ -96,6 +97,11 @@ struct Publisher {
             lease = nil
             throw error
         }
+    }
+
+    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
+    var keeper: String? {
+        presence.elder.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
     }
 
     // MARK: Ending

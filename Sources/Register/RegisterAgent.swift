@@ -284,6 +284,8 @@ struct RegisterAgent: ~Copyable {
     private mutating func tellQuestions() {
         snapshot.store.lease = publisher.lease
         snapshot.published = publisher.published
+        snapshot.yielded = publisher.yielded
+        snapshot.keeper = publisher.keeper
         board.put(snapshot)
     }
 }

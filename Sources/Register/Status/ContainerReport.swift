@@ -40,6 +40,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
             case missing
             /// etcd has not said, not even once.
             case unknown
+            /// Another docker-register keeps it.
+            case yielded
         }
 
         /// The port inside of the container.
@@ -148,6 +150,10 @@ extension ContainerReport.Entry {
         key = snapshot.store.keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
         endpoint = registration.endpoint.description
         meta = String(decoding: registration.meta, as: UTF8.self)
+        guard snapshot.keeper == nil, !snapshot.yielded.contains(registration.slot) else {
+            state = .yielded
+            return
+        }
         guard snapshot.published != nil else {
             state = .unknown
             return

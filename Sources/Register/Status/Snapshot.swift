@@ -63,6 +63,10 @@ struct Snapshot: Sendable {
     var statics: [Slot: Registration] = [:]
     /// What the registry holds of ours; nil where that is not known.
     var published: [Slot: Published]?
+    /// The entries that another docker-register keeps instead.
+    var yielded: Set<Slot> = []
+    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
+    var keeper: String?
 }
 
 extension Snapshot {

@@ -27,6 +27,7 @@ extension StatusReport {
         if let process = agent.process, let started = agent.started {
             table.add(["process", "\(process), since \(started)"])
         }
+        if let keeper = agent.standsByFor { table.add(["stands by", "its entries are kept by \(keeper)"]) }
         table.add(["HOST_IP", agent.address])
         table.add(["owner", agent.owner])
         table.add(["engine", engine.map { "\($0.address), API \($0.api)" + Self.lost($0.lost) } ?? "none"])
@@ -102,7 +103,8 @@ extension ContainerReport.Entry {
         case .differs: return "etcd has something else: \(foundEndpoint ?? "another meta")" + revision
         case .missing where report.etcd.lost != nil: return "not in etcd: etcd is lost"
         case .missing: return report.agent.running ? "not in etcd yet" : "not in etcd"
-        case .unknown: return "unknown: etcd is lost"
+        case .unknown: return "unknown: " + (report.etcd.lost == nil ? "etcd has not answered yet" : "etcd is lost")
+        case .yielded: return "left to another docker-register of this engine"
         }
     }
 
