@@ -5,9 +5,12 @@ import Shared
 /// It knows what is published from its own successful transactions, and reads it anew when there is doubt.
 struct Publisher {
     /// Who the agent is.
-    let owner: Owner
+    private(set) var owner: Owner
     /// The values that are expected to stand in the registry, for the watcher.
     let expectation = RegistryWatcher.Expectation()
+
+    /// What the agent's entries have said of who it is, since it has known its lease.
+    private var owners: Set<String>
 
     private let registry: EtcdRegistry
     private let ttl: Duration
@@ -26,8 +29,15 @@ struct Publisher {
     init(_ registry: EtcdRegistry, _ owner: Owner, ttl: Duration, logger: Logger) {
         self.registry = registry
         self.owner = owner
+        owners = [owner.text]
         self.ttl = ttl
         self.logger = logger
+    }
+
+    /// Says that the host has another address now; entries with the former one stay the agent's own.
+    mutating func move(to address: IPAddress) {
+        owner.address = address
+        owners.insert(owner.text)
     }
 
     /// Sets what should be there from now on.
@@ -127,7 +137,7 @@ struct Publisher {
     /// Whether the meta names another agent, which has taken the entry over.
     private func isAnothers(_ state: Published) -> Bool {
         guard let owner = state.meta.flatMap({ Meta(json: $0)?.owner }) else { return false }
-        return owner != self.owner.text
+        return !owners.contains(owner)
     }
 
     // MARK: Changing

@@ -12,6 +12,7 @@ struct RegisterAgent: ~Copyable {
         case containers
         case lease
         case registry
+        case whereabouts
         case retry
     }
 
@@ -22,6 +23,9 @@ struct RegisterAgent: ~Copyable {
 
     private let bell = Doorbell<Reason>()
     private let newest = Latest<Docker.Look>()
+    private let whereabouts: Whereabouts
+    private var look: Docker.Look?
+    private var listeners = Listeners()
     private var publisher: Publisher
     private var told: Set<Told> = []
 
@@ -35,12 +39,15 @@ struct RegisterAgent: ~Copyable {
     init(_ configuration: RegisterConfiguration, _ http: HTTPClient, logger: Logger) async throws {
         let limit = configuration.deadline
         let engine = try await Docker.Client.connect(http, configuration.docker, deadline: limit)
-        let owner = Owner(try await engine.identity(), configuration.hostAddress)
+        let identity = try await engine.identity()
+        let whereabouts = try await Whereabouts(configuration, engine, logger: logger)
+        let owner = Owner(identity, whereabouts.address)
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
         registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
         source = Docker.ContainerSource(
             http, configuration.docker, deadline: limit, resync: configuration.resync, logger: logger)
+        self.whereabouts = whereabouts
         self.configuration = configuration
         self.logger = logger
         logger.info(
@@ -53,7 +60,7 @@ struct RegisterAgent: ~Copyable {
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
-        let (bell, newest, source) = (bell, newest, source)
+        let (bell, newest, source, whereabouts) = (bell, newest, source, whereabouts)
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
         try await withThrowingTaskGroup { group in
@@ -64,6 +71,7 @@ struct RegisterAgent: ~Copyable {
                 }
             }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
+            group.addTask { try await whereabouts.run { bell.ring(.whereabouts) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
             defer { group.cancelAll() }
@@ -77,7 +85,7 @@ struct RegisterAgent: ~Copyable {
         var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
         var isLost = false
         while let reasons = await bell.answer() {
-            if let look = newest.take() { decide(look) }
+            if takeNews() { decide() }
             do {
                 if reasons.contains(.registry) { publisher.doubt() }
                 if reasons.contains(.lease) { publisher.renewalIsDue() }
@@ -104,11 +112,24 @@ struct RegisterAgent: ~Copyable {
         }
     }
 
-    private mutating func decide(_ look: Docker.Look) {
-        let services = Services(of: look.containers, owner: publisher.owner, rules: configuration.rules)
+    /// Takes what the watchers have handed over; whether there is something.
+    private mutating func takeNews() -> Bool {
+        let (containers, host) = (newest.take(), whereabouts.take())
+        if let containers { look = containers }
+        if let address = host.address { publisher.move(to: address) }
+        if let listeners = host.listeners { self.listeners = listeners }
+        return containers != nil || !host.isEmpty
+    }
+
+    private mutating func decide() {
+        guard let look else { return }
+        let services = Services(
+            of: look.containers, owner: publisher.owner, rules: configuration.rules, listeners: listeners)
+        whereabouts.want(services.awaited, at: publisher.owner.address)
         tell(services.verdicts)
         publisher.desire(
-            services.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable)
+            services.registrations, running: Set(look.containers.map(\.id)),
+            unreadable: look.unreadable.union(services.undecided))
     }
 
     /// Tells what was not told before.

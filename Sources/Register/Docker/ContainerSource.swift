@@ -49,6 +49,8 @@ extension Docker {
             var isLost = false
             var known = KnownContainers()
             while true {
+                let begin = ContinuousClock.now
+                var hasLooked = false
                 do {
                     let client = try await Client.connect(http, origin, deadline: deadline)
                     let events = try await client.events()
@@ -56,10 +58,16 @@ extension Docker {
                         handOver(look)
                         if isLost { logger.info("docker engine is back", ["engine": origin.name]) }
                         isLost = false
+                        hasLooked = true
                         backoff.reset()
                     }
                 } catch {
                     try Task.checkCancellation()
+                    if hasLooked, ContinuousClock.now - begin > Self.shortestStream {
+                        logger.debug("following the docker engine anew", ["error": "\(error)"])
+                        try await Task.sleep(for: backoff.next())
+                        continue
+                    }
                     if !isLost {
                         logger.warning(
                             "docker engine is lost; keeping what is registered and trying again",
@@ -70,6 +78,9 @@ extension Docker {
                 try await Task.sleep(for: backoff.next())
             }
         }
+
+        /// A stream of events that ends after this time is no loss yet: proxies end each one after some minutes.
+        private static let shortestStream = Duration.seconds(5)
 
         /// Looks at once, and again after each event and resync, until the stream or a look fails.
         private func follow(
