@@ -24,7 +24,9 @@ struct AddressTests {
         func holds(_ expected: String...) async -> Bool {
             await eventually {
                 let endpoints = try? await laboratory.endpoints()
-                let lines = endpoints?.map { "\($0.key.split(separator: "/").dropFirst().joined(separator: " ")) \($0.value)" }
+                let lines = endpoints?.map {
+                    "\($0.key.split(separator: "/").dropFirst().joined(separator: " ")) \($0.value)"
+                }
                 return lines?.sorted() == expected.sorted()
             }
         }
@@ -57,7 +59,8 @@ struct AddressTests {
 
     // MARK: What is registered
 
-    @Test func `in the host's network, ports that labels name are registered, and exposed ones while something listens`()
+    @Test
+    func `in the host's network, ports that labels name are registered, and exposed ones while something listens`()
         async throws
     {
         try await withFleet { fleet in
@@ -76,7 +79,8 @@ struct AddressTests {
             try await fleet.engine.docker("exec", "late", "/bin/busybox", "touch", "/go")
             #expect(
                 await fleet.holds(
-                    "admin \(named) \(address):9000", "api \(single) \(address):9100", "whoami \(late) \(address):8000"))
+                    "admin \(named) \(address):9000", "api \(single) \(address):9100", "whoami \(late) \(address):8000")
+            )
             let answers = try await fleet.laboratory.requests(
                 2, to: "http://\(address):8000/", from: try fleet.laboratory.host("client"))
             #expect(answers.allSatisfy { $0 == "I'm \(late)" })
@@ -107,7 +111,9 @@ struct AddressTests {
             let labelled = try await fleet.engine.run("--network", "front", "-l", "SERVICE_NETWORK=front", "whoami")
             let chosen = try await fleet.engine.run("--network", "front", "-p", "127.0.0.1::8000", "whoami")
             let torn = try await fleet.engine.run("--name", "torn", "--network", "front", "whoami")
-            for container in [labelled, chosen] { try await fleet.engine.docker("network", "connect", "back", container) }
+            for container in [labelled, chosen] {
+                try await fleet.engine.docker("network", "connect", "back", container)
+            }
             try await fleet.engine.docker("network", "connect", "bridge", torn)
             func entry(_ container: String, _ network: String) async throws -> String {
                 let format = "{{(index .NetworkSettings.Networks \"\(network)\").IPAddress}}"
@@ -276,7 +282,9 @@ struct AddressTests {
             let container = try await fleet.engine.run("-p", "8000:8000", "whoami")
             let etcd = try fleet.laboratory.etcdAddress()
             func register(_ name: String, _ options: String...) async throws -> String {
-                let mounts = ["/usr", "/lib", "/lib64", "/opt", Laboratory.programFolder].flatMap { ["-v", "\($0):\($0):ro"] }
+                let mounts = ["/usr", "/lib", "/lib64", "/opt", Laboratory.programFolder].flatMap {
+                    ["-v", "\($0):\($0):ro"]
+                }
                 let words =
                     ["run", "-d", "--name", name] + mounts + [
                         "-v", "\(fleet.engine.socket):/var/run/docker.sock", "-e", "ETCD_HOST=\(etcd)", "-e",

@@ -72,6 +72,49 @@ struct DockerAnswersTests {
         #expect(container.bindings == [Self.binding(8000, "0.0.0.0", port), Self.binding(8000, "::", port)])
     }
 
+    @Test func `whose network a container uses, its addresses and what it exposes are told`() throws {
+        let host = try #require(try container("host-network"))
+        #expect(host.network == .host)
+        #expect(host.networks == ["host": Docker.NetworkAddresses()])
+        #expect(host.exposed == [Port(8000)!])
+        let own = try #require(try container("own-network"))
+        #expect(own.network == .own)
+        #expect(
+            own.networks == [
+                "bridge": Docker.NetworkAddresses(addresses: [IPAddress("172.17.0.12")!]),
+                "front": Docker.NetworkAddresses(addresses: [IPAddress("172.18.0.2")!]),
+            ])
+        #expect(try container("exposed-only")?.exposed == [Port(8000)!])
+        #expect(try container("udp-only")?.exposed == [])
+    }
+
+    @Test func `a network has up to one address of each family, and gateways`() throws {
+        let json = #"""
+            {"Id":"0123456789ab","State":{"Running":true},"HostConfig":{"NetworkMode":"container:abc"},
+             "Config":{"ExposedPorts":{"80/tcp":{},"53/udp":{},"x/tcp":{},"90/tcp":null}},
+             "NetworkSettings":{"Ports":{"81/tcp":null},"Networks":{"a":null,"b":{},"c":{"IPAddress":"172.18.0.2",
+              "Gateway":"172.18.0.1","GlobalIPv6Address":"fd00::2","IPv6Gateway":"fd00::1"},
+              "d":{"IPAddress":"","Gateway":"x","GlobalIPv6Address":"::"}}}}
+            """#
+        let container = try #require(try container(json: json))
+        #expect(container.network == .container("abc"))
+        #expect(container.exposed == Set([80, 81, 90].map { Port($0)! }))
+        let full = Docker.NetworkAddresses(
+            addresses: [IPAddress("172.18.0.2")!, IPAddress("fd00::2")!],
+            gateways: [IPAddress("172.18.0.1")!, IPAddress("fd00::1")!])
+        let none = Docker.NetworkAddresses()
+        #expect(container.networks == ["a": none, "b": none, "c": full, "d": none])
+    }
+
+    @Test(arguments: [
+        ("", Docker.NetworkMode.own), ("default", .own), ("bridge", .own), ("front", .own), ("slirp4netns", .own),
+        ("host", .host), ("none", .none), ("container:web", .container("web")),
+    ])
+    func `a network mode is a network, the host's, none or another container's`(text: String, mode: Docker.NetworkMode)
+    {
+        #expect(Docker.NetworkMode(text) == mode)
+    }
+
     @Test func `the list says which containers run, and who answers is told`() throws {
         let json = try Recorded.answer("containers/json")
         let listed = try JSONDecoder().decode([WireListed].self, from: Data(json.utf8)).map(Docker.Listed.init)

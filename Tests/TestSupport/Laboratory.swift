@@ -46,7 +46,8 @@ package final class Laboratory: Sendable {
         var hosts: [String: Host] = [:]
         for (index, name) in names.enumerated() {
             hosts[name] = Host(
-                name: name, address: "10.77.0.\(index + 11)", address6: "fd77::\(index + 11)", namespace: "sk\(number)-\(name)",
+                name: name, address: "10.77.0.\(index + 11)", address6: "fd77::\(index + 11)",
+                namespace: "sk\(number)-\(name)",
                 folder: "\(folder)/\(name)")
         }
         self.hosts = hosts

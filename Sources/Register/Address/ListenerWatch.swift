@@ -24,22 +24,29 @@ final class ListenerWatch: Sendable {
         var address: IPAddress?
     }
 
-    /// Between two looks, so that what begins to listen is registered well within a second.
-    private static let pause = Duration.milliseconds(400)
-    /// Between two looks by connections, once all ports accept them.
-    private static let calmPause = Duration.seconds(5)
-
     private let means: Means
     private let limit: Duration
+    private let pause: Duration
+    private let calmPause: Duration
+    private let logger: Logger
     private let bell = Doorbell<Reason>()
     private let wanted = Mutex(Wanted())
 
     /// Prepares to look.
     ///
-    /// - Parameter limit: that of one connection.
-    init(_ means: Means, limit: Duration = .milliseconds(500)) {
+    /// - Parameters:
+    ///   - limit: that of one connection.
+    ///   - pause: between two looks, so that what begins to listen is registered well within a second.
+    ///   - calmPause: between two looks by connections once all ports accept them, as each is a connection to a service.
+    init(
+        _ means: Means, limit: Duration = .milliseconds(500), pause: Duration = .milliseconds(400),
+        calmPause: Duration = .seconds(5), logger: Logger
+    ) {
         self.means = means
         self.limit = limit
+        self.pause = pause
+        self.calmPause = calmPause
+        self.logger = logger
     }
 
     /// Says which ports matter from now on, and at which address they would be reached.
@@ -54,7 +61,7 @@ final class ListenerWatch: Sendable {
 
     /// Looks until the task is cancelled; what is known is handed over after each change.
     func run(handOver: @escaping @Sendable (Listeners) -> Void) async throws {
-        var (known, isFirst) = (Listeners(), true)
+        var (known, isFirst, isTold) = (Listeners(), true, false)
         var tick: Task<Void, any Error>?
         defer { tick?.cancel() }
         while await bell.answer() != nil {
@@ -65,32 +72,30 @@ final class ListenerWatch: Sendable {
                 (known, isFirst) = (Listeners(), true)
                 continue
             }
-            // What cannot be found out changes nothing.
-            if let found = try await look(ports, address) {
-                let next = known.after(asking: ports, found: found)
+            do {
+                let next = known.after(asking: ports, found: try await look(ports, address))
                 if isFirst || next.known != known.known { handOver(next) }
-                (known, isFirst) = (next, false)
+                (known, isFirst, isTold) = (next, false, false)
+            } catch {
+                // What cannot be found out changes nothing.
+                try Task.checkCancellation()
+                if !isTold { logger.warning("cannot see what listens on this host", ["error": "\(error)"]) }
+                isTold = true
             }
             let isCalm = means == .connections && known.known.values.allSatisfy { !$0.isEmpty }
             tick?.cancel()
-            tick = Task { [bell] in
-                try await Task.sleep(for: isCalm ? Self.calmPause : Self.pause)
+            tick = Task { [bell, pause, calmPause] in
+                try await Task.sleep(for: isCalm ? calmPause : pause)
                 bell.ring(.tick)
             }
         }
         throw CancellationError()
     }
 
-    private func look(_ ports: Set<Port>, _ address: IPAddress) async throws -> [Docker.Binding]? {
+    private func look(_ ports: Set<Port>, _ address: IPAddress) async throws -> [Docker.Binding] {
         switch means {
-        case .table: return try? ListenerTable.read()
-        case .connections:
-            do {
-                return try await ConnectProbe.bindings(of: ports, at: address, limit: limit)
-            } catch {
-                try Task.checkCancellation()
-                return nil
-            }
+        case .table: try ListenerTable.read()
+        case .connections: try await ConnectProbe.bindings(of: ports, at: address, limit: limit)
         }
     }
 }

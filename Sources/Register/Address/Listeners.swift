@@ -4,7 +4,9 @@ import Shared
 
 /// Where programs listen on this host, of the ports that were asked about.
 struct Listeners: Equatable, Sendable {
-    /// By port, on which addresses something listens; empty where nothing does. A missing port was not looked at yet.
+    /// On which addresses something listens, by port.
+    ///
+    /// Of a port that is not there nothing is known; one with an empty set was looked at, and nobody listens.
     private(set) var known: [Port: Set<Docker.Binding>] = [:]
     /// Ports that nothing listened on at the last look, although something did before.
     private var fading: Set<Port> = []
@@ -39,37 +41,24 @@ struct Listeners: Equatable, Sendable {
 enum ListenerTable {
     /// All TCP listeners of the network that this process is in.
     static func read() throws(SystemError) -> [Docker.Binding] {
-        var bindings: [Docker.Binding] = []
-        for path in ["/proc/self/net/tcp", "/proc/self/net/tcp6"] {
-            bindings += try listeners { () throws(SystemError) in try FileLines(path) }
-        }
-        return bindings
+        try listeners(in: "/proc/self/net/tcp") + listeners(in: "/proc/self/net/tcp6")
     }
 
-    private static func listeners(
-        _ open: () throws(SystemError) -> FileLines
-    ) throws(SystemError) -> [Docker.Binding] {
-        var lines: FileLines
-        do {
-            lines = try open()
-        } catch let error {
-            // Without IPv6 there is no table of it.
-            if error.number == ENOENT { return [] }
-            throw error
-        }
+    private static func listeners(in path: String) throws(SystemError) -> [Docker.Binding] {
+        // Without IPv6 there is no table of it.
+        guard var lines = try FileLines(path) else { return [] }
         var bindings: [Docker.Binding] = []
         _ = try lines.next()
-        while let line = try lines.next() {
-            guard let isListening = isListener(line), isListening else { break }
+        while let line = try lines.next(), isListener(line) {
             if let binding = binding(in: line) { bindings.append(binding) }
         }
         return bindings
     }
 
-    /// Whether a line is that of a socket that listens (state 0A); nil where it is no line of the table.
-    static func isListener(_ line: String) -> Bool? {
+    /// Whether a line is that of a socket that listens: its fourth field, the state, is 0A.
+    static func isListener(_ line: String) -> Bool {
         let fields = line.split(separator: " ", maxSplits: 4)
-        return fields.count < 4 ? nil : fields[3] == "0A"
+        return fields.count > 3 && fields[3] == "0A"
     }
 
     /// The local address in a line; nil where it makes no sense.
@@ -82,6 +71,7 @@ enum ListenerTable {
         let parts = fields[1].split(separator: ":")
         guard parts.count == 2, let port = UInt16(parts[1], radix: 16).flatMap({ Port($0) }) else { return nil }
         let digits = Array(parts[0])
+        guard digits.count.isMultiple(of: 8) else { return nil }
         let words = stride(from: 0, to: digits.count, by: 8).compactMap { start in
             UInt32(String(digits[start..<min(start + 8, digits.count)]), radix: 16)
         }
@@ -98,9 +88,13 @@ private struct FileLines: ~Copyable {
     private var pending: [UInt8] = []
     private var isAtEnd = false
 
-    init(_ path: String) throws(SystemError) {
+    /// Opens a file; nil where there is none.
+    init?(_ path: String) throws(SystemError) {
         descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw SystemError(errno) }
+        guard descriptor >= 0 else {
+            guard errno == ENOENT else { throw SystemError(errno) }
+            return nil
+        }
     }
 
     deinit { close(descriptor) }

@@ -33,7 +33,7 @@ struct Whereabouts: Sendable {
         lookup = HostAddressLookup(
             setting: configuration.hostAddress, placement: placement, members: configuration.etcd.endpoints,
             engine: configuration.docker, deadline: configuration.deadline)
-        listenerWatch = ListenerWatch(lookup.isOnHost(interfaces) ? .table : .connections)
+        listenerWatch = ListenerWatch(lookup.isOnHost(interfaces) ? .table : .connections, logger: logger)
         interval = configuration.ttl / 3
         self.logger = logger
         address = try await lookup.first(logger: logger)
