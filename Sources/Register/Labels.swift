@@ -36,18 +36,32 @@ struct Labels: Equatable, Sendable {
         var label: String
         /// Its value.
         var value: String
+        /// Whether it is an environment variable, rather than a label.
+        var isVariable: Bool
+        /// What it decides; where it is wrong, what would be right.
+        var outcome = Outcome.means("")
+    }
+
+    /// What came of a label.
+    enum Outcome: Equatable, Sendable {
+        /// It counts, and means this.
+        case means(String)
+        /// It counts as absent, since it is not this.
+        case isNot(String)
     }
 
     /// Reads all labels and variables of a container.
     init(labels: [String: String], environment: [String: String]) {
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) where Self.isKnown(name) {
-            said[name.uppercased()] = Said(label: name, value: value)
+            said[name.uppercased()] = Said(label: name, value: value, isVariable: true)
         }
         for (name, value) in labels.sorted(by: { $0.key > $1.key }) where name.uppercased().hasPrefix(Self.prefix) {
-            said[name.uppercased()] = Said(label: name, value: value)
+            said[name.uppercased()] = Said(label: name, value: value, isVariable: false)
         }
         for (name, said) in said.sorted(by: { $0.key < $1.key }) {
-            read(String(name.dropFirst(Self.prefix.count)), said.label, said.value)
+            let outcome = read(String(name.dropFirst(Self.prefix.count)), said.value)
+            self.said[name]?.outcome = outcome
+            if case .isNot(let expected) = outcome { report(said.label, said.value, expected) }
         }
     }
 
@@ -71,19 +85,20 @@ struct Labels: Equatable, Sendable {
         return (number, String(field[field.index(after: underscore)...]))
     }
 
-    private mutating func read(_ field: String, _ name: String, _ value: String) {
+    private mutating func read(_ field: String, _ value: String) -> Outcome {
         if let (number, field) = Self.splitPort(field) {
             guard let port = Port(text: number), let label = Label.named[field], label.isOfPort else {
-                return report(name, value, "SERVICE_<port>_ followed by \(Label.portNames.joined(separator: ", "))")
+                return .isNot("SERVICE_<port>_ followed by \(Label.portNames.joined(separator: ", "))")
             }
             var fields = ports[port] ?? Fields()
-            guard label.set(value, &fields, &whole) else { return report(name, value, label.expected) }
+            guard label.set(value, &fields, &whole) else { return .isNot(label.expected) }
             ports[port] = fields
-        } else if let label = Label.named[field] {
-            guard label.set(value, &container, &whole) else { return report(name, value, label.expected) }
-        } else {
-            report(name, value, "one of \(Label.all.map { Self.prefix + $0.name }.joined(separator: ", "))")
+            return .means("of port \(port): \(label.meaning)")
         }
+        guard let label = Label.named[field] else {
+            return .isNot("one of \(Label.all.map { Self.prefix + $0.name }.joined(separator: ", "))")
+        }
+        return label.set(value, &container, &whole) ? .means(label.meaning) : .isNot(label.expected)
     }
 
     private mutating func report(_ label: String, _ value: String, _ expected: String) {

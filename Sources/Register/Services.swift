@@ -10,18 +10,28 @@ struct Services: Sendable {
     /// What is to be said of all of them.
     var remarks: [Verdict.Remark] { verdicts.flatMap(\.remarks) }
 
+    /// Why containers that run have no entries, in the words of a withdrawal.
+    private(set) var reasons: [InstanceID: String] = [:]
+
     /// The ports of the host of which it matters whether something listens on them.
     private(set) var awaited: Set<Port> = []
     /// Containers of which that is not known yet; what is published of them stays.
     private(set) var undecided: Set<InstanceID> = []
 
     private let rules: Rules
+    private let drained: Set<InstanceID>
 
     /// Decides for all containers of the host.
+    ///
+    /// - Parameters:
+    ///   - drained: those that somebody has drained.
+    ///   - listeners: what is known of the ports of the host that matter.
     init(
-        of containers: [Docker.Container], owner: Owner, rules: Rules = Rules(), listeners: Listeners = Listeners()
+        of containers: [Docker.Container], owner: Owner, rules: Rules = Rules(), drained: Set<InstanceID> = [],
+        listeners: Listeners = Listeners()
     ) {
         self.rules = rules
+        self.drained = drained
         let surroundings = Addressing.Surroundings(containers, host: owner.address, rules, listeners)
         for container in containers.sorted(by: { $0.id < $1.id }) {
             add(container, owner, surroundings)
@@ -49,7 +59,12 @@ struct Services: Sendable {
         let labels = Labels(labels: container.labels, environment: container.environment)
         verdicts.append(Verdict(on: container, labels))
         for problem in labels.problems { remark(container, problem, .warning) }
+        reasons[container.id] = "no longer published"
         guard !labels.container.isIgnored else { return remark(container, "not registered: SERVICE_IGNORE is set") }
+        guard !drained.contains(container.id) else {
+            reasons[container.id] = "drained"
+            return remark(container, "not registered: it was drained; docker-register undrain takes that back")
+        }
         let addressing = Addressing(of: container, labels, in: surroundings)
         for told in addressing.remarks { remark(container, told.text, told.kind, told.port) }
         awaited.formUnion(addressing.awaited)

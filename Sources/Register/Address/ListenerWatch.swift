@@ -59,6 +59,11 @@ final class ListenerWatch: Sendable {
         if isNew { bell.ring(.wanted) }
     }
 
+    /// Looks once.
+    func once(_ ports: Set<Port>, at address: IPAddress) async throws -> Listeners {
+        Listeners().after(asking: ports, found: try await look(ports, address))
+    }
+
     /// Looks until the task is cancelled; what is known is handed over after each change.
     func run(handOver: @escaping @Sendable (Listeners) -> Void) async throws {
         var (known, isFirst, isTold) = (Listeners(), true, false)

@@ -24,10 +24,13 @@ struct Whereabouts: Sendable {
         var isEmpty: Bool { address == nil && listeners == nil }
     }
 
-    /// Finds out the host's address, for as long as it takes.
+    /// Finds out the host's address.
     ///
-    /// - Throws: what cannot come right by itself, and what the engine failed with.
-    init(_ configuration: RegisterConfiguration, _ engine: Docker.Client, logger: Logger) async throws {
+    /// - Parameter waits: whether that may take as long as it takes.
+    /// - Throws: what cannot come right by itself, or soon, and what the engine failed with.
+    init(
+        _ configuration: RegisterConfiguration, _ engine: Docker.Client, waits: Bool = true, logger: Logger
+    ) async throws {
         let interfaces = try HostInterfaces.read()
         let placement = Placement(.read(), among: try await engine.list(), interfaces)
         lookup = HostAddressLookup(
@@ -36,7 +39,12 @@ struct Whereabouts: Sendable {
         listenerWatch = ListenerWatch(lookup.isOnHost(interfaces) ? .table : .connections, logger: logger)
         interval = configuration.ttl / 3
         self.logger = logger
-        address = try await lookup.first(logger: logger)
+        address = try await waits ? lookup.first(logger: logger) : lookup.look()
+    }
+
+    /// Where programs listen now, of the ports that matter.
+    func listeners(on ports: Set<Port>) async throws -> Listeners {
+        ports.isEmpty ? Listeners() : try await listenerWatch.once(ports, at: address)
     }
 
     /// Follows both until the task is cancelled; `ring` is called when there are news.
