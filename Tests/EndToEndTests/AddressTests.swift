@@ -6,7 +6,8 @@ import Testing
 @Suite(
     "Addresses on real engines",
     .enabled(
-        if: RealParts.canRun("etcd", "etcdctl", "dockerd", "docker", "haproxy", "ip", "nsenter", "curl", asRoot: true),
+        if: RealParts.canRun(
+            "etcd", "etcdctl", "dockerd", "docker", "haproxy", "ip", "nsenter", "curl", "ldd", asRoot: true),
         "needs root, Docker, etcd, HAProxy, curl and iproute2"),
     .serialized, .timeLimit(.minutes(5)))
 struct AddressTests {
@@ -84,6 +85,12 @@ struct AddressTests {
             let answers = try await fleet.laboratory.requests(
                 2, to: "http://\(address):8000/", from: try fleet.laboratory.host("client"))
             #expect(answers.allSatisfy { $0 == "I'm \(late)" })
+            // Whoever only asks looks at the ports too: nothing is to be done.
+            let settings = [
+                "HOST_IP": "eth0", "ETCD_HOST": try fleet.laboratory.etcdAddress(), "DOCKER_HOST": fleet.engine.url,
+            ]
+            let program = "\(Laboratory.programFolder)/docker-register"
+            #expect(try await fleet.laboratory.run(program, "--dry-run", on: fleet.host, settings) == [])
             // A new agent does not withdraw what it has yet to look at.
             let watched = CapturedLines()
             let watch = try fleet.laboratory.start(
@@ -281,10 +288,9 @@ struct AddressTests {
         try await withFleet { fleet in
             let container = try await fleet.engine.run("-p", "8000:8000", "whoami")
             let etcd = try fleet.laboratory.etcdAddress()
+            let libraries = try await libraryFolders()
             func register(_ name: String, _ options: String...) async throws -> String {
-                let mounts = ["/usr", "/lib", "/lib64", "/opt", Laboratory.programFolder].flatMap {
-                    ["-v", "\($0):\($0):ro"]
-                }
+                let mounts = (libraries + [Laboratory.programFolder]).flatMap { ["-v", "\($0):\($0):ro"] }
                 let words =
                     ["run", "-d", "--name", name] + mounts + [
                         "-v", "\(fleet.engine.socket):/var/run/docker.sock", "-e", "ETCD_HOST=\(etcd)", "-e",
@@ -314,6 +320,18 @@ struct AddressTests {
             let log = try await fleet.engine.docker("logs", "told").joined()
             #expect(log.contains("port 8000 not registered: it is the port that container"), "\(log)")
         }
+    }
+
+    /// The folders that the program's libraries are in: a container sees none of the host's files.
+    private func libraryFolders() async throws -> [String] {
+        let lines = try await Program("ldd", ["\(Laboratory.programFolder)/docker-register"]).run(
+            deadline: .seconds(20)
+        )
+        .lines
+        let files = lines.flatMap { $0.split(separator: " ") }.map { $0.drop { $0 == "\t" } }.filter {
+            $0.hasPrefix("/")
+        }
+        return Set(files.map { $0.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" } }).sorted()
     }
 
     // MARK: Read only

@@ -1,6 +1,7 @@
 // Literals of the tests are right, or the tests are not.
 // swift-format-ignore-file: NeverForceUnwrap
 
+import FoundationEssentials
 import Shared
 import TestSupport
 import Testing
@@ -98,7 +99,7 @@ struct HostAddressTests {
     }
 
     @Test func `etcd on this host does not tell the host's address`() async {
-        for member in ["http://127.0.0.1:2379", "http://localhost:2379", "http://[::1]:2379"] {
+        for member in ["http://127.0.0.1:2379", "http://localhost:2379"] + (Self.hasIPv6 ? ["http://[::1]:2379"] : []) {
             await #expect(throws: HostAddressError.loopback(to: member)) {
                 try await lookup(.automatic, members: [member]).look()
             }
@@ -143,7 +144,9 @@ struct HostAddressTests {
         #expect(!lookup(.automatic, .container(nil, gateways: [:])).isOnHost(interfaces))
     }
 
-    @Test(arguments: ["127.0.0.1", "::1"])
+    private static let hasIPv6 = FileManager.default.fileExists(atPath: "/proc/net/if_inet6")
+
+    @Test(arguments: ["127.0.0.1"] + (hasIPv6 ? ["::1"] : []))
     func `the way to an address begins at a local one`(address: String) throws {
         let local = SocketAddress(IPAddress(address)!, port: 2379).localAddress()
         #expect(try local.get() == IPAddress(address))
