@@ -38,7 +38,9 @@ struct Labels: Equatable, Sendable {
         var value: String
         /// Whether it is an environment variable, rather than a label.
         var isVariable: Bool
-        /// What it decides; where it is wrong, what would be right.
+        /// The container's port that it is about; nil for the container as a whole.
+        var port: Port?
+        /// What came of it.
         var outcome = Outcome.means("")
     }
 
@@ -61,6 +63,7 @@ struct Labels: Equatable, Sendable {
         for (name, said) in said.sorted(by: { $0.key < $1.key }) {
             let outcome = read(String(name.dropFirst(Self.prefix.count)), said.value)
             self.said[name]?.outcome = outcome
+            self.said[name]?.port = Self.splitPort(name.dropFirst(Self.prefix.count)).flatMap { Port(text: $0.port) }
             if case .isNot(let expected) = outcome { report(said.label, said.value, expected) }
         }
     }
@@ -78,7 +81,8 @@ struct Labels: Equatable, Sendable {
     }
 
     /// Splits `8000_NAME` into port and field; nil where no number stands in front.
-    private static func splitPort(_ field: String) -> (port: Substring, field: String)? {
+    private static func splitPort(_ field: some StringProtocol) -> (port: Substring, field: String)? {
+        let field = Substring(field)
         guard let underscore = field.firstIndex(of: "_") else { return nil }
         let number = field[..<underscore]
         guard !number.isEmpty, number.allSatisfy({ $0.isASCII && $0.isNumber }) else { return nil }

@@ -89,8 +89,9 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         name = verdict.subject.name
         image = verdict.subject.image
         state = verdict.subject.state
-        labels = Self.labels(verdict)
-        ports = Self.ports(verdict)
+        let ports = Self.ports(verdict)
+        self.ports = ports
+        labels = Self.labels(verdict, ports: Set(ports.map(\.port)))
         entries = verdict.entries.map { Entry($0, snapshot) }.sorted { $0.service < $1.service }
         reasons = verdict.remarks.filter { $0.kind != .warning }.map(\.text)
         warnings = verdict.remarks.filter { $0.kind == .warning }.map(\.text)
@@ -107,11 +108,15 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         }
     }
 
-    private static func labels(_ verdict: Verdict) -> [Label] {
+    private static func labels(_ verdict: Verdict, ports: Set<UInt16>) -> [Label] {
         (verdict.labels?.said ?? [:]).sorted { $0.key < $1.key }.map { _, said in
             var label = Label(name: said.label, value: said.value, source: said.isVariable ? "variable" : "label")
             switch said.outcome {
-            case .means(let meaning): label.decides = meaning
+            case .means(let meaning):
+                label.decides = meaning
+                if let port = said.port, !ports.contains(port.number) {
+                    label.problem = "port \(port) is not published"
+                }
             case .isNot(let expected): label.problem = "not understood; expected \(expected)"
             }
             return label

@@ -75,7 +75,7 @@ extension ContainerReport {
 
 extension ContainerReport.Label {
     fileprivate var lines: [String] {
-        let what = problem.map { "\($0)" } ?? decides ?? ""
+        let what = [problem, decides].compactMap(\.self).joined(separator: "; ")
         return ["\(name)=\(value)", "    \(source); \(what)"]
     }
 }
