@@ -32,7 +32,8 @@ struct Whereabouts: Sendable {
         _ configuration: RegisterConfiguration, _ engine: Docker.Client, waits: Bool = true, logger: Logger
     ) async throws {
         let interfaces = try HostInterfaces.read()
-        let placement = Placement(.read(), among: try await engine.list(), interfaces)
+        let signs = Placement.Signs.read()
+        let placement = Placement(signs, among: signs.isInContainer ? try await engine.list() : [], interfaces)
         lookup = HostAddressLookup(
             setting: configuration.hostAddress, placement: placement, members: configuration.etcd.endpoints,
             engine: configuration.docker, deadline: configuration.deadline)
