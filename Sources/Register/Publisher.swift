@@ -5,9 +5,12 @@ import Shared
 /// It knows what is published from its own successful transactions, and reads it anew when there is doubt.
 struct Publisher {
     /// Who the agent is.
-    let owner: Owner
+    private(set) var owner: Owner
     /// The values that are expected to stand in the registry, for the watcher.
     let expectation = RegistryWatcher.Expectation()
+
+    /// What the agent's entries have said of who it is, since it has known its lease.
+    private var owners: Set<String>
 
     private let registry: EtcdRegistry
     private let ttl: Duration
@@ -36,10 +39,18 @@ struct Publisher {
     init(_ registry: EtcdRegistry, _ owner: Owner, ttl: Duration, logger: Logger) {
         self.registry = registry
         self.owner = owner
+        owners = [owner.text]
         self.ttl = ttl
         self.logger = logger
         let instance = String(UInt64.random(in: 0...(.max)), radix: 16)
         presence = Presence(registry, owner, instance: instance, logger: logger)
+    }
+
+    /// Says that the host has another address now; entries with the former one stay the agent's own.
+    mutating func move(to address: IPAddress) {
+        owner.address = address
+        owners.insert(owner.text)
+        presence.move(to: owner)
     }
 
     /// Sets what should be there from now on.
@@ -202,7 +213,7 @@ struct Publisher {
 
     /// Whether the meta names another agent, which has taken the entry over.
     private func isAnothers(_ state: Published) -> Bool {
-        Self.owner(of: state).map { $0 != owner.text } ?? false
+        Self.owner(of: state).map { !owners.contains($0) } ?? false
     }
 
     private static func owner(of state: Published) -> String? {

@@ -13,6 +13,7 @@ struct RegisterAgent: ~Copyable {
         case hangup
         case lease
         case registry
+        case whereabouts
         case request
         case engine
         case retry
@@ -26,6 +27,8 @@ struct RegisterAgent: ~Copyable {
 
     private let bell: Doorbell<Reason>
     private let newest = Latest<Docker.Look>()
+    private let whereabouts: Whereabouts
+    private var listeners = Listeners()
     private let requests = DrainRequests()
     private let engineTrouble = Latest<Snapshot.Trouble?>()
     private let board: Board<Snapshot>
@@ -57,7 +60,9 @@ struct RegisterAgent: ~Copyable {
         if let docker = configuration.docker {
             engine = try await Docker.Client.connect(http, docker, deadline: limit)
         }
-        let owner = Owner(try await engine?.identity() ?? HostIdentity.read(), configuration.hostAddress)
+        let identity = try await engine?.identity() ?? HostIdentity.read()
+        let whereabouts = try await Whereabouts(configuration, engine, logger: logger)
+        let owner = Owner(identity, whereabouts.address)
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
         registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
@@ -69,6 +74,7 @@ struct RegisterAgent: ~Copyable {
         look = source == nil ? Docker.Look(containers: []) : nil
         drains = Drains(registry, owner, logger: logger)
         self.bell = bell
+        self.whereabouts = whereabouts
         snapshot = Snapshot(configuration, owner, engine, agent: .thisProcess)
         board = Board(snapshot)
         self.configuration = configuration
@@ -85,6 +91,7 @@ struct RegisterAgent: ~Copyable {
     /// Works until the task is cancelled.
     mutating func run() async throws {
         let (bell, newest, source, engineTrouble) = (bell, newest, source, engineTrouble)
+        let whereabouts = whereabouts
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
         try await withThrowingTaskGroup { group in
@@ -102,6 +109,7 @@ struct RegisterAgent: ~Copyable {
             }
             if let server = commandServer() { group.addTask { await server.run() } }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
+            group.addTask { try await whereabouts.run { bell.ring(.whereabouts) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
             defer { group.cancelAll() }
@@ -138,9 +146,7 @@ struct RegisterAgent: ~Copyable {
         defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
             if reasons.contains(.hangup) { statics?.readAgain(owner: publisher.owner, logger: logger) }
-            let newer = newest.take()
-            if let newer { look = newer }
-            if newer != nil || reasons.contains(.hangup) { decide() }
+            if takeNews() || reasons.contains(.hangup) { decide() }
             if let trouble = engineTrouble.take() { snapshot.engine?.trouble = trouble }
             tellQuestions()
             do {
@@ -223,19 +229,36 @@ struct RegisterAgent: ~Copyable {
         }
     }
 
+    /// Takes what the watchers have handed over; whether there is something.
+    private mutating func takeNews() -> Bool {
+        let (containers, host) = (newest.take(), whereabouts.take())
+        if let containers { look = containers }
+        if let address = host.address { move(to: address) }
+        if let listeners = host.listeners { self.listeners = listeners }
+        return containers != nil || !host.isEmpty
+    }
+
+    private mutating func move(to address: IPAddress) {
+        publisher.move(to: address)
+        drains.move(to: publisher.owner)
+        snapshot.owner = publisher.owner
+    }
+
     /// Decides what should be there, from what the engine and the services file said last.
     private mutating func decide() {
         guard look != nil || statics != nil else { return }
         if let look { drains.keepOnly(look) }
         let (owner, rules) = (publisher.owner, configuration.rules)
-        let services = Services(of: look?.containers ?? [], owner: owner, rules: rules, drained: drains.ids)
+        let services = Services(
+            of: look?.containers ?? [], owner: owner, rules: rules, drained: drains.ids, listeners: listeners)
+        whereabouts.want(services.awaited, at: owner.address)
         tell(services.verdicts)
         let statics = self.statics?.file.registrations(by: owner, zone: rules.zone) ?? [:]
         snapshot.verdicts = services.verdicts + (look?.idle ?? []).map { Verdict(on: $0) }
         snapshot.statics = statics
         publisher.desire(
             services.registrations.merging(statics) { container, _ in container }, reasons: services.reasons,
-            unreadable: look?.unreadable ?? [], knowsContainers: look != nil)
+            unreadable: (look?.unreadable ?? []).union(services.undecided), knowsContainers: look != nil)
         plainKeys.desire(self.statics?.file.plainKeys(of: owner) ?? [:])
     }
 

@@ -2,8 +2,8 @@ import Shared
 
 /// What docker-register is told by flags and variables.
 struct RegisterConfiguration: Sendable {
-    /// `HOST_IP`: the address under which other hosts reach this one.
-    var hostAddress: IPAddress
+    /// `HOST_IP`: the address under which other hosts reach this one, or how to find it.
+    var hostAddress: HostAddress
     /// Where the engine listens; nil on a host without one.
     var docker: HTTPOrigin?
     /// Where etcd is.
@@ -29,7 +29,9 @@ struct RegisterConfiguration: Sendable {
 
     private static let hostIP = Setting(
         flag: "--host-ip", variable: "HOST_IP", placeholder: "ADDRESS",
-        help: "this host's address, IPv4 or IPv6, under which the other hosts reach its published ports")
+        help:
+            "this host's address, IPv4 or IPv6, under which the other hosts reach its published ports; or the name of "
+            + "its network interface; or auto, the address from which this host reaches etcd")
     private static let servicesFile = Setting(
         flag: "--services", variable: "SERVICES_FILE", placeholder: "FILE",
         help: "a JSON file with services that are not containers, and keys that tell what this host is")
@@ -105,18 +107,13 @@ struct RegisterConfiguration: Sendable {
         }
     }
 
-    private static func hostAddress(from reading: inout Reading) -> IPAddress? {
+    private static func hostAddress(from reading: inout Reading) -> HostAddress? {
         guard reading.text(hostIP) != nil else {
             reading.problem(hostIP, "must be set: under which address do the other hosts reach this one?")
             return nil
         }
-        let address = reading.value(hostIP, "an IPv4 or IPv6 address") { IPAddress($0) }
-        guard let address else { return nil }
-        if address.isLoopback {
-            reading.problem(hostIP, "\(address) is a loopback address, which the other hosts cannot reach")
-        } else if address.isUnspecified || address.isMulticast {
-            reading.problem(hostIP, "\(address) is not the address of a host")
-        }
+        let address = reading.value(hostIP, HostAddress.expected) { HostAddress($0) }
+        if let mistake = address?.mistake { reading.problem(hostIP, mistake) }
         return address
     }
 }

@@ -39,7 +39,8 @@ struct Examination: Sendable {
             ).once(client)
             engine = client
         }
-        let owner = Owner(try await engine?.identity() ?? HostIdentity.read(), configuration.hostAddress)
+        let whereabouts = try await Whereabouts(configuration, engine, waits: false, logger: logger)
+        let owner = Owner(try await engine?.identity() ?? HostIdentity.read(), whereabouts.address)
         let etcd = Etcd.Client(http, configuration.etcd)
         let registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         var drains = Drains(registry, owner, logger: logger)
@@ -50,8 +51,12 @@ struct Examination: Sendable {
             snapshot.store.trouble = Snapshot.Trouble(error)
         }
         drains.keepOnly(look)
-        let services = Services(
-            of: look.containers, owner: owner, rules: configuration.rules, drained: drains.ids)
+        let decide = { [look, ids = drains.ids] listeners in
+            Services(
+                of: look.containers, owner: owner, rules: configuration.rules, drained: ids, listeners: listeners)
+        }
+        let services = decide(try await whereabouts.listeners(on: decide(Listeners()).awaited))
+        look.unreadable.formUnion(services.undecided)
         snapshot.verdicts = services.verdicts + look.idle.map { Verdict(on: $0) }
         let file = configuration.services?.file
         snapshot.statics = file?.registrations(by: owner, zone: configuration.rules.zone) ?? [:]
