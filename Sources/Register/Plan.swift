@@ -25,9 +25,10 @@ enum Plan {
     /// - Parameters:
     ///   - running: the ids of all running containers, which decides the reason that a withdrawal gives.
     ///   - unreadable: running containers of which nothing is known; what is published of them stays.
+    ///   - obstacles: why entries of running containers may not be there, which is then the reason.
     static func actions(
         desired: [Slot: Registration], published: [Slot: Published], running: Set<InstanceID>,
-        unreadable: Set<InstanceID> = []
+        unreadable: Set<InstanceID> = [], obstacles: [Slot: Obstacle] = [:]
     ) -> [Action] {
         var actions: [Action] = []
         for (slot, registration) in desired.sorted(by: { $0.key < $1.key })
@@ -37,8 +38,8 @@ enum Plan {
         for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
             // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
             guard state.value != nil || state.meta != nil, !unreadable.contains(slot.id) else { continue }
-            let reason = running.contains(slot.id) ? "no longer published" : "container stopped"
-            actions.append(.withdraw(slot, reason: reason))
+            let other = running.contains(slot.id) ? "no longer published" : "container stopped"
+            actions.append(.withdraw(slot, reason: obstacles[slot]?.reason ?? other))
         }
         return actions
     }

@@ -18,7 +18,9 @@ struct Publisher {
     private var desired: [Slot: Registration]?
     private var running: Set<InstanceID> = []
     private var unreadable: Set<InstanceID> = []
-    private var published: [Slot: Published]?
+    private var obstacles: [Slot: Obstacle] = [:]
+    /// What the registry holds of ours; nil until it was read.
+    private(set) var published: [Slot: Published]?
     private var isInDoubt = false
     private var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
 
@@ -32,10 +34,12 @@ struct Publisher {
 
     /// Sets what should be there from now on.
     ///
-    /// What is published of `unreadable` containers stays.
+    /// What is published of `unreadable` containers stays; `obstacles` say why others are withdrawn.
     mutating func desire(
-        _ registrations: [Slot: Registration], running: Set<InstanceID>, unreadable: Set<InstanceID> = []
+        _ registrations: [Slot: Registration], running: Set<InstanceID>, unreadable: Set<InstanceID> = [],
+        obstacles: [Slot: Obstacle] = [:]
     ) {
+        self.obstacles = obstacles
         desired = registrations
         self.running = running
         self.unreadable = unreadable
@@ -139,7 +143,8 @@ struct Publisher {
             guard !isInDoubt else { return try await publish() }
             guard let lease, let known = published else { return }
             let actions = Plan.actions(
-                desired: desired, published: known, running: running, unreadable: unreadable
+                desired: desired, published: known, running: running, unreadable: unreadable,
+                obstacles: obstacles
             ).prefix(EtcdRegistry.actionsAtOnce)
             guard !actions.isEmpty else { return }
             for action in actions { expect(action) }

@@ -3,13 +3,14 @@ import Shared
 /// docker-register: keeps one host's running containers in the registry.
 ///
 /// One loop owns the lease and knows what is published. Watchers hand it the newest list of containers or ring its
-/// bell: the source of containers, the watcher of the registry, and the clocks. Each turn of the loop renews the lease
-/// if that is due, compares what should be with what is, and carries out the difference. What was not carried out is a
-/// difference again at the next turn, so a retry is the same code as a first try.
+/// bell: the source of containers, the watcher of the registry, the agent's own checks, and the clocks. Each turn of the
+/// loop renews the lease if that is due, compares what should be with what is, and carries out the difference. What was
+/// not carried out is a difference again at the next turn, so a retry is the same code as a first try.
 struct RegisterAgent: ~Copyable {
     /// Why the loop turns.
     private enum Reason: Hashable {
         case containers
+        case checks
         case lease
         case registry
         case retry
@@ -22,11 +23,18 @@ struct RegisterAgent: ~Copyable {
 
     private let bell = Doorbell<Reason>()
     private let newest = Latest<Docker.Look>()
+    private let checks: RegisterChecks
     private var publisher: Publisher
+    private var look: Docker.Look?
+    /// Whether what should be was decided for the newest look and the newest results of the checks.
+    private var isDecided = false
+    /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
+    private var standing: [Slot: Standing]?
     private var told: Set<Told> = []
 
     /// A remark that the log has.
     private struct Told: Hashable {
+        var id: InstanceID
         var container: String
         var remark: Verdict.Remark
     }
@@ -41,6 +49,7 @@ struct RegisterAgent: ~Copyable {
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
         source = Docker.ContainerSource(
             http, configuration.docker, deadline: limit, resync: configuration.resync, logger: logger)
+        checks = RegisterChecks(http)
         self.configuration = configuration
         self.logger = logger
         logger.info(
@@ -53,7 +62,7 @@ struct RegisterAgent: ~Copyable {
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
-        let (bell, newest, source) = (bell, newest, source)
+        let (bell, newest, source, checks) = (bell, newest, source, checks)
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
         try await withThrowingTaskGroup { group in
@@ -63,6 +72,7 @@ struct RegisterAgent: ~Copyable {
                     bell.ring(.containers)
                 }
             }
+            group.addTask { try await checks.run { bell.ring(.checks) } }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
@@ -77,10 +87,13 @@ struct RegisterAgent: ~Copyable {
         var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
         var isLost = false
         while let reasons = await bell.answer() {
-            if let look = newest.take() { decide(look) }
+            if let newer = newest.take() { (look, isDecided) = (newer, false) }
+            if reasons.contains(.checks) { isDecided = false }
             do {
                 if reasons.contains(.registry) { publisher.doubt() }
                 if reasons.contains(.lease) { publisher.renewalIsDue() }
+                if standing == nil { try await recall() }
+                decide()
                 try await publisher.publish()
                 if isLost { logger.info("etcd is back") }
                 isLost = false
@@ -104,21 +117,36 @@ struct RegisterAgent: ~Copyable {
         }
     }
 
-    private mutating func decide(_ look: Docker.Look) {
+    /// Reads what an earlier agent has left in the registry: a restart takes nothing of it out for being checked anew.
+    private mutating func recall() async throws {
+        try await publisher.publish()
+        standing = publisher.published?.compactMapValues(Standing.init)
+    }
+
+    private mutating func decide() {
+        guard !isDecided, let look, let before = standing else { return }
         let services = Services(of: look.containers, owner: publisher.owner, rules: configuration.rules)
-        tell(services.verdicts)
+        let admission = Admission(
+            of: services, standing: before, unreadable: look.unreadable, checks: checks.verdicts)
+        (standing, isDecided) = (admission.standing, true)
+        checks.want(admission.targets)
+        tell(admission, before)
         publisher.desire(
-            services.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable)
+            admission.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable,
+            obstacles: admission.obstacles)
     }
 
     /// Tells what was not told before.
-    private mutating func tell(_ verdicts: [Verdict]) {
-        let all = verdicts.flatMap { verdict in
-            verdict.remarks.map { Told(container: verdict.subject.name, remark: $0) }
+    ///
+    /// Why an entry has just been withdrawn is told with its withdrawal.
+    private mutating func tell(_ admission: Admission, _ before: [Slot: Standing]) {
+        let all = admission.verdicts.flatMap { verdict in
+            verdict.remarks.map { Told(id: verdict.subject.id, container: verdict.subject.name, remark: $0) }
         }
+        let withdrawn = admission.obstacles.filter { before[$0.key] != nil }
         for new in Set(all).subtracting(told).sorted(by: {
             ($0.container, $0.remark.text) < ($1.container, $1.remark.text)
-        }) {
+        }) where !withdrawn.contains(where: { $0.key.id == new.id && $0.value.remark == new.remark }) {
             let fields: Logger.Fields = ["container": new.container, "reason": new.remark.text]
             if new.remark.isWarning {
                 logger.warning("container needs attention", fields)

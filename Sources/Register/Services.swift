@@ -4,6 +4,8 @@ import Shared
 struct Services: Sendable {
     /// The entries that should be there.
     private(set) var registrations: [Slot: Registration] = [:]
+    /// What decides of each of them whether it may be there now.
+    private(set) var gates: [Slot: Gate] = [:]
     /// What becomes of each container, in the order of their ids.
     private(set) var verdicts: [Verdict] = []
 
@@ -64,10 +66,11 @@ struct Services: Sendable {
             let text = "port \(port) not registered: another port of it is \(service) too"
             return remark(container, text, .obstacle, port)
         }
-        let meta = meta(of: port, container, labels.fields(of: port, isPrimary: isPrimary), owner)
-        guard let json = try? meta.json() else { return }
+        let fields = labels.fields(of: port, isPrimary: isPrimary)
+        guard let json = try? meta(of: port, container, fields, owner).json() else { return }
         let registration = Registration(slot: slot, endpoint: endpoint, meta: json)
         registrations[slot] = registration
+        gates[slot] = Gate(container, port, endpoint, fields, labels.whole)
         verdicts[verdicts.count - 1].entries.append(Verdict.Entry(port: port, registration: registration))
     }
 

@@ -72,6 +72,40 @@ struct DockerAnswersTests {
         #expect(container.bindings == [Self.binding(8000, "0.0.0.0", port), Self.binding(8000, "::", port)])
     }
 
+    @Test func `only the container with a HEALTHCHECK has a health`() throws {
+        #expect(try #require(try container("health")).health == .healthy)
+        #expect(try #require(try container("ephemeral")).health == nil)
+    }
+
+    @Test(arguments: [
+        (#"{"Status":"starting","FailingStreak":2}"#, Docker.Health?.some(.starting)),
+        (#"{"Status":"healthy","FailingStreak":0}"#, .healthy),
+        (#"{"Status":"unhealthy","FailingStreak":3}"#, .unhealthy(failures: 3)),
+        // No HEALTHCHECK: Docker where an image's was switched off, and Podman. Words of the future count as none.
+        (#"{"Status":"none","FailingStreak":0}"#, nil), (#"{"Status":""}"#, nil), ("null", nil), ("{}", nil),
+        (#"{"Status":"dreaming"}"#, nil),
+    ])
+    func `the health is what the engine calls it`(json: String, health: Docker.Health?) throws {
+        let state = #"{"Running":true,"Health":\#(json)}"#
+        #expect(try container(json: #"{"Id":"0123456789abcdef","State":\#(state)}"#)?.health == health)
+    }
+
+    @Test(arguments: [
+        ("Up 2 hours (healthy)", "Up 3 hours (healthy)", true),
+        ("Up 2 hours (healthy)", "Up 2 hours (unhealthy)", false),
+        ("Up 2 seconds (health: starting)", "Up 3 seconds (healthy)", false),
+        ("Up 2 seconds", "Up 1 second", true), ("", "Up", true),
+    ])
+    func `a line of the list differs where the health does, and not with the time`(
+        first: String, second: String, isEqual: Bool
+    ) throws {
+        func listed(_ status: String) throws -> Docker.Listed {
+            let json = #"{"Id":"0123456789abcdef","State":"running","Status":"\#(status)"}"#
+            return Docker.Listed(try JSONDecoder().decode(WireListed.self, from: Data(json.utf8)))
+        }
+        #expect(try (listed(first) == listed(second)) == isEqual)
+    }
+
     @Test func `the list says which containers run, and who answers is told`() throws {
         let json = try Recorded.answer("containers/json")
         let listed = try JSONDecoder().decode([WireListed].self, from: Data(json.utf8)).map(Docker.Listed.init)
