@@ -33,7 +33,8 @@ struct Gate: Equatable, Sendable {
     func obstacle(_ standing: Standing?, _ verdict: CheckVerdict?) -> Obstacle? {
         switch health {
         case .unhealthy(let failures): return .unhealthy(failures: failures)
-        // Who was registered in this life was healthy: it is the engine that was restarted, and begins to check anew.
+        // What was registered in this life was healthy already, or counted as such: only `unhealthy` says otherwise,
+        // and not an engine or an agent that was restarted and begins anew.
         case .starting where standing?.started != started: return .starting
         case .starting, .healthy, nil: break
         }

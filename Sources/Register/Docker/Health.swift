@@ -2,8 +2,6 @@ extension Docker {
     /// What a container's HEALTHCHECK says of it.
     enum Health: Hashable, Sendable {
         /// It has neither passed yet nor failed often enough.
-        ///
-        /// An engine that was restarted below its running containers (`live-restore`) says so of all of them.
         case starting
         /// It passes.
         case healthy
