@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build release setup demo test bench lint format clean
+.PHONY: help build release setup demo test storm bench lint format clean
 
 SOURCES := Package.swift Sources Tests
 
@@ -20,6 +20,9 @@ demo: ## everything on this machine, of real parts, until Ctrl-C
 
 test: ## every check and every test, on real parts
 	@deploy/test.sh
+
+storm: ## 200 containers at random while engine and etcd are restarted
+	SIDEKICK_STORM=200 SIDEKICK_REQUIRE=all swift test --filter StormTests
 
 bench: ## one table of measured figures
 	@deploy/bench.sh
