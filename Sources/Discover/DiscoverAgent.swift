@@ -41,9 +41,12 @@ struct DiscoverAgent: Sendable {
         let lock = try configuration.directory.open()
         defer { lock.release() }
         guard let http = HTTPClient() else { throw Failure.noHTTP }
+        let client = Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024))
         let source = EtcdCatalogSource(
-            client: Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024)),
-            keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming, logger: logger)
+            client: client, keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming,
+            logger: logger)
+        let presence = ConsumerPresence(
+            client, configuration.keyspace, instance: configuration.directory.instance(), logger: logger)
         var keeper = try await makeKeeper()
         logger.info(
             "docker-discover started",
@@ -55,14 +58,16 @@ struct DiscoverAgent: Sendable {
         if keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()
         guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
-        await serve(&keeper, source, retry: retry)
+        await serve(&keeper, source, presence, retry: retry)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
         await Task { [keeper] in await keeper.stop(grace: grace) }.value
     }
 
     /// Answers rings until the task is cancelled.
-    private func serve(_ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, retry: Duration?) async {
+    private func serve(
+        _ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, _ presence: ConsumerPresence, retry: Duration?
+    ) async {
         let bell = Doorbell<Reason>()
         let newest = Latest<RegistryState>()
         await withDiscardingTaskGroup { group in
@@ -72,6 +77,8 @@ struct DiscoverAgent: Sendable {
                     bell.ring(.registry)
                 }
             }
+            group.addTask { await presence.run() }
+            var confirmed: Int64 = 0
             var watched: Int32?
             var retry = retry
             var alarm: Task<Void, Never>?
@@ -89,6 +96,10 @@ struct DiscoverAgent: Sendable {
                 if let state = newest.take() { keeper.take(state) }
                 keeper.look()
                 retry = await keeper.converge()
+                if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
+                    presence.confirm(applied.revision, of: applied.clusterID)
+                    confirmed = applied.revisionToConfirm
+                }
             }
             alarm?.cancel()
             group.cancelAll()

@@ -38,6 +38,9 @@ struct ProxyKeeper {
     /// The failure that was told last; nil where all went well.
     var failure: String? { journal.failure }
 
+    /// What the registry said when HAProxy last did all of it; nil where nothing is known of that.
+    private(set) var applied: RegistryState?
+
     /// The master that runs; nil where none does.
     private(set) var master: HAProxyMaster?
 
@@ -144,6 +147,7 @@ extension ProxyKeeper {
             return isWaiting ? min(backoff.next(), timing.portInterval) : backoff.next()
         }
         backoff.reset()
+        applied = registry
         journal.applied(update, next.plan, revision: registry?.revision, took: begin.duration(to: .now))
         save()
         return isWaiting ? timing.portInterval : nil

@@ -8,6 +8,16 @@ struct Published: Hashable, Sendable {
     var meta: [UInt8]?
     /// Whether both keys go with the lease that the agent holds now.
     var isLeased: Bool
+    /// When the entry was put last; nil where it is missing.
+    var put: Put?
+
+    /// A put of an entry.
+    struct Put: Hashable, Sendable {
+        /// The revision that it made.
+        var revision: Int64
+        /// The time, RFC 3339; nil where another process did it.
+        var time: String?
+    }
 }
 
 /// One change to the registry.
@@ -23,11 +33,11 @@ enum Plan {
     /// The changes that lead from `published` to `desired`, sorted: what should be there first, then what should go.
     ///
     /// - Parameters:
-    ///   - running: the ids of all running containers, which decides the reason that a withdrawal gives.
+    ///   - reasons: why containers have no entries although they run; of those that do not run it is known why.
     ///   - unreadable: running containers of which nothing is known; what is published of them stays.
-    ///   - obstacles: why entries of running containers may not be there, which is then the reason.
+    ///   - obstacles: why single entries may not be there, which is then the reason.
     static func actions(
-        desired: [Slot: Registration], published: [Slot: Published], running: Set<InstanceID>,
+        desired: [Slot: Registration], published: [Slot: Published], reasons: [InstanceID: String],
         unreadable: Set<InstanceID> = [], obstacles: [Slot: Obstacle] = [:]
     ) -> [Action] {
         var actions: [Action] = []
@@ -37,11 +47,23 @@ enum Plan {
         }
         for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
             // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
-            guard state.value != nil || state.meta != nil, !unreadable.contains(slot.id) else { continue }
-            let other = running.contains(slot.id) ? "no longer published" : "container stopped"
-            actions.append(.withdraw(slot, reason: obstacles[slot]?.reason ?? other))
+            guard state.value != nil || state.meta != nil else { continue }
+            guard !unreadable.contains(slot.id) else {
+                actions += keep(slot, state)
+                continue
+            }
+            let reason = obstacles[slot]?.reason ?? reasons[slot.id] ?? "container stopped"
+            actions.append(.withdraw(slot, reason: reason))
         }
         return actions
+    }
+
+    /// An entry that nothing is known against stays as it is, under the agent's own lease.
+    private static func keep(_ slot: Slot, _ state: Published) -> [Action] {
+        guard !state.isLeased, let meta = state.meta, let value = state.value,
+            let endpoint = Endpoint(String(decoding: value, as: UTF8.self))
+        else { return [] }
+        return [.put(Registration(slot: slot, endpoint: endpoint, meta: meta))]
     }
 
     private static func isThere(_ registration: Registration, _ published: Published?) -> Bool {

@@ -13,6 +13,8 @@ struct RegisterAgent: ~Copyable {
         case checks
         case lease
         case registry
+        case request
+        case engine
         case retry
     }
 
@@ -24,12 +26,19 @@ struct RegisterAgent: ~Copyable {
     private let bell = Doorbell<Reason>()
     private let newest = Latest<Docker.Look>()
     private let checks: RegisterChecks
+    private let requests = DrainRequests()
+    private let engineTrouble = Latest<Snapshot.Trouble?>()
+    private let board: Board<Snapshot>
+    private var snapshot: Snapshot
     private var publisher: Publisher
+    private var drains: Drains
     private var look: Docker.Look?
-    /// Whether what should be was decided for the newest look and the newest results of the checks.
+    /// Whether what should be was decided for the newest look, drains and results of the checks.
     private var isDecided = false
     /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
     private var standing: [Slot: Standing]?
+    private var asked: [DrainRequests.Request] = []
+    private var alarm: Task<Void, any Error>?
     private var told: Set<Told> = []
 
     /// A remark that the log has.
@@ -47,9 +56,12 @@ struct RegisterAgent: ~Copyable {
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
         registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
+        drains = Drains(registry, owner, logger: logger)
         source = Docker.ContainerSource(
             http, configuration.docker, deadline: limit, resync: configuration.resync, logger: logger)
         checks = RegisterChecks(http)
+        snapshot = Snapshot(configuration, owner, engine, agent: .thisProcess)
+        board = Board(snapshot)
         self.configuration = configuration
         self.logger = logger
         logger.info(
@@ -62,51 +74,121 @@ struct RegisterAgent: ~Copyable {
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
-        let (bell, newest, source, checks) = (bell, newest, source, checks)
+        let (bell, newest, source, engineTrouble, checks) = (bell, newest, source, engineTrouble, checks)
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
         try await withThrowingTaskGroup { group in
             group.addTask {
                 try await source.run {
                     newest.put($0)
+                    engineTrouble.put(nil)
                     bell.ring(.containers)
+                } lose: {
+                    engineTrouble.put(Snapshot.Trouble($0))
+                    bell.ring(.engine)
                 }
             }
             group.addTask { try await checks.run { bell.ring(.checks) } }
+            if let server = commandServer() { group.addTask { await server.run() } }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
             defer { group.cancelAll() }
             bell.ring(.lease)
-            try await loop()
+            do {
+                try await loop()
+            } catch {
+                await end()
+                throw error
+            }
         }
+    }
+
+    /// Leaves the registry as it was told to; the task is cancelled here, and etcd takes a moment.
+    private func end() async {
+        let (publisher, logger, withdraws) = (publisher, logger, configuration.withdrawsOnExit)
+        await Task {
+            do {
+                try await withDeadline(withdraws ? .seconds(4) : .seconds(1)) {
+                    if withdraws { try await publisher.withdrawEverything(because: "docker-register was stopped") }
+                    try await publisher.leave()
+                }
+            } catch {
+                logger.warning("cannot tell etcd of the end; the entries go with their lease", ["error": "\(error)"])
+            }
+        }.value
     }
 
     private mutating func loop() async throws {
         // Short, so that everything is right again within a second of etcd's return.
         var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
         var isLost = false
+        defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
             if let newer = newest.take() { (look, isDecided) = (newer, false) }
             if reasons.contains(.checks) { isDecided = false }
+            decide()
+            if let trouble = engineTrouble.take() { snapshot.engine.trouble = trouble }
+            tellQuestions()
             do {
-                if reasons.contains(.registry) { publisher.doubt() }
-                if reasons.contains(.lease) { publisher.renewalIsDue() }
-                if standing == nil { try await recall() }
-                decide()
-                try await publisher.publish()
+                try await turn(reasons)
                 if isLost { logger.info("etcd is back") }
                 isLost = false
+                snapshot.store.trouble = nil
+                tellQuestions()
                 backoff.reset()
             } catch {
                 try Task.checkCancellation()
                 if !isLost { tell(error) }
                 isLost = true
+                note(error)
+                tellQuestions()
                 try await Task.sleep(for: backoff.next())
                 bell.ring(.retry)
             }
         }
         throw CancellationError()
+    }
+
+    /// Does everything that is to be done now.
+    private mutating func turn(_ reasons: Set<Reason>) async throws {
+        if reasons.contains(.registry) {
+            if let wait = publisher.doubt() { ringAgain(.registry, in: wait) }
+            try await drains.doubt()
+        }
+        if reasons.contains(.lease) { publisher.renewalIsDue() }
+        // What was drained before the agent started must not come back for a moment.
+        let drained = drains.ids
+        try await drains.learn()
+        if let look {
+            asked += requests.take()
+            for request in asked { take(request, look) }
+            if drains.ids != drained { isDecided = false }
+        }
+        if standing == nil { try await recall() }
+        decide()
+        try await publisher.publish()
+        try await drains.store()
+        for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
+        asked = []
+    }
+
+    private mutating func ringAgain(_ reason: Reason, in wait: Duration) {
+        alarm?.cancel()
+        alarm = Task { [bell] in
+            try await Task.sleep(for: wait)
+            bell.ring(reason)
+        }
+    }
+
+    private mutating func take(_ request: DrainRequests.Request, _ look: Docker.Look) {
+        switch request.kind {
+        case .drain(let confirm):
+            guard let container = look.containers.first(where: { $0.id == request.container }) else { return }
+            drains.drain(container, at: Timestamp.text(Timestamp.now()))
+            if confirm { publisher.confirmWithdrawal(of: container.id) }
+        case .undrain: drains.undrain(request.container)
+        }
     }
 
     private func tell(_ error: any Error) {
@@ -121,29 +203,39 @@ struct RegisterAgent: ~Copyable {
     private mutating func recall() async throws {
         try await publisher.publish()
         standing = publisher.published?.compactMapValues(Standing.init)
+        isDecided = false
     }
 
     private mutating func decide() {
-        guard !isDecided, let look, let before = standing else { return }
-        let services = Services(of: look.containers, owner: publisher.owner, rules: configuration.rules)
+        guard !isDecided, let look else { return }
+        isDecided = true
+        drains.keepOnly(look)
+        let services = Services(
+            of: look.containers, owner: publisher.owner, rules: configuration.rules, drained: drains.ids)
+        let idle = look.idle.map { Verdict(on: $0) }
+        guard let before = standing else {
+            // What may be there depends on what is there, which is not known yet.
+            snapshot.verdicts = services.verdicts + idle
+            return tell(services.verdicts)
+        }
         let admission = Admission(
             of: services, standing: before, unreadable: look.unreadable, checks: checks.verdicts)
-        (standing, isDecided) = (admission.standing, true)
+        snapshot.verdicts = admission.verdicts + idle
+        standing = admission.standing
         checks.want(admission.targets)
-        tell(admission, before)
+        tell(admission.verdicts, besides: admission.obstacles.filter { before[$0.key] != nil })
         publisher.desire(
-            admission.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable,
+            admission.registrations, reasons: services.reasons, unreadable: look.unreadable,
             obstacles: admission.obstacles)
     }
 
     /// Tells what was not told before.
     ///
-    /// Why an entry has just been withdrawn is told with its withdrawal.
-    private mutating func tell(_ admission: Admission, _ before: [Slot: Standing]) {
-        let all = admission.verdicts.flatMap { verdict in
+    /// - Parameter withdrawn: why entries are withdrawn now, which is told with their withdrawal.
+    private mutating func tell(_ verdicts: [Verdict], besides withdrawn: [Slot: Obstacle] = [:]) {
+        let all = verdicts.flatMap { verdict in
             verdict.remarks.map { Told(id: verdict.subject.id, container: verdict.subject.name, remark: $0) }
         }
-        let withdrawn = admission.obstacles.filter { before[$0.key] != nil }
         for new in Set(all).subtracting(told).sorted(by: {
             ($0.container, $0.remark.text) < ($1.container, $1.remark.text)
         }) where !withdrawn.contains(where: { $0.key.id == new.id && $0.value.remark == new.remark }) {
@@ -155,5 +247,35 @@ struct RegisterAgent: ~Copyable {
             }
         }
         told = Set(all)
+    }
+
+    // MARK: Questions
+
+    /// Where commands are answered; nil where that cannot be, which harms nothing else.
+    private func commandServer() -> CommandServer? {
+        do {
+            let drains = DrainCommands(registry, requests) { [bell] in bell.ring(.request) }
+            return try CommandServer(path: configuration.controlSocket) { [board] line in
+                await drains.answer(line, board.read()) ?? Questions.answer(line, board.read())
+            }
+        } catch {
+            logger.warning(
+                "commands are not answered; CONTROL_SOCKET names another socket",
+                ["socket": configuration.controlSocket, "error": "\(error)"])
+            return nil
+        }
+    }
+
+    private mutating func note(_ error: any Error) {
+        let trouble = Snapshot.Trouble(error)
+        if snapshot.store.trouble == nil { snapshot.store.trouble = trouble }
+        snapshot.store.lastTrouble = trouble
+    }
+
+    /// Puts up what is known now: no question waits for the loop.
+    private mutating func tellQuestions() {
+        snapshot.store.lease = publisher.lease
+        snapshot.published = publisher.published
+        board.put(snapshot)
     }
 }

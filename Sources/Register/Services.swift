@@ -12,11 +12,20 @@ struct Services: Sendable {
     /// What is to be said of all of them.
     var remarks: [Verdict.Remark] { verdicts.flatMap(\.remarks) }
 
+    /// Why containers that run have no entries, in the words of a withdrawal.
+    private(set) var reasons: [InstanceID: String] = [:]
+
     private let rules: Rules
+    private let drained: Set<InstanceID>
 
     /// Decides for all containers of the host.
-    init(of containers: [Docker.Container], owner: Owner, rules: Rules = Rules()) {
+    ///
+    /// - Parameter drained: those that somebody has drained.
+    init(
+        of containers: [Docker.Container], owner: Owner, rules: Rules = Rules(), drained: Set<InstanceID> = []
+    ) {
         self.rules = rules
+        self.drained = drained
         for container in containers.sorted(by: { $0.id < $1.id }) {
             add(container, owner)
         }
@@ -41,7 +50,12 @@ struct Services: Sendable {
         let labels = Labels(labels: container.labels, environment: container.environment)
         verdicts.append(Verdict(on: container, labels))
         for problem in labels.problems { remark(container, problem, .warning) }
+        reasons[container.id] = "no longer published"
         guard !labels.container.isIgnored else { return remark(container, "not registered: SERVICE_IGNORE is set") }
+        guard !drained.contains(container.id) else {
+            reasons[container.id] = "drained"
+            return remark(container, "not registered: it was drained; docker-register undrain takes that back")
+        }
         guard !container.bindings.isEmpty else { return remark(container, "not registered: it publishes no TCP port") }
         let endpoints = reachable(container, labels, owner.address)
         guard let primary = primary(of: endpoints.keys, container, labels) else { return }

@@ -42,6 +42,9 @@ struct HealthTests {
             let careless = try await run(Self.checked + ["-l", "SERVICE_HEALTH=ignore"], lab)
             #expect(await lab.holdsKeys([key(careless)]))
             #expect(await agent.logs("container is left out", "container=checked", "its HEALTHCHECK has not passed"))
+            let why = try await lab.laboratory.command("why", "checked", on: lab.host).lines
+            #expect(why.first?.hasSuffix("running, starting") == true)
+            #expect(why.contains { $0.contains("SERVICE_HEALTH=ignore does not wait") })
             try await setHealth(true, checked, lab)
             #expect(await lab.holdsKeys([key(checked), key(careless)]))
 
@@ -163,7 +166,19 @@ struct HealthTests {
             #expect(await lab.holdsKeys([key(tcp), key(http)]))
             #expect(await agent.logs("container needs attention", "container=wrong", "HTTP status 404"))
 
+            // Without an agent the command checks once, and what stands needs no check.
             try await agent.stop()
+            let late = try await lab.engine.run("-P", "-l", "SERVICE_REGISTER_CHECK=tcp", "whoami")
+            let settings = [
+                "HOST_IP": lab.host.address, "ETCD_HOST": try lab.laboratory.etcdAddress(),
+                "DOCKER_HOST": lab.engine.url,
+            ]
+            #expect(
+                try await eventually {
+                    let dry = try await lab.laboratory.command("--dry-run", on: lab.host, settings).lines
+                    return dry.count == 1 && dry[0].hasPrefix("put \(key(late)) ")
+                })
+            try await lab.engine.docker("rm", "-f", late)
             let changes = try await lab.watch()
             let second = try lab.register(["TTL": "600"])
             #expect(await second.logs("registered", tcp))

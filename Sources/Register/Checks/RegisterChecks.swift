@@ -13,7 +13,7 @@ final class RegisterChecks: Sendable {
     }
 
     /// How many checks run at the same time.
-    private static let room = 64
+    static let room = 64
     /// Checks that are due within this time begin together.
     private static let coarseness = Duration.milliseconds(5)
 

@@ -98,6 +98,14 @@ enum Docker {
         var subject: Subject
         /// Why it has none.
         var reason: Reason
+
+        /// Whether it has not ended: the same life of it may go on.
+        var mayGoOn: Bool {
+            switch reason {
+            case .notRunning(let state): state == "paused"
+            case .stopping, .unreadable: true
+            }
+        }
     }
 
     /// What one look at an engine has found.
@@ -156,7 +164,7 @@ extension Docker.Idle.Reason: CustomStringConvertible {
         case .notRunning("created"): "it was never started"
         case .notRunning(let state): "it does not run (\(state))"
         case .stopping: "it was told to stop"
-        case .unreadable: "the Docker Engine does not say how it is"
+        case .unreadable: "the Docker Engine does not say how it is; what is registered of it stays"
         }
     }
 }

@@ -167,6 +167,8 @@ struct AdmissionTests {
         #expect(
             Plan.actions(
                 desired: [:], published: [Self.slot: Published(value: [1], meta: nil, isLeased: true)],
-                running: [Self.id], obstacles: [Self.slot: obstacle]) == [.withdraw(Self.slot, reason: reason)])
+                reasons: [Self.id: "drained"], obstacles: [Self.slot: obstacle]) == [
+                    .withdraw(Self.slot, reason: reason)
+                ])
     }
 }
