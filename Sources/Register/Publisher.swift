@@ -218,24 +218,27 @@ struct Publisher {
     // MARK: Changing
 
     private mutating func carryOut() async throws {
-        guard let desired = desired?.filter({ !yielded.contains($0.key) }) else { return }
-        while true {
+        guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
+        let planned = Plan.actions(
+            desired: desired, published: known, reasons: reasons, unreadable: unreadable, obstacles: obstacles)
+        let actions = planned + repeated(besides: known)
+        for start in stride(from: 0, to: actions.count, by: EtcdRegistry.actionsAtOnce) {
             try await keepLease()
-            guard !isInDoubt else { return try await publish() }
-            guard let lease, let known = published else { return }
-            let planned = Plan.actions(
-                desired: desired, published: known, reasons: reasons, unreadable: unreadable, obstacles: obstacles)
-            let actions = (planned + repeated(besides: known)).prefix(EtcdRegistry.actionsAtOnce)
-            guard !actions.isEmpty else { return }
-            for action in actions { expect(action) }
-            let time = Timestamp.text(Timestamp.now())
-            do {
-                let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
-                for action in actions { note(action, revision, time) }
-            } catch {
-                suspect(actions)
-                throw error
-            }
+            // What is published has to be known anew, and so what is to be done.
+            guard !isInDoubt, let lease else { return try await publish() }
+            try await carryOut(actions[start..<min(start + EtcdRegistry.actionsAtOnce, actions.count)], under: lease)
+        }
+    }
+
+    private mutating func carryOut(_ actions: ArraySlice<Action>, under lease: Etcd.Lease) async throws {
+        for action in actions { expect(action) }
+        let time = Timestamp.text(Timestamp.now())
+        do {
+            let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
+            for action in actions { note(action, revision, time) }
+        } catch {
+            suspect(actions)
+            throw error
         }
     }
 

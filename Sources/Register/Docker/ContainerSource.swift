@@ -79,7 +79,7 @@ extension Docker {
         /// Looks once, at everything.
         func once(_ client: Client) async throws -> Look {
             var known = KnownContainers()
-            let nothing = Hints.Named(containers: [], inNetworks: [], signals: [:])
+            let nothing = Hints.Named(containers: [], inNetworks: [], signals: [:], begun: [])
             return try await look(client, &known, nothing, isFull: true)
         }
 
@@ -104,6 +104,8 @@ extension Docker {
             while let reasons = await bell.answer() {
                 if reasons.contains(.failure) { _ = try await listener.value }
                 let named = hints.take()
+                // At once, from what is known: with many containers a list takes longer than a stop may take to show.
+                if known.noteStops(named, margin: stopMargin, now: .now) { handOver(known.look) }
                 handOver(try await look(client, &known, named, isFull: reasons.contains(.resync)))
                 let now = ContinuousClock.now
                 var pauses = known.followed.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
@@ -149,7 +151,8 @@ extension Docker {
                     logger.warning("cannot inspect a container", ["container": id.prefix(12), "error": "\(error)"])
                 }
             }
-            next.noteStops(named.signals, margin: stopMargin, now: .now)
+            // Once more, as what was inspected may be a new life.
+            next.noteStops(named, margin: stopMargin, now: .now)
             known = next
             return known.look
         }
