@@ -74,6 +74,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
     var image: String
     /// The engine's word for its state.
     var state: String
+    /// What its HEALTHCHECK says; nil where it has none.
+    var health: String?
     /// The labels and variables that were read.
     var labels: [Label]
     /// The TCP ports that are published, or that something was decided about.
@@ -91,6 +93,7 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         name = verdict.subject.name
         image = verdict.subject.image
         state = verdict.subject.state
+        health = verdict.container?.health?.description
         let ports = Self.ports(verdict)
         self.ports = ports
         labels = Self.labels(verdict, ports: Set(ports.map(\.port)))

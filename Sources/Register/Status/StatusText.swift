@@ -63,7 +63,8 @@ extension ContainerReport {
 
     /// What `why` prints for people.
     func text(_ report: StatusReport) -> String {
-        var lines = ["\(name) (\(id)), image \(image), \(state.isEmpty ? "state unknown" : state)"]
+        let health = health.map { ", \($0)" } ?? ""
+        var lines = ["\(name) (\(id)), image \(image), \(state.isEmpty ? "state unknown" : state)\(health)"]
         lines += section("Labels", labels.map(\.lines), otherwise: "none of ours")
         lines += section("Ports", ports.map(\.lines), otherwise: "none that are published")
         lines += section("Registry", entries.map { $0.lines(report) }, otherwise: "nothing")
