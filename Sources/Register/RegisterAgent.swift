@@ -288,7 +288,8 @@ struct RegisterAgent: ~Copyable {
         if look == nil { unknown.formUnion(before.keys.map(\.id).filter(\.isOfContainer)) }
         let admission = Admission(of: services, standing: before, unreadable: unknown, checks: checks.verdicts)
         snapshot.verdicts = admission.verdicts + idle
-        snapshot.statics = services.statics.filter { admission.obstacles[$0.key] == nil }
+        snapshot.statics = services.statics
+        snapshot.obstacles = admission.obstacles
         standing = admission.standing
         checks.want(admission.targets)
         tell(admission.verdicts, admission.obstacles, besides: admission.obstacles.filter { before[$0.key] != nil })

@@ -56,6 +56,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         var endpoint: String
         /// The meta that it should have.
         var meta: String
+        /// Why it may not be there now.
+        var reason: String?
         /// The value that it has instead.
         var foundEndpoint: String?
         /// The meta that it has instead.
@@ -153,6 +155,7 @@ extension ContainerReport.Entry {
         key = snapshot.store.keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
         endpoint = registration.endpoint.description
         meta = String(decoding: registration.meta, as: UTF8.self)
+        reason = snapshot.obstacles[registration.slot]?.reason
         guard snapshot.keeper == nil, !snapshot.yielded.contains(registration.slot) else {
             state = .yielded
             return

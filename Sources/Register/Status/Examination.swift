@@ -73,7 +73,8 @@ struct Examination: Sendable {
         }
         let admission = await admission(services, snapshot.published ?? [:], look)
         snapshot.verdicts = admission.verdicts + look.idle.map { Verdict(on: $0) }
-        snapshot.statics = services.statics.filter { admission.obstacles[$0.key] == nil }
+        snapshot.statics = services.statics
+        snapshot.obstacles = admission.obstacles
         return Finding(
             snapshot: snapshot, desired: admission.registrations, reasons: services.reasons,
             obstacles: admission.obstacles, look: look, plainKeys: plainKeys)
