@@ -8,6 +8,16 @@ struct Published: Hashable, Sendable {
     var meta: [UInt8]?
     /// Whether both keys go with the lease that the agent holds now.
     var isLeased: Bool
+    /// When the entry was put last; nil where it is missing.
+    var put: Put?
+
+    /// A put of an entry.
+    struct Put: Hashable, Sendable {
+        /// The revision that it made.
+        var revision: Int64
+        /// The time, RFC 3339; nil where another process did it.
+        var time: String?
+    }
 }
 
 /// One change to the registry.
