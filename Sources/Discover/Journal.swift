@@ -7,6 +7,7 @@ struct Journal {
 
     /// The failure that was told last; nil where all went well.
     private(set) var failure: String?
+    private var isFileBehind = false
 
     /// Makes one that has told nothing.
     init(_ logger: Logger) {
@@ -14,17 +15,29 @@ struct Journal {
     }
 
     /// HAProxy runs what it should.
-    mutating func applied(_ update: Update, _ plan: ProxyPlan?, revision: Int64?, took: Duration) {
-        if failure != nil {
-            failure = nil
-            logger.info("HAProxy takes the configuration again")
-        }
-        guard update != .none, let plan else { return }
+    mutating func applied() {
+        guard failure != nil else { return }
+        failure = nil
+        logger.info("HAProxy takes the configuration again")
+    }
+
+    /// HAProxy runs something else than before.
+    ///
+    /// - Parameters:
+    ///   - revision: the registry's, where all of it is applied.
+    ///   - oldWorkers: how many workers finish their connections, for a reload.
+    func changed(
+        _ update: Update, _ running: RunningProxy?, revision: Int64?, took: Duration, oldWorkers: Int? = nil
+    ) {
+        guard update != .none, let running else { return }
+        var isReload = false
+        if case .reload = update { isReload = true }
         logger.info(
             "applied",
             [
-                "services": plan.listeners.count, "endpoints": plan.serverCount, "revision": revision, "by": update,
-                "ms": Int(took / .milliseconds(1)),
+                "services": running.sections.count, "endpoints": running.serverCount, "revision": revision,
+                "by": update,
+                "old_workers": isReload ? oldWorkers : nil, "ms": Int(took / .milliseconds(1)),
             ])
     }
 
@@ -37,6 +50,19 @@ struct Journal {
             logger.error("HAProxy does not take the configuration; what runs is kept", ["error": text])
         }
         failure = text
+    }
+
+    /// The file could not be brought to what HAProxy runs.
+    mutating func cannotWrite(_ error: any Error) {
+        guard !isFileBehind else { return }
+        isFileBehind = true
+        logger.error("cannot write what HAProxy runs into its file; trying again", ["error": "\(error)"])
+    }
+
+    /// The file is what HAProxy runs.
+    mutating func wrote() {
+        if isFileBehind { logger.info("HAProxy's file is what it runs again") }
+        isFileBehind = false
     }
 
     /// These problems are there now, and no others.
