@@ -214,7 +214,8 @@ struct RegisterAgent: ~Copyable {
         drains.keepOnly(look)
         let services = Services(
             of: look.containers, owner: publisher.owner, rules: configuration.rules, drained: drains.ids,
-            listeners: listeners)
+            listeners: listeners,
+            unreadable: look.unreadable)
         whereabouts.want(services.awaited, at: publisher.owner.address)
         tell(services.verdicts)
         snapshot.verdicts = services.verdicts + look.idle.map { Verdict(on: $0) }

@@ -46,7 +46,8 @@ struct Examination: Sendable {
         drains.keepOnly(look)
         let decide = { [look, ids = drains.ids] listeners in
             Services(
-                of: look.containers, owner: owner, rules: configuration.rules, drained: ids, listeners: listeners)
+                of: look.containers, owner: owner, rules: configuration.rules, drained: ids, listeners: listeners,
+                unreadable: look.unreadable)
         }
         let services = decide(try await whereabouts.listeners(on: decide(Listeners()).awaited))
         look.unreadable.formUnion(services.undecided)
