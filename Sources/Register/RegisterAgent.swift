@@ -274,7 +274,8 @@ struct RegisterAgent: ~Copyable {
         let owner = publisher.owner
         let services = Services(
             of: look?.containers ?? [], statics: statics?.file.services ?? [], owner: owner,
-            rules: configuration.rules, drained: drains.ids, listeners: listeners)
+            rules: configuration.rules, drained: drains.ids, listeners: listeners,
+            unreadable: look?.unreadable ?? [])
         whereabouts.want(services.awaited, at: owner.address)
         plainKeys.desire(statics?.file.plainKeys(of: owner) ?? [:])
         let idle = (look?.idle ?? []).map { Verdict(on: $0) }

@@ -32,13 +32,15 @@ struct Services: Sendable {
     ///   - statics: what is registered besides containers.
     ///   - drained: those that somebody has drained.
     ///   - listeners: what is known of the ports of the host that matter.
+    ///   - unreadable: containers that run, and of which nothing is known.
     init(
-        of containers: [Docker.Container], statics: [StaticService] = [], owner: Owner, rules: Rules = Rules(), drained: Set<InstanceID> = [],
-        listeners: Listeners = Listeners()
+        of containers: [Docker.Container], statics: [StaticService] = [], owner: Owner, rules: Rules = Rules(),
+        drained: Set<InstanceID> = [], listeners: Listeners = Listeners(), unreadable: Set<InstanceID> = []
     ) {
         self.rules = rules
         self.drained = drained
-        let surroundings = Addressing.Surroundings(containers, host: owner.address, rules, listeners)
+        let surroundings = Addressing.Surroundings(
+            containers, host: owner.address, rules, listeners, unreadable: unreadable)
         for container in containers.sorted(by: { $0.id < $1.id }) {
             add(container, owner, surroundings)
         }

@@ -57,7 +57,7 @@ struct Examination: Sendable {
         let decide = { [look, ids = drains.ids] listeners in
             Services(
                 of: look.containers, statics: file?.services ?? [], owner: owner, rules: configuration.rules,
-                drained: ids, listeners: listeners)
+                drained: ids, listeners: listeners, unreadable: look.unreadable)
         }
         let services = decide(try await whereabouts.listeners(on: decide(Listeners()).awaited))
         look.unreadable.formUnion(services.undecided)
