@@ -1,17 +1,20 @@
 import Shared
 
-/// docker-register: keeps one host's running containers in the registry.
+/// docker-register: keeps one host's running containers in the registry, and what its services file says.
 ///
 /// One loop owns the lease and knows what is published. Watchers hand it the newest list of containers or ring its
-/// bell: the source of containers, the watcher of the registry, and the clocks. Each turn of the loop renews the lease
-/// if that is due, compares what should be with what is, and carries out the difference. What was not carried out is a
-/// difference again at the next turn, so a retry is the same code as a first try.
+/// bell: the source of containers, the watcher of the registry, the agent's own checks, and the clocks. Each turn of the
+/// loop renews the lease if that is due, compares what should be with what is, and carries out the difference. What was
+/// not carried out is a difference again at the next turn, so a retry is the same code as a first try.
 struct RegisterAgent: ~Copyable {
     /// Why the loop turns.
-    private enum Reason: Hashable {
+    enum Reason: Hashable {
         case containers
+        case hangup
+        case checks
         case lease
         case registry
+        case whereabouts
         case request
         case engine
         case retry
@@ -19,39 +22,67 @@ struct RegisterAgent: ~Copyable {
 
     private let configuration: RegisterConfiguration
     private let registry: EtcdRegistry
-    private let source: Docker.ContainerSource
+    /// Nil on a host without an engine.
+    private let source: Docker.ContainerSource?
     private let logger: Logger
 
-    private let bell = Doorbell<Reason>()
+    private let bell: Doorbell<Reason>
     private let newest = Latest<Docker.Look>()
+    private let whereabouts: Whereabouts
+    private var listeners = Listeners()
+    private let checks: RegisterChecks
     private let requests = DrainRequests()
     private let engineTrouble = Latest<Snapshot.Trouble?>()
     private let board: Board<Snapshot>
     private var snapshot: Snapshot
     private var publisher: Publisher
+    private var plainKeys: PlainKeys
+    private var statics: StaticEntries?
     private var drains: Drains
+    /// What the engine said last; nil where it has said nothing yet.
     private var look: Docker.Look?
+    /// Whether what should be was decided for the newest look, drains and results of the checks.
+    private var isDecided = false
+    /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
+    private var standing: [Slot: Standing]?
     private var asked: [DrainRequests.Request] = []
     private var alarm: Task<Void, any Error>?
     private var told: Set<Told> = []
 
     /// A remark that the log has.
     private struct Told: Hashable {
+        var id: InstanceID
         var container: String
         var remark: Verdict.Remark
     }
 
     /// Connects to the engine, which has to answer.
-    init(_ configuration: RegisterConfiguration, _ http: HTTPClient, logger: Logger) async throws {
+    ///
+    /// - Parameter bell: rung for ``Reason/hangup`` when the services file is to be read again.
+    init(
+        _ configuration: RegisterConfiguration, _ http: HTTPClient, _ bell: Doorbell<Reason>, logger: Logger
+    ) async throws {
         let limit = configuration.deadline
-        let engine = try await Docker.Client.connect(http, configuration.docker, deadline: limit)
-        let owner = Owner(try await engine.identity(), configuration.hostAddress)
+        var engine: Docker.Client?
+        if let docker = configuration.docker {
+            engine = try await Docker.Client.connect(http, docker, deadline: limit)
+        }
+        let identity = try await engine?.identity() ?? HostIdentity.read()
+        let whereabouts = try await Whereabouts(configuration, engine, logger: logger)
+        let owner = Owner(identity, whereabouts.address)
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
         registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
+        plainKeys = PlainKeys(registry, logger: logger)
+        statics = configuration.services
+        source = configuration.docker.map { docker in
+            Docker.ContainerSource(http, docker, deadline: limit, resync: configuration.resync, logger: logger)
+        }
+        look = source == nil ? Docker.Look(containers: []) : nil
         drains = Drains(registry, owner, logger: logger)
-        source = Docker.ContainerSource(
-            http, configuration.docker, deadline: limit, resync: configuration.resync, logger: logger)
+        self.bell = bell
+        self.whereabouts = whereabouts
+        checks = RegisterChecks(http)
         snapshot = Snapshot(configuration, owner, engine, agent: .thisProcess)
         board = Board(snapshot)
         self.configuration = configuration
@@ -60,31 +91,38 @@ struct RegisterAgent: ~Copyable {
             "docker-register started",
             [
                 "version": Version.current, "host": owner.host, "host_ip": owner.address, "owner": owner.text,
-                "engine": configuration.docker.name, "api": engine.version, "prefix": configuration.keyspace.prefix,
+                "engine": configuration.docker?.name ?? "none", "api": engine?.version,
+                "prefix": configuration.keyspace.prefix, "services_file": statics?.path,
             ])
     }
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
-        let (bell, newest, source, engineTrouble) = (bell, newest, source, engineTrouble)
+        let (bell, newest, source, engineTrouble, checks) = (bell, newest, source, engineTrouble, checks)
+        let whereabouts = whereabouts
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
         try await withThrowingTaskGroup { group in
-            group.addTask {
-                try await source.run {
-                    newest.put($0)
-                    engineTrouble.put(nil)
-                    bell.ring(.containers)
-                } lose: {
-                    engineTrouble.put(Snapshot.Trouble($0))
-                    bell.ring(.engine)
+            if let source {
+                group.addTask {
+                    try await source.run {
+                        newest.put($0)
+                        engineTrouble.put(nil)
+                        bell.ring(.containers)
+                    } lose: {
+                        engineTrouble.put(Snapshot.Trouble($0))
+                        bell.ring(.engine)
+                    }
                 }
             }
+            group.addTask { try await checks.run { bell.ring(.checks) } }
             if let server = commandServer() { group.addTask { await server.run() } }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
+            group.addTask { try await whereabouts.run { bell.ring(.whereabouts) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
             defer { group.cancelAll() }
+            decide()
             bell.ring(.lease)
             do {
                 try await loop()
@@ -116,11 +154,13 @@ struct RegisterAgent: ~Copyable {
         var isLost = false
         defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
-            if let look = newest.take() {
-                self.look = look
-                decide(look)
+            if reasons.contains(.hangup) {
+                statics?.readAgain(owner: publisher.owner, logger: logger)
+                isDecided = false
             }
-            if let trouble = engineTrouble.take() { snapshot.engine.trouble = trouble }
+            if takeNews() || reasons.contains(.checks) { isDecided = false }
+            decide()
+            if let trouble = engineTrouble.take() { snapshot.engine?.trouble = trouble }
             tellQuestions()
             do {
                 try await turn(reasons)
@@ -149,18 +189,33 @@ struct RegisterAgent: ~Copyable {
             try await drains.doubt()
         }
         if reasons.contains(.lease) { publisher.renewalIsDue() }
+        if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
         // What was drained before the agent started must not come back for a moment.
         let drained = drains.ids
         try await drains.learn()
         if let look {
             asked += requests.take()
             for request in asked { take(request, look) }
-            if drains.ids != drained { decide(look) }
         }
+        if drains.ids != drained { isDecided = false }
+        if standing == nil { try await recall() }
+        decide()
         try await publisher.publish()
         try await drains.store()
         for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
         asked = []
+        try await publishPlainKeys()
+    }
+
+    /// Does the same for the plain keys, which go with the same lease.
+    private mutating func publishPlainKeys() async throws {
+        guard let lease = publisher.leaseID else { return }
+        do {
+            try await plainKeys.publish(under: lease)
+        } catch let error as Etcd.Error where error.isLeaseGone {
+            publisher.renewalIsDue()
+            throw error
+        }
     }
 
     private mutating func ringAgain(_ reason: Reason, in wait: Duration) {
@@ -189,23 +244,78 @@ struct RegisterAgent: ~Copyable {
         }
     }
 
-    private mutating func decide(_ look: Docker.Look) {
-        drains.keepOnly(look)
+    /// Takes what the watchers have handed over; whether there is something.
+    private mutating func takeNews() -> Bool {
+        let (containers, host) = (newest.take(), whereabouts.take())
+        if let containers { look = containers }
+        if let address = host.address { move(to: address) }
+        if let listeners = host.listeners { self.listeners = listeners }
+        return containers != nil || !host.isEmpty
+    }
+
+    private mutating func move(to address: IPAddress) {
+        publisher.move(to: address)
+        drains.move(to: publisher.owner)
+        snapshot.owner = publisher.owner
+    }
+
+    /// Reads what an earlier agent has left in the registry: a restart takes nothing of it out for being checked anew.
+    private mutating func recall() async throws {
+        try await publisher.publish()
+        standing = publisher.published?.compactMapValues(Standing.init)
+        isDecided = false
+    }
+
+    /// Decides what should be there, from what the engine, the services file and the agent's checks said last.
+    private mutating func decide() {
+        guard !isDecided, look != nil || statics != nil else { return }
+        isDecided = true
+        if let look { drains.keepOnly(look) }
+        let owner = publisher.owner
         let services = Services(
-            of: look.containers, owner: publisher.owner, rules: configuration.rules, drained: drains.ids)
-        tell(services.verdicts)
-        snapshot.verdicts = services.verdicts + look.idle.map { Verdict(on: $0) }
-        publisher.desire(services.registrations, reasons: services.reasons, unreadable: look.unreadable)
+            of: look?.containers ?? [], statics: statics?.file.services ?? [], owner: owner,
+            rules: configuration.rules, drained: drains.ids, listeners: listeners)
+        whereabouts.want(services.awaited, at: owner.address)
+        plainKeys.desire(statics?.file.plainKeys(of: owner) ?? [:])
+        let idle = (look?.idle ?? []).map { Verdict(on: $0) }
+        guard let before = standing else {
+            // What may be there depends on what is there, which is not known yet.
+            snapshot.verdicts = services.verdicts + idle
+            snapshot.statics = services.statics
+            return tell(services.verdicts)
+        }
+        var unknown = (look?.unreadable ?? []).union(services.undecided)
+        if look == nil { unknown.formUnion(before.keys.map(\.id).filter(\.isOfContainer)) }
+        let admission = Admission(of: services, standing: before, unreadable: unknown, checks: checks.verdicts)
+        snapshot.verdicts = admission.verdicts + idle
+        snapshot.statics = services.statics
+        snapshot.obstacles = admission.obstacles
+        standing = admission.standing
+        checks.want(admission.targets)
+        tell(admission.verdicts, admission.obstacles, besides: admission.obstacles.filter { before[$0.key] != nil })
+        publisher.desire(
+            admission.registrations, reasons: services.reasons, unreadable: unknown, obstacles: admission.obstacles,
+            knowsContainers: look != nil)
     }
 
     /// Tells what was not told before.
-    private mutating func tell(_ verdicts: [Verdict]) {
-        let all = verdicts.flatMap { verdict in
-            verdict.remarks.map { Told(container: verdict.subject.name, remark: $0) }
+    ///
+    /// - Parameters:
+    ///   - obstacles: why entries may not be there.
+    ///   - withdrawn: those of them that are withdrawn now, which is told with their withdrawal.
+    private mutating func tell(
+        _ verdicts: [Verdict], _ obstacles: [Slot: Obstacle] = [:], besides withdrawn: [Slot: Obstacle] = [:]
+    ) {
+        let ofContainers = verdicts.flatMap { verdict in
+            verdict.remarks.map { Told(id: verdict.subject.id, container: verdict.subject.name, remark: $0) }
         }
+        let ofFile = obstacles.filter { !$0.key.id.isOfContainer }.map { slot, obstacle in
+            Told(id: slot.id, container: "\(slot.service) of the services file", remark: obstacle.remark)
+        }
+        let all = ofContainers + ofFile
         for new in Set(all).subtracting(told).sorted(by: {
             ($0.container, $0.remark.text) < ($1.container, $1.remark.text)
-        }) {
+        }) where !withdrawn.contains(where: { $0.key.id == new.id && $0.value.remark == new.remark }) {
             let fields: Logger.Fields = ["container": new.container, "reason": new.remark.text]
             if new.remark.isWarning {
                 logger.warning("container needs attention", fields)
@@ -243,6 +353,8 @@ struct RegisterAgent: ~Copyable {
     private mutating func tellQuestions() {
         snapshot.store.lease = publisher.lease
         snapshot.published = publisher.published
+        snapshot.yielded = publisher.yielded
+        snapshot.keeper = publisher.keeper
         board.put(snapshot)
     }
 }

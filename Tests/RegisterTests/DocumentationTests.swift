@@ -31,14 +31,14 @@ struct RegisterDocumentationTests {
             revision: 1, since: "")
         let parts: [Any] = [
             StatusReport.Agent(
-                version: "", running: true, process: 1, started: "", owner: "", host: "", address: ""),
+                version: "", running: true, process: 1, started: "", standsByFor: "", owner: "", host: "", address: ""),
             StatusReport.Engine(address: "", api: "", lost: trouble),
             StatusReport.Store(members: [], prefix: "", lease: nil, lost: trouble, lastError: trouble),
             StatusReport.Lease(id: "", ttl: 1), trouble, label, port, entry,
         ]
         let names = parts.flatMap { Mirror(reflecting: $0).children.compactMap(\.label) }
         return Set(names).union(["agent", "engine", "etcd", "containers", "leftovers"])
-            .union(["labels", "ports", "entries", "reasons", "warnings", "image", "id"])
+            .union(["labels", "ports", "entries", "reasons", "warnings", "image", "id", "health"])
     }
 
     @Test func `the help tells every setting with its variable and default`() {

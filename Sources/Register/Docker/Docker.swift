@@ -22,10 +22,18 @@ enum Docker {
         var started: String
         /// Its published ports.
         var bindings: Set<Binding>
+        /// What its HEALTHCHECK says; nil where it has none.
+        var health: Health?
         /// The signal that begins its end.
         var stopSignal = StopSignal.standard
         /// How long it may take to end after that signal.
         var stopTimeout = Duration.seconds(10)
+        /// Whose network it uses.
+        var network = NetworkMode.own
+        /// The networks that it is in, by name.
+        var networks: [String: NetworkAddresses] = [:]
+        /// The TCP ports that it exposes, published or not.
+        var exposed: Set<Port> = []
 
         /// What tells it from others.
         var subject: Subject { Subject(id: id, name: name, image: image, state: Subject.running) }

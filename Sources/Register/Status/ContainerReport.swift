@@ -40,6 +40,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
             case missing
             /// etcd has not said, not even once.
             case unknown
+            /// Another docker-register keeps it.
+            case yielded
         }
 
         /// The port inside of the container.
@@ -54,6 +56,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         var endpoint: String
         /// The meta that it should have.
         var meta: String
+        /// Why it may not be there now.
+        var reason: String?
         /// The value that it has instead.
         var foundEndpoint: String?
         /// The meta that it has instead.
@@ -72,6 +76,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
     var image: String
     /// The engine's word for its state.
     var state: String
+    /// What its HEALTHCHECK says; nil where it has none.
+    var health: String?
     /// The labels and variables that were read.
     var labels: [Label]
     /// The TCP ports that are published, or that something was decided about.
@@ -89,10 +95,13 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         name = verdict.subject.name
         image = verdict.subject.image
         state = verdict.subject.state
+        health = verdict.container?.health?.description
         let ports = Self.ports(verdict)
         self.ports = ports
         labels = Self.labels(verdict, ports: Set(ports.map(\.port)))
-        entries = verdict.entries.map { Entry($0, snapshot) }.sorted { $0.service < $1.service }
+        entries = verdict.entries.map { Entry($0.registration, port: $0.port, snapshot) }.sorted {
+            $0.service < $1.service
+        }
         reasons = verdict.remarks.filter { $0.kind != .warning }.map(\.text)
         warnings = verdict.remarks.filter { $0.kind == .warning }.map(\.text)
         addLeftovers(verdict, snapshot)
@@ -139,14 +148,18 @@ struct ContainerReport: Encodable, Equatable, Sendable {
 
 extension ContainerReport.Entry {
     /// Compares what should be with what is.
-    init(_ entry: Verdict.Entry, _ snapshot: Snapshot) {
-        let registration = entry.registration
+    init(_ registration: Registration, port: Port?, _ snapshot: Snapshot) {
         let found = snapshot.published?[registration.slot]
-        port = entry.port.number
+        self.port = port?.number
         service = registration.slot.service.text
         key = snapshot.store.keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
         endpoint = registration.endpoint.description
         meta = String(decoding: registration.meta, as: UTF8.self)
+        reason = snapshot.obstacles[registration.slot]?.reason
+        guard snapshot.keeper == nil, !snapshot.yielded.contains(registration.slot) else {
+            state = .yielded
+            return
+        }
         guard snapshot.published != nil else {
             state = .unknown
             return
