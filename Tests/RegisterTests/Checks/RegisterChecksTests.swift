@@ -1,7 +1,6 @@
 // Literals of the tests are right, or the tests are not.
 // swift-format-ignore-file: NeverForceUnwrap
 
-import FoundationEssentials
 import Shared
 import Synchronization
 import TestSupport
@@ -155,13 +154,15 @@ struct RegisterChecksTests {
 
     /// How many connections to a port of this machine are open, as their clients see it.
     private static func connections(to port: Int) -> Int {
-        let table = FileManager.default.contents(atPath: "/proc/self/net/tcp") ?? Data()
         let hexadecimal = String(port, radix: 16, uppercase: true)
         let peer = "0100007F:" + String(repeating: "0", count: 4 - hexadecimal.count) + hexadecimal
-        return String(decoding: table, as: UTF8.self).split(separator: "\n").count { line in
+        var count = 0
+        guard var lines = try? FileLines("/proc/self/net/tcp") else { return 0 }
+        while let line = try? lines.next(), !line.isEmpty {
             let fields = line.split(separator: " ")
-            return fields.count > 3 && fields[2] == peer && fields[3] == "01"
+            if fields.count > 3, fields[2] == peer, fields[3] == "01" { count += 1 }
         }
+        return count
     }
 
     @Test func `hundreds that hang delay no other, and cost no more connections than there is room for`() async throws {
