@@ -49,7 +49,7 @@ struct DiscoverAgent: Sendable {
             "docker-discover started",
             [
                 "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
-                "state_dir": configuration.directory.path, "stats": configuration.statsBind,
+                "state_dir": configuration.directory.path, "stats": configuration.host.statsBind,
             ])
         try await keeper.recollect()
         if keeper.master == nil { try await checkStatsPort() }
@@ -100,7 +100,7 @@ struct DiscoverAgent: Sendable {
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
         let settings = HAProxySettings(
-            statsBind: configuration.statsBind, statsSocket: directory.statsSocket,
+            host: configuration.host, statsSocket: directory.statsSocket,
             hardStopAfter: configuration.hardStopAfter, abilities: program.abilities)
         let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
         let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
@@ -109,7 +109,7 @@ struct DiscoverAgent: Sendable {
 
     /// HAProxy itself would only say that it cannot bind, and not who is there.
     private func checkStatsPort() async throws {
-        let bind = configuration.statsBind
+        let bind = configuration.host.statsBind
         let obstacles = await PortOccupancy.obstacles(to: [bind], patience: keeperTiming.portPatience)
         if let obstacle = obstacles[bind] { throw Failure.noStatsPort(bind, obstacle) }
     }

@@ -12,8 +12,8 @@ struct DiscoverConfiguration: Sendable {
     var haproxy: String
     /// Where its files are.
     var directory: StateDirectory
-    /// Where the stats page is.
-    var statsBind: BindAddress
+    /// Where it runs.
+    var host: ConsumerHost
     /// How long open connections may take when the program stops.
     var stopGrace: Duration
     /// How long they may take after a reload.
@@ -35,6 +35,12 @@ struct DiscoverConfiguration: Sendable {
     static let statsBind = Setting(
         flag: "--stats-bind", variable: "STATS_BIND", placeholder: "ADDRESS", fallback: ":1936",
         help: "where HAProxy's stats page and its /metrics are")
+    static let listenAddress = Setting(
+        flag: "--listen-address", variable: "LISTEN_ADDRESS", placeholder: "ADDRESS", fallback: "0.0.0.0",
+        help: "where services listen that do not say so themselves; :: is for IPv4 and IPv6")
+    static let zone = Setting(
+        flag: "--zone", variable: "ZONE", placeholder: "NAME",
+        help: "where this host is: endpoints of the same zone come first, the others serve when none of them works")
     static let stopGrace = Setting(
         flag: "--stop-grace", variable: "STOP_GRACE", placeholder: "TIME", fallback: "10s",
         help: "how long open connections may take to end when docker-discover is stopped")
@@ -47,7 +53,7 @@ struct DiscoverConfiguration: Sendable {
         program: "docker-discover",
         summary: "Balances connections with HAProxy over the services that etcd lists.",
         settings: EtcdOptions.settings + [
-            mode, pollInterval, haproxy, stateDirectory, statsBind, stopGrace, hardStopAfter,
+            mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, zone, stopGrace, hardStopAfter,
         ] + LogOptions.settings)
 
     private enum Mode: String, CaseIterable {
@@ -62,19 +68,27 @@ struct DiscoverConfiguration: Sendable {
         let mode: Mode? = reading.choice(Self.mode)
         let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
         let directory = reading.value(Self.stateDirectory, StateDirectory.expected) { StateDirectory($0) }
-        let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
+        let host = Self.host(&reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
         guard let etcd, let keyspace, let mode, let interval, let haproxy = reading.text(Self.haproxy), let directory,
-            let statsBind, let stopGrace, let hardStop
+            let host, let stopGrace, let hardStop
         else { return nil }
         self.mode = mode == .watch ? .watch : .poll(every: interval)
         self.etcd = etcd
         self.keyspace = keyspace
         self.haproxy = haproxy
         self.directory = directory
-        self.statsBind = statsBind
+        self.host = host
         self.stopGrace = stopGrace
         hardStopAfter = hardStop
+    }
+
+    private static func host(_ reading: inout Reading) -> ConsumerHost? {
+        let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
+        let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
+        let zone = reading.value(Self.zone, ServiceName.expected) { Zone($0) }
+        guard let statsBind, let listenAddress else { return nil }
+        return ConsumerHost(statsBind: statsBind, listenAddress: listenAddress, zone: zone)
     }
 }

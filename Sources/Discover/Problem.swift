@@ -12,8 +12,10 @@ enum Problem: Hashable, Sendable {
     case badField(key: String, field: String)
     /// One service's instances come from different image repositories.
     case repositoriesDiffer(ServiceName, repositories: [String])
-    /// The instances of a service name different listener ports; the newest deployment decides.
-    case portsDiffer(ServiceName, ports: [Port], chosen: Port)
+    /// The instances of a service say different things of the whole service; the newest deployment decides.
+    case valuesDiffer(ServiceName, field: String, values: [String], chosen: String)
+    /// An option that does not go with the others and counts as not said.
+    case optionMisfits(ServiceName, field: String, why: String)
     /// Another service claimed the listener port first.
     case portClaimed(ServiceName, Port, by: ServiceName)
     /// The listener port is the stats page's.
@@ -26,7 +28,7 @@ extension Problem {
     /// Whether a person must act before the service is reachable again.
     var isSevere: Bool {
         switch self {
-        case .badKey, .badValue, .badField, .repositoriesDiffer, .portsDiffer: false
+        case .badKey, .badValue, .badField, .repositoriesDiffer, .valuesDiffer, .optionMisfits: false
         case .portClaimed, .portOfStats, .portUnavailable: true
         }
     }
@@ -35,8 +37,9 @@ extension Problem {
     var subject: String {
         switch self {
         case .badKey(let key, _), .badValue(let key, _, _), .badField(let key, _): key
-        case .repositoriesDiffer(let service, _), .portsDiffer(let service, _, _), .portClaimed(let service, _, _),
-            .portOfStats(let service, _), .portUnavailable(let service, _, _):
+        case .repositoriesDiffer(let service, _), .valuesDiffer(let service, _, _, _),
+            .optionMisfits(let service, _, _),
+            .portClaimed(let service, _, _), .portOfStats(let service, _), .portUnavailable(let service, _, _):
             service.text
         }
     }
@@ -49,8 +52,9 @@ extension Problem {
         case .badField(_, let field): field
         case .repositoriesDiffer(_, let repositories):
             "one service is fed by several repositories: \(repositories.map(\.shortened).joined(separator: ", "))"
-        case .portsDiffer(_, let ports, let chosen):
-            "instances name the listener ports \(ports.map(\.description).joined(separator: ", ")); \(chosen) is used"
+        case .valuesDiffer(_, let field, let values, let chosen):
+            "instances differ in \(field): \(values.map(\.shortened).joined(separator: ", ")); \(chosen) is used"
+        case .optionMisfits(_, let field, let why): "\(field): \(why); it counts as not said"
         case .portClaimed(_, let port, let winner): "port \(port) belongs to service \(winner), which claimed it first"
         case .portOfStats(_, let port): "port \(port) is the stats page's"
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"

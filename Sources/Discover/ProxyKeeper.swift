@@ -104,7 +104,7 @@ extension ProxyKeeper {
             return master == nil ? (confirmed ?? render(.empty), false) : nil
         }
         let catalog = Catalog(registry)
-        let wish = ProxyPlan(catalog, statsPort: settings.statsBind.port)
+        let wish = ProxyPlan(catalog, on: settings.host)
         let obstacles = await obstacles(to: wish.binds)
         let plan = wish.without(obstacles)
         journal.tell(catalog.problems.union(plan.problems))

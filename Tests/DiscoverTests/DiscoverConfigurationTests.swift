@@ -18,7 +18,7 @@ struct DiscoverConfigurationTests {
         #expect(configuration.mode == .watch)
         #expect(configuration.haproxy == "haproxy")
         #expect(configuration.directory.path == "/var/lib/docker-discover")
-        #expect(configuration.statsBind.description == ":1936")
+        #expect(configuration.host.statsBind.description == ":1936")
         #expect(configuration.stopGrace == .seconds(10))
         #expect(configuration.hardStopAfter == .seconds(600))
     }
@@ -32,7 +32,7 @@ struct DiscoverConfigurationTests {
         #expect(configuration.mode == .poll(every: .seconds(2)))
         #expect(configuration.haproxy == "/opt/haproxy")
         #expect(configuration.directory.path == "/tmp/d")
-        #expect(configuration.statsBind.description == "127.0.0.1:9000")
+        #expect(configuration.host.statsBind.description == "127.0.0.1:9000")
         #expect(configuration.stopGrace == .zero)
         #expect(configuration.hardStopAfter == .seconds(3600))
     }

@@ -13,7 +13,9 @@ struct HAProxyConfiguration: Equatable, Sendable {
 
     /// Renders a plan.
     init(_ plan: ProxyPlan, _ settings: HAProxySettings) {
-        let body = ([Self.defaults, Self.stats(settings)] + plan.listeners.map(Self.section)).joined(separator: "\n")
+        let body =
+            ([Self.defaults, Self.stats(settings)] + plan.listeners.map { Self.section($0, settings.abilities) })
+            .joined(separator: "\n")
         let ownSettings = Self.globals(settings)
         mark = Self.mark(of: ownSettings + body)
         text = """
@@ -74,13 +76,16 @@ extension HAProxyConfiguration {
     /// What holds for every service.
     ///
     /// Database pools keep connections open and silent for long: an hour of silence is allowed, and TCP keepalives
-    /// find peers that are gone. A connection that fails goes to the next server at once (`redispatch 1`), so often that
+    /// find peers that are gone. Hashes are consistent, since only these let servers come and go while HAProxy runs. Of
+    /// servers that are spare all are used, not only the first. A connection that fails goes to the next server at once (`redispatch 1`), so often that
     /// also most of the servers may be dead. Three failures in a row do not wait for the next check: one is made within
     /// 200 ms, and if it fails too the server is down (docs/decisions/0010).
     private static let defaults = """
         defaults
             mode tcp
             balance roundrobin
+            hash-type consistent
+            option allbackups
             option redispatch 1
             retries 10
             option clitcpka
@@ -91,15 +96,13 @@ extension HAProxyConfiguration {
             timeout server 1h
             timeout client-fin 30s
             timeout server-fin 30s
-            default-server check inter 2s fall 2 rise 2
-            default-server fastinter 200ms observe layer4 error-limit 3 on-error sudden-death
 
         """
 
     /// The stats page, there even with no service, so that the file never lacks a listener.
     private static func stats(_ settings: HAProxySettings) -> String {
         var lines = [
-            "mode http", "bind \(settings.statsBind)", "timeout client 30s", "timeout http-request 10s",
+            "mode http", "bind \(settings.statsBind.words)", "timeout client 30s", "timeout http-request 10s",
             // A browser that waits for the next refresh must not hold up a stop.
             "timeout http-keep-alive 1s",
         ]
@@ -113,11 +116,15 @@ extension HAProxyConfiguration {
         return section("frontend -stats", lines)
     }
 
-    private static func section(_ listener: ProxyPlan.Listener) -> String {
-        let servers = listener.servers.map { "server \($0.id) \($0.endpoint)" }
-        // The page shows the description beside the name, and no addresses.
-        let head = ["description port \(listener.port)", "bind \(listener.bind)"]
-        return section("listen \(listener.service)", head + servers)
+    private static func section(_ listener: ProxyPlan.Listener, _ abilities: HAProxyAbilities) -> String {
+        let servers = listener.servers.map { server in
+            let keywords = server.keywords
+            let words =
+                ["weight \(keywords.weight)"] + (keywords.maxConnections.map { ["maxconn \($0)"] } ?? [])
+                + (keywords.hasCookie ? ["cookie \(server.id)"] : []) + [keywords.fixed]
+            return "server \(server.id) \(server.endpoint) \(words.filter { !$0.isEmpty }.joined(separator: " "))"
+        }
+        return section("listen \(listener.service)", listener.head(abilities) + servers)
     }
 
     private static func section(_ title: String, _ lines: [String]) -> String {

@@ -8,11 +8,15 @@ struct ProxyPlan: Equatable, Sendable {
         let service: ServiceName
         /// Where consumers connect.
         let port: Port
-        /// Where their connections go, by name.
+        /// On which address; nil for all IPv4 addresses.
+        var address: IPAddress?
+        /// How connections are treated.
+        var options = ListenerOptions()
+        /// Where they go, by name.
         let servers: [Server]
 
-        /// The port on all addresses.
-        var bind: BindAddress { BindAddress(port: port) }
+        /// Address and port.
+        var bind: BindAddress { BindAddress(address: address, port: port) }
     }
 
     /// One instance behind a listener.
@@ -21,6 +25,8 @@ struct ProxyPlan: Equatable, Sendable {
         let id: InstanceID
         /// Its address.
         let endpoint: Endpoint
+        /// What else HAProxy is told of it.
+        var keywords = ServerKeywords()
     }
 
     /// The listeners by name; no two share a port.
@@ -35,21 +41,23 @@ struct ProxyPlan: Equatable, Sendable {
     /// How many servers there are.
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
 
-    /// Decides which service listens where; `statsPort` is taken.
-    init(_ catalog: Catalog, statsPort: Port) {
-        var winners: [Port: Claim] = [:]
+    /// Decides which service listens where, and how.
+    init(_ catalog: Catalog, on host: ConsumerHost) {
+        var winners: [Claim] = []
         var problems: Set<Problem> = []
-        for claim in catalog.services.compactMap(Claim.init).sorted() {
-            problems.formUnion(claim.problems)
-            if claim.port == statsPort {
-                problems.insert(.portOfStats(claim.service.name, claim.port))
-            } else if let winner = winners[claim.port] {
-                problems.insert(.portClaimed(claim.service.name, claim.port, by: winner.service.name))
+        let claims = catalog.services.compactMap { ServiceResolution($0, zone: host.zone) }.map { Claim($0, on: host) }
+        for claim in claims.sorted() {
+            problems.formUnion(claim.resolution.problems)
+            let (service, port) = (claim.resolution.service, claim.bind.port)
+            if claim.bind.overlaps(host.statsBind) {
+                problems.insert(.portOfStats(service, port))
+            } else if let winner = winners.first(where: { $0.bind.overlaps(claim.bind) }) {
+                problems.insert(.portClaimed(service, port, by: winner.resolution.service))
             } else {
-                winners[claim.port] = claim
+                winners.append(claim)
             }
         }
-        listeners = winners.values.map(\.listener).sorted { $0.service < $1.service }
+        listeners = winners.map(\.listener).sorted { $0.service < $1.service }
         self.problems = problems
     }
 
@@ -77,30 +85,21 @@ struct ProxyPlan: Equatable, Sendable {
 ///
 /// The order of claims is that of the services' oldest entries.
 private struct Claim: Comparable {
-    let service: Catalog.Service
-    let port: Port
-    let problems: Set<Problem>
-    private let age: Int64
+    let resolution: ServiceResolution
+    let bind: BindAddress
 
-    init?(_ service: Catalog.Service) {
-        guard let age = service.instances.map(\.createRevision).min(), let wish = ListenerPort(service)
-        else { return nil }
-        self.service = service
-        self.age = age
-        port = wish.port
-        problems = wish.problems
+    init(_ resolution: ServiceResolution, on host: ConsumerHost) {
+        self.resolution = resolution
+        bind = BindAddress(address: resolution.address ?? host.listenAddress, port: resolution.port.port)
     }
 
     var listener: ProxyPlan.Listener {
-        let servers = service.instances.map { ProxyPlan.Server(id: $0.id, endpoint: $0.endpoint) }
-        return ProxyPlan.Listener(service: service.name, port: port, servers: servers)
+        ProxyPlan.Listener(
+            service: resolution.service, port: bind.port, address: bind.address, options: resolution.options,
+            servers: resolution.servers)
     }
 
     static func < (left: Claim, right: Claim) -> Bool {
-        (left.age, left.service.name) < (right.age, right.service.name)
-    }
-
-    static func == (left: Claim, right: Claim) -> Bool {
-        left.service == right.service
+        (left.resolution.port.age, left.resolution.service) < (right.resolution.port.age, right.resolution.service)
     }
 }

@@ -36,7 +36,7 @@ struct ProxyPlanTests {
                 "web/b": "10.0.0.5:1", "web/b/meta": #"{"port":8000}"#, "web/a": "10.0.0.6:1",
                 "web/a/meta": #"{"port":8001}"#, "web/c": "10.0.0.7:1",
             ], listeners: ["web:8001"],
-            problems: [.portsDiffer(service("web"), ports: [port(8000), port(8001)], chosen: port(8001))]),
+            problems: [.valuesDiffer(service("web"), field: "port", values: ["8000", "8001"], chosen: "8001")]),
         Case(
             name: "of two services on one port the older entry wins",
             keys: ["young/1": "10.0.0.5:80", "a/1": "10.0.0.6:81", "b/1": "10.0.0.7:80"],
