@@ -38,6 +38,10 @@ struct DiscoverConfiguration: Sendable {
     static let listenAddress = Setting(
         flag: "--listen-address", variable: "LISTEN_ADDRESS", placeholder: "ADDRESS", fallback: "0.0.0.0",
         help: "where services listen that do not say so themselves; :: is for IPv4 and IPv6")
+    static let portRange = Setting(
+        flag: "--port-range", variable: "PORT_RANGE", placeholder: "FIRST-LAST",
+        fallback: PortRange.standard.description,
+        help: "ports for services that ask for one that another service has; the same at all consumers")
     static let zone = Setting(
         flag: "--zone", variable: "ZONE", placeholder: "NAME",
         help: "where this host is: endpoints of the same zone come first, the others serve when none of them works")
@@ -53,7 +57,8 @@ struct DiscoverConfiguration: Sendable {
         program: "docker-discover",
         summary: "Balances connections with HAProxy over the services that etcd lists.",
         settings: EtcdOptions.settings + [
-            mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, zone, stopGrace, hardStopAfter,
+            mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, portRange, zone, stopGrace,
+            hardStopAfter,
         ] + LogOptions.settings)
 
     private enum Mode: String, CaseIterable {
@@ -88,7 +93,8 @@ struct DiscoverConfiguration: Sendable {
         let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
         let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
         let zone = reading.value(Self.zone, ServiceName.expected) { Zone($0) }
-        guard let statsBind, let listenAddress else { return nil }
-        return ConsumerHost(statsBind: statsBind, listenAddress: listenAddress, zone: zone)
+        let portRange = reading.value(Self.portRange, PortRange.expected) { PortRange($0) }
+        guard let statsBind, let listenAddress, let portRange else { return nil }
+        return ConsumerHost(statsBind: statsBind, listenAddress: listenAddress, zone: zone, portRange: portRange)
     }
 }

@@ -35,6 +35,9 @@ struct ProxyPlan: Equatable, Sendable {
     /// What was left out, and why.
     private(set) var problems: Set<Problem>
 
+    /// What has to be written into the registry so that all services keep their ports.
+    private(set) var claims: [ClaimChange]
+
     /// Where it listens.
     var binds: Set<BindAddress> { Set(listeners.map(\.bind)) }
 
@@ -43,22 +46,20 @@ struct ProxyPlan: Equatable, Sendable {
 
     /// Decides which service listens where, and how.
     init(_ catalog: Catalog, on host: ConsumerHost) {
-        var winners: [Claim] = []
-        var problems: Set<Problem> = []
-        let claims = catalog.services.compactMap { ServiceResolution($0, zone: host.zone) }.map { Claim($0, on: host) }
-        for claim in claims.sorted() {
-            problems.formUnion(claim.resolution.problems)
-            let (service, port) = (claim.resolution.service, claim.bind.port)
-            if claim.bind.overlaps(host.statsBind) {
-                problems.insert(.portOfStats(service, port))
-            } else if let winner = winners.first(where: { $0.bind.overlaps(claim.bind) }) {
-                problems.insert(.portClaimed(service, port, by: winner.resolution.service))
+        let services = catalog.services.compactMap { ServiceResolution($0, zone: host.zone) }
+        let assignment = PortAssignment(services, claims: catalog.claims, range: host.portRange)
+        claims = assignment.changes
+        problems = services.reduce(into: assignment.problems) { $0.formUnion($1.problems) }
+        listeners = []
+        for service in services {
+            guard let port = assignment.ports[service.service] else { continue }
+            let listener = Listener(service, port, on: host)
+            if listener.bind.overlaps(host.statsBind) {
+                problems.insert(.portOfStats(service.service, port))
             } else {
-                winners.append(claim)
+                listeners.append(listener)
             }
         }
-        listeners = winners.map(\.listener).sorted { $0.service < $1.service }
-        self.problems = problems
     }
 
     /// The plan of no service at all.
@@ -67,6 +68,7 @@ struct ProxyPlan: Equatable, Sendable {
     private init() {
         listeners = []
         problems = []
+        claims = []
     }
 
     /// The plan without the listeners that something is in the way of.
@@ -81,25 +83,10 @@ struct ProxyPlan: Equatable, Sendable {
     }
 }
 
-/// A service that asks for a port.
-///
-/// The order of claims is that of the services' oldest entries.
-private struct Claim: Comparable {
-    let resolution: ServiceResolution
-    let bind: BindAddress
-
-    init(_ resolution: ServiceResolution, on host: ConsumerHost) {
-        self.resolution = resolution
-        bind = BindAddress(address: resolution.address ?? host.listenAddress, port: resolution.port.port)
-    }
-
-    var listener: ProxyPlan.Listener {
-        ProxyPlan.Listener(
-            service: resolution.service, port: bind.port, address: bind.address, options: resolution.options,
-            servers: resolution.servers)
-    }
-
-    static func < (left: Claim, right: Claim) -> Bool {
-        (left.resolution.port.age, left.resolution.service) < (right.resolution.port.age, right.resolution.service)
+extension ProxyPlan.Listener {
+    fileprivate init(_ service: ServiceResolution, _ port: Port, on host: ConsumerHost) {
+        self.init(
+            service: service.service, port: port, address: service.address ?? host.listenAddress,
+            options: service.options, servers: service.servers)
     }
 }

@@ -10,4 +10,7 @@ struct ConsumerHost: Equatable, Sendable {
 
     /// Where the host is: endpoints of the same zone come first.
     var zone: Zone?
+
+    /// Ports for services that do not get the one that they ask for.
+    var portRange = PortRange.standard
 }
