@@ -101,10 +101,13 @@ struct DiscoverAgent: Sendable {
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
         let settings = HAProxySettings(
             host: configuration.host, statsSocket: directory.statsSocket,
-            hardStopAfter: configuration.hardStopAfter, abilities: program.abilities)
+            statesFile: directory.serverStates.path, hardStopAfter: configuration.hardStopAfter,
+            abilities: program.abilities)
         let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
         let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
-        return ProxyKeeper(process, settings: settings, copy: copy, logger: logger, timing: keeperTiming)
+        var timing = keeperTiming
+        timing.driver.drain = configuration.drainTimeout
+        return ProxyKeeper(process, settings: settings, copy: copy, logger: logger, timing: timing)
     }
 
     /// HAProxy itself would only say that it cannot bind, and not who is there.

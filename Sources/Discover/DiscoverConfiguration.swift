@@ -18,6 +18,8 @@ struct DiscoverConfiguration: Sendable {
     var stopGrace: Duration
     /// How long they may take after a reload.
     var hardStopAfter: Duration
+    /// How long they may go on to an endpoint that is gone from the registry.
+    var drainTimeout: Duration
 
     /// The settings besides etcd's and the log's.
     static let mode = Setting(
@@ -51,6 +53,9 @@ struct DiscoverConfiguration: Sendable {
     static let hardStopAfter = Setting(
         flag: "--hard-stop-after", variable: "HARD_STOP_AFTER", placeholder: "TIME", fallback: "10m",
         help: "how long open connections may go on in an old HAProxy worker after a reload")
+    static let drainTimeout = Setting(
+        flag: "--drain-timeout", variable: "DRAIN_TIMEOUT", placeholder: "TIME", fallback: "10m",
+        help: "how long open connections may go on to an endpoint that left the registry")
 
     /// The table that the command line, the help and the README are made from.
     static let options = Options(
@@ -58,7 +63,7 @@ struct DiscoverConfiguration: Sendable {
         summary: "Balances connections with HAProxy over the services that etcd lists.",
         settings: EtcdOptions.settings + [
             mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, portRange, zone, stopGrace,
-            hardStopAfter,
+            hardStopAfter, drainTimeout,
         ] + LogOptions.settings)
 
     private enum Mode: String, CaseIterable {
@@ -76,8 +81,9 @@ struct DiscoverConfiguration: Sendable {
         let host = Self.host(&reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
+        let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
         guard let etcd, let keyspace, let mode, let interval, let haproxy = reading.text(Self.haproxy), let directory,
-            let host, let stopGrace, let hardStop
+            let host, let stopGrace, let hardStop, let drain
         else { return nil }
         self.mode = mode == .watch ? .watch : .poll(every: interval)
         self.etcd = etcd
@@ -87,6 +93,7 @@ struct DiscoverConfiguration: Sendable {
         self.host = host
         self.stopGrace = stopGrace
         hardStopAfter = hardStop
+        drainTimeout = drain
     }
 
     private static func host(_ reading: inout Reading) -> ConsumerHost? {

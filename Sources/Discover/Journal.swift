@@ -14,17 +14,29 @@ struct Journal {
     }
 
     /// HAProxy runs what it should.
-    mutating func applied(_ update: Update, _ plan: ProxyPlan?, revision: Int64?, took: Duration) {
-        if failure != nil {
-            failure = nil
-            logger.info("HAProxy takes the configuration again")
-        }
-        guard update != .none, let plan else { return }
+    mutating func applied() {
+        guard failure != nil else { return }
+        failure = nil
+        logger.info("HAProxy takes the configuration again")
+    }
+
+    /// HAProxy runs something else than before.
+    ///
+    /// - Parameters:
+    ///   - revision: the registry's, where all of it is applied.
+    ///   - oldWorkers: how many workers finish their connections, for a reload.
+    func changed(
+        _ update: Update, _ running: RunningProxy?, revision: Int64?, took: Duration, oldWorkers: Int? = nil
+    ) {
+        guard update != .none, let running else { return }
+        var isReload = false
+        if case .reload = update { isReload = true }
         logger.info(
             "applied",
             [
-                "services": plan.listeners.count, "endpoints": plan.serverCount, "revision": revision, "by": update,
-                "ms": Int(took / .milliseconds(1)),
+                "services": running.sections.count, "endpoints": running.serverCount, "revision": revision,
+                "by": update,
+                "old_workers": isReload ? oldWorkers : nil, "ms": Int(took / .milliseconds(1)),
             ])
     }
 

@@ -43,6 +43,9 @@ struct StateDirectory: Sendable {
     /// What the registry last said.
     var catalog: AtomicFile { AtomicFile(path: path + "/catalog.json") }
 
+    /// What a new worker of HAProxy has to know of the old one's servers; it has rows only during a reload.
+    var serverStates: AtomicFile { AtomicFile(path: path + "/haproxy-servers.state") }
+
     /// The socket of HAProxy's master process.
     var masterSocket: String { path + "/haproxy-master.sock" }
 

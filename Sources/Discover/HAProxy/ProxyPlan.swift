@@ -63,10 +63,11 @@ struct ProxyPlan: Equatable, Sendable {
     }
 
     /// The plan of no service at all.
-    static let empty = ProxyPlan()
+    static let empty = ProxyPlan(listeners: [])
 
-    private init() {
-        listeners = []
+    /// The plan of these listeners, which share no port, in the order of their names.
+    init(listeners: [Listener]) {
+        self.listeners = listeners
         problems = []
         claims = []
     }
