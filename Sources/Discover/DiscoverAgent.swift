@@ -41,9 +41,11 @@ struct DiscoverAgent: Sendable {
         let lock = try configuration.directory.open()
         defer { lock.release() }
         guard let http = HTTPClient() else { throw Failure.noHTTP }
+        let client = Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024))
         let source = EtcdCatalogSource(
-            client: Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024)),
-            keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming, logger: logger)
+            client: client, keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming,
+            logger: logger)
+        let claimer = PortClaimer(client, configuration.keyspace, logger: logger)
         var keeper = try await makeKeeper()
         logger.info(
             "docker-discover started",
@@ -55,14 +57,16 @@ struct DiscoverAgent: Sendable {
         if keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()
         guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
-        await serve(&keeper, source, retry: retry)
+        await serve(&keeper, source, claimer, retry: retry)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
         await Task { [keeper] in await keeper.stop(grace: grace) }.value
     }
 
     /// Answers rings until the task is cancelled.
-    private func serve(_ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, retry: Duration?) async {
+    private func serve(
+        _ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, _ claimer: PortClaimer, retry: Duration?
+    ) async {
         let bell = Doorbell<Reason>()
         let newest = Latest<RegistryState>()
         await withDiscardingTaskGroup { group in
@@ -72,6 +76,7 @@ struct DiscoverAgent: Sendable {
                     bell.ring(.registry)
                 }
             }
+            group.addTask { try? await claimer.run() }
             var watched: Int32?
             var retry = retry
             var alarm: Task<Void, Never>?
@@ -86,9 +91,12 @@ struct DiscoverAgent: Sendable {
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
                 guard await bell.answer() != nil else { break }
-                if let state = newest.take() { keeper.take(state) }
+                let state = newest.take()
+                if let state { keeper.take(state) }
                 keeper.look()
                 retry = await keeper.converge()
+                // What was read from the disk may long be settled.
+                if state != nil { claimer.submit(keeper.claims) }
             }
             alarm?.cancel()
             group.cancelAll()

@@ -31,6 +31,9 @@ struct ProxyKeeper {
     private var driver: ProxyDriver
     private var backoff: Backoff
     private var journal: Journal
+    /// What has to be written into the registry so that all services keep their ports.
+    private(set) var claims: [ClaimChange] = []
+    private var absentClaims = AbsentClaims()
     /// When HAProxy is to be brought to what should be; nil where it is there.
     private var due: ContinuousClock.Instant? = .now
 
@@ -92,6 +95,7 @@ extension ProxyKeeper {
         }
         let catalog = Catalog(registry)
         let wish = ProxyPlan(catalog, on: settings.host)
+        claims = wish.claims + absentClaims.expired(in: catalog, at: .now)
         let obstacles = await obstacles(to: wish.binds)
         let plan = wish.without(obstacles)
         journal.tell(catalog.problems.union(plan.problems))
@@ -101,7 +105,7 @@ extension ProxyKeeper {
     private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
         let known = driver.file?.binds ?? []
         guard master == nil else {
-            return await PortOccupancy.obstacles(to: binds.subtracting(known), patience: .zero)
+            return await PortOccupancy.obstacles(to: binds, beside: known, patience: .zero)
         }
         let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
         return await PortOccupancy.obstacles(to: binds, patience: patience)

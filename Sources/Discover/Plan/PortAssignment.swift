@@ -18,8 +18,6 @@ struct PortAssignment {
     private let claims: [ServiceName: Catalog.Claim]
     private let present: Set<ServiceName>
     private var takers: [Port: [ServiceResolution]] = [:]
-    /// Ports that a service has and another one asks for.
-    private var contested: Set<ServiceName> = []
 
     /// Decides.
     init(_ services: [ServiceResolution], claims: [ServiceName: Catalog.Claim], range: PortRange) {
@@ -58,37 +56,28 @@ struct PortAssignment {
     }
 
     private mutating func take(_ port: Port, by service: ServiceResolution) {
-        if let taker = taker(of: port, service) {
-            contested.insert(taker.service)
-        } else {
-            takers[port, default: []].append(service)
-            ports[service.service] = port
-        }
+        guard taker(of: port, service) == nil else { return }
+        takers[port, default: []].append(service)
+        ports[service.service] = port
     }
 }
 
 // MARK: Claims
 
 extension PortAssignment {
-    /// Has the registry keep what was contested, and forget what services no longer ask for.
+    /// Has the registry keep who has which port, so that the next one to ask finds it taken.
+    ///
+    /// A claim of a service that has no instance any more stands back for one that asks for the same port and has none.
     private mutating func keepClaims(of services: [ServiceResolution]) {
-        var released: Set<ServiceName> = []
-        var kept: [ClaimChange] = []
-        for service in services.sorted(by: { $0.service < $1.service })
-        where ports[service.service] == service.port.port {
-            let port = service.port.port
-            guard claim(of: service)?.port != port else { continue }
-            let absent = claims.filter { $1.claim.port == port && !present.contains($0) }.keys
-            released.formUnion(absent)
-            if contested.contains(service.service) || !absent.isEmpty {
-                kept.append(
-                    .put(service.service, PortClaim(port, for: port), replacing: claims[service.service]?.revision))
-            } else if claims[service.service] != nil {
-                released.insert(service.service)
-            }
+        let kept = services.filter { ports[$0.service] == $0.port.port && claim(of: $0)?.port != $0.port.port }
+            .sorted { $0.service < $1.service }
+        let keptPorts = Set(kept.map(\.port.port))
+        release(Set(claims.filter { keptPorts.contains($1.claim.port) && !present.contains($0) }.keys))
+        changes += kept.map { service in
+            .put(
+                service.service, PortClaim(service.port.port, for: service.port.port),
+                replacing: claims[service.service]?.revision)
         }
-        release(released)
-        changes += kept
     }
 
     private mutating func release(_ services: Set<ServiceName>) {
