@@ -46,6 +46,8 @@ struct DiscoverAgent: Sendable {
             client: client, keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming,
             logger: logger)
         let claimer = PortClaimer(client, configuration.keyspace, logger: logger)
+        let presence = ConsumerPresence(
+            client, configuration.keyspace, instance: configuration.directory.instance(), logger: logger)
         var keeper = try await makeKeeper()
         logger.info(
             "docker-discover started",
@@ -57,7 +59,7 @@ struct DiscoverAgent: Sendable {
         if keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()
         guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
-        await serve(&keeper, source, claimer, retry: retry)
+        await serve(&keeper, source, claimer, presence, retry: retry)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
         await Task { [keeper] in await keeper.stop(grace: grace) }.value
@@ -65,7 +67,8 @@ struct DiscoverAgent: Sendable {
 
     /// Answers rings until the task is cancelled.
     private func serve(
-        _ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, _ claimer: PortClaimer, retry: Duration?
+        _ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, _ claimer: PortClaimer,
+        _ presence: ConsumerPresence, retry: Duration?
     ) async {
         let bell = Doorbell<Reason>()
         let newest = Latest<RegistryState>()
@@ -77,6 +80,8 @@ struct DiscoverAgent: Sendable {
                 }
             }
             group.addTask { try? await claimer.run() }
+            group.addTask { await presence.run() }
+            var confirmed: Int64 = 0
             var watched: Int32?
             var retry = retry
             var alarm: Task<Void, Never>?
@@ -97,6 +102,10 @@ struct DiscoverAgent: Sendable {
                 retry = await keeper.converge()
                 // What was read from the disk may long be settled.
                 if state != nil { claimer.submit(keeper.claims) }
+                if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
+                    presence.confirm(applied.revision, of: applied.clusterID)
+                    confirmed = applied.revisionToConfirm
+                }
             }
             alarm?.cancel()
             group.cancelAll()
@@ -114,7 +123,7 @@ struct DiscoverAgent: Sendable {
         let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
         let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
         var timing = keeperTiming
-        timing.driver.drain = configuration.drainTimeout
+        timing.driver.drains.limit = configuration.drainTimeout
         return ProxyKeeper(process, settings: settings, copy: copy, logger: logger, timing: timing)
     }
 

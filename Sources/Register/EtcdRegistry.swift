@@ -63,7 +63,18 @@ struct EtcdRegistry: Sendable {
     /// Carries out up to ``actionsAtOnce`` actions, all or none.
     ///
     /// - Returns: the store's revision afterwards.
-    func apply(_ actions: some Sequence<Action>, lease: Int64, at time: String) async throws -> Int64 {
+    ///
+    /// - Parameter confirm: the containers whose withdrawals all consumers are asked to confirm.
+    func apply(
+        _ actions: some Sequence<Action>, lease: Int64, at time: String, confirm: Set<InstanceID> = []
+    ) async throws -> Int64 {
+        func tombstone(_ reason: String, _ slot: Slot) throws -> [UInt8] {
+            var meta = Meta()
+            meta.withdrawn = reason
+            meta.at = time
+            meta.confirm = confirm.contains(slot.id) ? true : nil
+            return try meta.json()
+        }
         let operations = try actions.flatMap { action -> [Etcd.Transaction.Operation] in
             switch action {
             case .put(let registration):
@@ -74,7 +85,7 @@ struct EtcdRegistry: Sendable {
             case .withdraw(let slot, let reason):
                 [
                     .delete(key: key(slot)),
-                    .put(key: metaKey(slot), value: try Self.tombstone(reason, at: time), lease: lease),
+                    .put(key: metaKey(slot), value: try tombstone(reason, slot), lease: lease),
                 ]
             }
         }
@@ -89,18 +100,23 @@ struct EtcdRegistry: Sendable {
             deadline: deadline)
     }
 
+    /// What docker-discovers say of themselves, by instance.
+    func consumers() async throws -> [String: ConsumerRecord] {
+        let folder = keyspace.consumers
+        let listing = try await etcd.range(prefix: folder, deadline: deadline)
+        let found = listing.keyValues.compactMap { keyValue in
+            ConsumerRecord(json: keyValue.value).map {
+                (String(decoding: keyValue.key.dropFirst(folder.utf8.count), as: UTF8.self), $0)
+            }
+        }
+        return Dictionary(found) { first, _ in first }
+    }
+
     /// The key of an entry.
     func key(_ slot: Slot) -> String { keyspace.text(of: .entry(slot.service, slot.id)) }
 
     /// The key of an entry's meta.
     func metaKey(_ slot: Slot) -> String { keyspace.text(of: .meta(slot.service, slot.id)) }
-
-    private static func tombstone(_ reason: String, at time: String) throws -> [UInt8] {
-        var meta = Meta()
-        meta.withdrawn = reason
-        meta.at = time
-        return try meta.json()
-    }
 }
 
 extension Published {

@@ -21,6 +21,8 @@ struct Naming {
         var reason: String?
         /// Whether somebody has to change something.
         var isWarning = false
+        /// Whether the reason is about the container as a whole.
+        var isOfWhole = false
     }
 
     /// The services of a port: those of its own label, or the container's, with `-<port>` where it is not the primary.
@@ -32,7 +34,8 @@ struct Naming {
         guard let base = labels.container.names ?? standard.map({ [$0] }) else {
             let image = container.image.prefix(100)
             return Outcome(
-                reason: "not registered: its image \(image) has no name; set the label SERVICE_NAME", isWarning: true)
+                reason: "not registered: its image \(image) has no name; set the label SERVICE_NAME", isWarning: true,
+                isOfWhole: true)
         }
         guard !isPrimary else { return Outcome(names: base) }
         let names = base.compactMap { $0.suffixed(by: port) }

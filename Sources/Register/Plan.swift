@@ -23,10 +23,10 @@ enum Plan {
     /// The changes that lead from `published` to `desired`, sorted: what should be there first, then what should go.
     ///
     /// - Parameters:
-    ///   - running: the ids of all running containers, which decides the reason that a withdrawal gives.
+    ///   - reasons: why containers have no entries although they run; of those that do not run it is known why.
     ///   - unreadable: running containers of which nothing is known; what is published of them stays.
     static func actions(
-        desired: [Slot: Registration], published: [Slot: Published], running: Set<InstanceID>,
+        desired: [Slot: Registration], published: [Slot: Published], reasons: [InstanceID: String],
         unreadable: Set<InstanceID> = []
     ) -> [Action] {
         var actions: [Action] = []
@@ -36,11 +36,22 @@ enum Plan {
         }
         for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
             // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
-            guard state.value != nil || state.meta != nil, !unreadable.contains(slot.id) else { continue }
-            let reason = running.contains(slot.id) ? "no longer published" : "container stopped"
-            actions.append(.withdraw(slot, reason: reason))
+            guard state.value != nil || state.meta != nil else { continue }
+            guard !unreadable.contains(slot.id) else {
+                actions += keep(slot, state)
+                continue
+            }
+            actions.append(.withdraw(slot, reason: reasons[slot.id] ?? "container stopped"))
         }
         return actions
+    }
+
+    /// An entry that nothing is known against stays as it is, under the agent's own lease.
+    private static func keep(_ slot: Slot, _ state: Published) -> [Action] {
+        guard !state.isLeased, let meta = state.meta, let value = state.value,
+            let endpoint = Endpoint(String(decoding: value, as: UTF8.self))
+        else { return [] }
+        return [.put(Registration(slot: slot, endpoint: endpoint, meta: meta))]
     }
 
     private static func isThere(_ registration: Registration, _ published: Published?) -> Bool {

@@ -16,10 +16,16 @@ struct Publisher {
     private var lease: Etcd.Lease?
     private var renewed = ContinuousClock.now
     private var desired: [Slot: Registration]?
-    private var running: Set<InstanceID> = []
+    private var reasons: [InstanceID: String] = [:]
     private var unreadable: Set<InstanceID> = []
     private var published: [Slot: Published]?
     private var isInDoubt = false
+    private var yielded: Set<Slot> = []
+    private var presence: Presence
+    private var contention = Contention()
+    private var toConfirm: Set<InstanceID> = []
+    /// At which revision entries of containers were withdrawn last, as long as their metas say so.
+    private(set) var withdrawals: [InstanceID: Int64] = [:]
     private var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
 
     /// Begins with nothing: no lease, nothing desired, and nothing known of what is published.
@@ -28,23 +34,35 @@ struct Publisher {
         self.owner = owner
         self.ttl = ttl
         self.logger = logger
+        let instance = String(UInt64.random(in: 0...(.max)), radix: 16)
+        presence = Presence(registry, owner, instance: instance, logger: logger)
     }
 
     /// Sets what should be there from now on.
     ///
-    /// What is published of `unreadable` containers stays.
+    /// - Parameters:
+    ///   - reasons: why containers that run have no entries.
+    ///   - unreadable: containers of which what is published stays.
     mutating func desire(
-        _ registrations: [Slot: Registration], running: Set<InstanceID>, unreadable: Set<InstanceID> = []
+        _ registrations: [Slot: Registration], reasons: [InstanceID: String] = [:], unreadable: Set<InstanceID> = []
     ) {
         desired = registrations
-        self.running = running
+        self.reasons = reasons
         self.unreadable = unreadable
     }
 
+    /// Has all consumers confirm the next withdrawal of these containers.
+    mutating func confirmWithdrawal(of id: InstanceID) { toConfirm.insert(id) }
+
     /// Says that somebody else may have changed what is published, or taken the lease.
-    mutating func doubt() {
+    ///
+    /// - Returns: when to say it again, where entries were put back so often that it is time to wait.
+    @discardableResult
+    mutating func doubt() -> Duration? {
+        if let wait = contention.wait(at: .now) { return wait }
         isInDoubt = true
         renewalIsDue()
+        return nil
     }
 
     /// Says that the lease has to be renewed at the next occasion.
@@ -56,6 +74,12 @@ struct Publisher {
     mutating func publish() async throws {
         do {
             try await keepLease()
+            guard presence.elder == nil else {
+                // Whatever the other one does meanwhile: when it is gone, everything is read anew.
+                published = nil
+                return
+            }
+            if !yielded.isEmpty, presence.elderOwners.isEmpty { isInDoubt = true }
             try await learn()
             try await carryOut()
             try await bury()
@@ -63,6 +87,28 @@ struct Publisher {
             lease = nil
             throw error
         }
+    }
+
+    // MARK: Ending
+
+    /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
+    func withdrawEverything(because reason: String) async throws {
+        guard let published, !published.isEmpty, presence.elder == nil else { return }
+        let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
+        let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
+        let slots = published.keys.sorted()
+        for start in stride(from: 0, to: slots.count, by: EtcdRegistry.actionsAtOnce) {
+            let chunk = slots[start..<min(start + EtcdRegistry.actionsAtOnce, slots.count)]
+            let actions = chunk.map { Action.withdraw($0, reason: reason) }
+            _ = try await registry.apply(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
+        }
+        logger.info("withdrew everything", ["entries": slots.count, "reason": reason])
+        if let lease { try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline) }
+    }
+
+    /// Says that the agent runs no more; its entries stay until the lease ends.
+    func leave() async throws {
+        if lease != nil { try await presence.end() }
     }
 
     // MARK: Lease
@@ -74,7 +120,7 @@ struct Publisher {
             guard now - renewed >= ttl / 3 else { return }
             if try await registry.etcd.keepAlive(lease: lease.id, deadline: registry.deadline) {
                 renewed = now
-                return
+                return try await presence.renew(under: lease.id)
             }
             logger.warning("the lease is gone; registering everything under a new one", ["lease": Self.hex(lease)])
         }
@@ -85,6 +131,7 @@ struct Publisher {
         renewed = now
         isInDoubt = true
         logger.info("took a lease", ["lease": Self.hex(granted), "ttl": "\(granted.ttl)s"])
+        try await presence.renew(under: granted.id)
     }
 
     /// Leases are written as `etcdctl lease list` writes them.
@@ -114,44 +161,78 @@ struct Publisher {
             return isChanged && (now?.value != wanted.value || now?.meta != wanted.meta)
         }
         if let first = lost.first {
+            contention.restored(at: .now)
+            let isAgain = contention.isHot
             logger.warning(
-                "entries of ours vanished or were changed; putting them back",
+                isAgain
+                    ? "entries of ours are changed again and again; putting them back more slowly"
+                    : "entries of ours vanished or were changed; putting them back",
                 ["entries": lost.count, "first": registry.key(first)])
         }
+        yielded = yield(to: presence.elderOwners, found)
         published = found.filter { slot, state in
             guard state.value != nil || state.meta != nil else { return false }
-            return desired?[slot] != nil || !isAnothers(state)
+            return desired?[slot] != nil && !yielded.contains(slot) || !isAnothers(state)
         }
+        for slot in slots where published?[slot] == nil && desired?[slot] == nil { forget(slot) }
     }
 
     /// Whether the meta names another agent, which has taken the entry over.
     private func isAnothers(_ state: Published) -> Bool {
-        guard let owner = state.meta.flatMap({ Meta(json: $0)?.owner }) else { return false }
-        return owner != self.owner.text
+        Self.owner(of: state).map { $0 != owner.text } ?? false
+    }
+
+    private static func owner(of state: Published) -> String? {
+        state.meta.flatMap { Meta(json: $0)?.owner }
+    }
+
+    /// The entries that are left to older agents of the same engine that run under another address.
+    private func yield(to elders: Set<String>, _ found: [Slot: Published]) -> Set<Slot> {
+        let held = found.filter { slot, state in
+            desired?[slot] != nil && Self.owner(of: state).map(elders.contains) == true
+        }
+        if let first = held.keys.min(), held.count > yielded.count {
+            logger.error(
+                "another docker-register of this engine, with another HOST_IP, holds entries; stop one of them",
+                ["entries": held.count, "first": registry.key(first), "others": elders.sorted().joined(separator: " ")])
+        }
+        for slot in held.keys { forget(slot) }
+        return Set(held.keys)
+    }
+
+    private func forget(_ slot: Slot) {
+        expectation.set(registry.key(slot), to: nil)
+        expectation.set(registry.metaKey(slot), to: nil)
     }
 
     // MARK: Changing
 
     private mutating func carryOut() async throws {
-        guard let desired else { return }
+        guard let desired = desired?.filter({ !yielded.contains($0.key) }) else { return }
         while true {
             try await keepLease()
             guard !isInDoubt else { return try await publish() }
             guard let lease, let known = published else { return }
-            let actions = Plan.actions(
-                desired: desired, published: known, running: running, unreadable: unreadable
-            ).prefix(EtcdRegistry.actionsAtOnce)
+            let planned = Plan.actions(
+                desired: desired, published: known, reasons: reasons, unreadable: unreadable)
+            let actions = (planned + repeated(besides: known)).prefix(EtcdRegistry.actionsAtOnce)
             guard !actions.isEmpty else { return }
             for action in actions { expect(action) }
             let time = Timestamp.text(Timestamp.now())
             do {
-                let revision = try await registry.apply(actions, lease: lease.id, at: time)
+                let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
                 for action in actions { note(action, revision) }
             } catch {
                 suspect(actions)
                 throw error
             }
         }
+    }
+
+    /// The withdrawals that consumers are asked to confirm, of entries that are withdrawn already.
+    private func repeated(besides known: [Slot: Published]) -> [Action] {
+        graves.map(\.tombstone.slot).filter { toConfirm.contains($0.id) && known[$0] == nil }
+            .map { .withdraw($0, reason: reasons[$0.id] ?? "container stopped") }
     }
 
     /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
@@ -167,9 +248,7 @@ struct Publisher {
         case .put(let registration):
             expectation.set(registry.key(registration.slot), to: registration.value)
             expectation.set(registry.metaKey(registration.slot), to: registration.meta)
-        case .withdraw(let slot, _):
-            expectation.set(registry.key(slot), to: nil)
-            expectation.set(registry.metaKey(slot), to: nil)
+        case .withdraw(let slot, _): forget(slot)
         }
     }
 
@@ -180,10 +259,14 @@ struct Publisher {
             let slot = registration.slot
             published?[slot] = Published(value: registration.value, meta: registration.meta, isLeased: true)
             graves.removeAll { $0.tombstone.slot == slot }
+            withdrawals[slot.id] = nil
             logger.info(
                 "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])
         case .withdraw(let slot, let reason):
             published?[slot] = nil
+            withdrawals[slot.id] = revision
+            toConfirm.remove(slot.id)
+            graves.removeAll { $0.tombstone.slot == slot }
             graves.append((EtcdRegistry.Tombstone(slot: slot, revision: revision), .now + ttl * Self.graveTTLs))
             logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
         }
@@ -198,6 +281,7 @@ struct Publisher {
         while let grave = graves.first, grave.due <= now {
             try await registry.bury(grave.tombstone)
             graves.removeFirst()
+            withdrawals[grave.tombstone.slot.id] = nil
         }
     }
 }

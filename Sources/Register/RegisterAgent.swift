@@ -12,6 +12,7 @@ struct RegisterAgent: ~Copyable {
         case containers
         case lease
         case registry
+        case request
         case retry
     }
 
@@ -22,8 +23,19 @@ struct RegisterAgent: ~Copyable {
 
     private let bell = Doorbell<Reason>()
     private let newest = Latest<Docker.Look>()
+    private let requests = DrainRequests()
     private var publisher: Publisher
-    private var remarks: Set<Services.Remark> = []
+    private var drains: Drains
+    private var look: Docker.Look?
+    private var asked: [DrainRequests.Request] = []
+    private var alarm: Task<Void, any Error>?
+    private var told: Set<Told> = []
+
+    /// A remark that the log has.
+    private struct Told: Hashable {
+        var container: String
+        var remark: Verdict.Remark
+    }
 
     /// Connects to the engine, which has to answer.
     init(_ configuration: RegisterConfiguration, _ http: HTTPClient, logger: Logger) async throws {
@@ -33,6 +45,7 @@ struct RegisterAgent: ~Copyable {
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
         registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
+        drains = Drains(registry, owner, logger: logger)
         source = Docker.ContainerSource(
             http, configuration.docker, deadline: limit, resync: configuration.resync, logger: logger)
         self.configuration = configuration
@@ -62,20 +75,39 @@ struct RegisterAgent: ~Copyable {
             group.addTask { try await bell.ring(.registry, every: resync) }
             defer { group.cancelAll() }
             bell.ring(.lease)
-            try await loop()
+            do {
+                try await loop()
+            } catch {
+                await end()
+                throw error
+            }
         }
+    }
+
+    /// Leaves the registry as it was told to; the task is cancelled here, and etcd takes a moment.
+    private func end() async {
+        let (publisher, logger, withdraws) = (publisher, logger, configuration.withdrawsOnExit)
+        await Task {
+            do {
+                try await withDeadline(withdraws ? .seconds(4) : .seconds(1)) {
+                    if withdraws { try await publisher.withdrawEverything(because: "docker-register was stopped") }
+                    try await publisher.leave()
+                }
+            } catch {
+                logger.warning("cannot tell etcd of the end; the entries go with their lease", ["error": "\(error)"])
+            }
+        }.value
     }
 
     private mutating func loop() async throws {
         // Short, so that everything is right again within a second of etcd's return.
         var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
         var isLost = false
+        defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
-            if let look = newest.take() { decide(look) }
+            if let look = newest.take() { self.look = look }
             do {
-                if reasons.contains(.registry) { publisher.doubt() }
-                if reasons.contains(.lease) { publisher.renewalIsDue() }
-                try await publisher.publish()
+                try await turn(reasons)
                 if isLost { logger.info("etcd is back") }
                 isLost = false
                 backoff.reset()
@@ -90,6 +122,44 @@ struct RegisterAgent: ~Copyable {
         throw CancellationError()
     }
 
+    /// Does everything that is to be done now.
+    private mutating func turn(_ reasons: Set<Reason>) async throws {
+        if reasons.contains(.registry) {
+            if let wait = publisher.doubt() { ringAgain(.registry, in: wait) }
+            try await drains.doubt()
+        }
+        if reasons.contains(.lease) { publisher.renewalIsDue() }
+        // What was drained before the agent started must not come back for a moment.
+        try await drains.learn()
+        if let look {
+            asked += requests.take()
+            for request in asked { take(request, look) }
+            decide(look)
+        }
+        try await publisher.publish()
+        try await drains.store()
+        for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
+        asked = []
+    }
+
+    private mutating func ringAgain(_ reason: Reason, in wait: Duration) {
+        alarm?.cancel()
+        alarm = Task { [bell] in
+            try await Task.sleep(for: wait)
+            bell.ring(reason)
+        }
+    }
+
+    private mutating func take(_ request: DrainRequests.Request, _ look: Docker.Look) {
+        switch request.kind {
+        case .drain(let confirm):
+            guard let container = look.containers.first(where: { $0.id == request.container }) else { return }
+            drains.drain(container, at: Timestamp.text(Timestamp.now()))
+            if confirm { publisher.confirmWithdrawal(of: container.id) }
+        case .undrain: drains.undrain(request.container)
+        }
+    }
+
     private func tell(_ error: any Error) {
         if Etcd.needsPerson(error) {
             logger.error("etcd refuses; trying again", ["error": "\(error)"])
@@ -99,18 +169,28 @@ struct RegisterAgent: ~Copyable {
     }
 
     private mutating func decide(_ look: Docker.Look) {
-        let services = Services(of: look.containers, owner: publisher.owner, rules: configuration.rules)
-        for remark in services.remarks.subtracting(remarks).sorted(by: {
-            ($0.container, $0.text) < ($1.container, $1.text)
+        drains.keepOnly(look.containers, paused: Set(look.idle.filter(\.mayGoOn).map(\.subject.id)))
+        let services = Services(
+            of: look.containers, owner: publisher.owner, rules: configuration.rules, drained: drains.ids)
+        tell(services.verdicts)
+        publisher.desire(services.registrations, reasons: services.reasons, unreadable: look.unreadable)
+    }
+
+    /// Tells what was not told before.
+    private mutating func tell(_ verdicts: [Verdict]) {
+        let all = verdicts.flatMap { verdict in
+            verdict.remarks.map { Told(container: verdict.subject.name, remark: $0) }
+        }
+        for new in Set(all).subtracting(told).sorted(by: {
+            ($0.container, $0.remark.text) < ($1.container, $1.remark.text)
         }) {
-            if remark.isWarning {
-                logger.warning("container needs attention", ["container": remark.container, "reason": remark.text])
+            let fields: Logger.Fields = ["container": new.container, "reason": new.remark.text]
+            if new.remark.isWarning {
+                logger.warning("container needs attention", fields)
             } else {
-                logger.info("container is left out", ["container": remark.container, "reason": remark.text])
+                logger.info("container is left out", fields)
             }
         }
-        remarks = services.remarks
-        publisher.desire(
-            services.registrations, running: Set(look.containers.map(\.id)), unreadable: look.unreadable)
+        told = Set(all)
     }
 }

@@ -17,6 +17,9 @@ struct RegisterConfiguration: Sendable {
     /// Between two looks at everything, events or not.
     var resync: Duration
 
+    /// Whether the entries are withdrawn when the agent is stopped, rather than left to the TTL.
+    var withdrawsOnExit: Bool
+
     /// The limit of each exchange with the engine or etcd.
     var deadline: Duration { ttl / 3 }
 
@@ -29,6 +32,10 @@ struct RegisterConfiguration: Sendable {
     private static let resyncSetting = Setting(
         flag: "--resync", variable: "RESYNC_INTERVAL", placeholder: "TIME", fallback: "60s",
         help: "how often everything is looked at again, even when nothing has happened")
+
+    private static let withdrawSetting = Setting(
+        flag: "--withdraw-on-exit", variable: "WITHDRAW_ON_EXIT",
+        help: "withdraw every entry when docker-register is stopped, instead of leaving them until the TTL is over")
 
     /// The table that the command line, the help and the README are made from.
     static let options = Options(
@@ -57,6 +64,7 @@ struct RegisterConfiguration: Sendable {
         self.keyspace = keyspace
         self.rules = rules
         self.ttl = ttl
+        withdrawsOnExit = reading.isOn(Self.withdrawSetting)
         self.resync = resync
     }
 

@@ -4,24 +4,26 @@ import Shared
 struct Services: Sendable {
     /// The entries that should be there.
     private(set) var registrations: [Slot: Registration] = [:]
-    /// What a person should know, by container name.
-    private(set) var remarks: Set<Remark> = []
+    /// What becomes of each container, in the order of their ids.
+    private(set) var verdicts: [Verdict] = []
 
-    /// Something about one container that is worth one log line.
-    struct Remark: Hashable, Sendable {
-        /// The container's name.
-        var container: String
-        /// What is so.
-        var text: String
-        /// Whether somebody has to change something.
-        var isWarning: Bool
-    }
+    /// What is to be said of all of them.
+    var remarks: [Verdict.Remark] { verdicts.flatMap(\.remarks) }
+
+    /// Why containers that run have no entries, in the words of a withdrawal.
+    private(set) var reasons: [InstanceID: String] = [:]
 
     private let rules: Rules
+    private let drained: Set<InstanceID>
 
     /// Decides for all containers of the host.
-    init(of containers: [Docker.Container], owner: Owner, rules: Rules = Rules()) {
+    ///
+    /// - Parameter drained: those that somebody has drained.
+    init(
+        of containers: [Docker.Container], owner: Owner, rules: Rules = Rules(), drained: Set<InstanceID> = []
+    ) {
         self.rules = rules
+        self.drained = drained
         for container in containers.sorted(by: { $0.id < $1.id }) {
             add(container, owner)
         }
@@ -31,26 +33,35 @@ struct Services: Sendable {
     /// Warns of services that are fed by different repositories: `a/web` and `b/web` are both `web`.
     private mutating func remarkMixedImages(_ containers: [Docker.Container]) {
         let byID = Dictionary(containers.map { ($0.id, $0) }) { first, _ in first }
-        for (service, slots) in Dictionary(grouping: registrations.keys.sorted(), by: \.service) {
+        for (service, slots) in Dictionary(grouping: registrations.keys.sorted(), by: \.service)
+            .sorted(by: { $0.key < $1.key })
+        {
             let images = slots.compactMap { byID[$0.id].flatMap { ImageReference($0.image)?.repository } }
             guard Set(images).count > 1, let container = slots.last.flatMap({ byID[$0.id] }) else { continue }
             let list = Set(images).sorted().joined(separator: ", ")
             let text = "service \(service) is fed by different images: \(list); SERVICE_NAME tells them apart"
-            remark(container, text, isWarning: true)
+            remark(container, text, .warning)
         }
     }
 
     private mutating func add(_ container: Docker.Container, _ owner: Owner) {
         let labels = Labels(labels: container.labels, environment: container.environment)
-        for problem in labels.problems { remark(container, problem, isWarning: true) }
+        verdicts.append(Verdict(on: container, labels))
+        for problem in labels.problems { remark(container, problem, .warning) }
+        reasons[container.id] = "no longer published"
         guard !labels.container.isIgnored else { return remark(container, "not registered: SERVICE_IGNORE is set") }
+        guard !drained.contains(container.id) else {
+            reasons[container.id] = "drained"
+            return remark(container, "not registered: it was drained; docker-register undrain takes that back")
+        }
         guard !container.bindings.isEmpty else { return remark(container, "not registered: it publishes no TCP port") }
         let endpoints = reachable(container, labels, owner.address)
         guard let primary = primary(of: endpoints.keys, container, labels) else { return }
         for (port, endpoint) in endpoints.sorted(by: { $0.key < $1.key }) {
             let names = Naming(rules, container, labels).names(of: port, isPrimary: port == primary)
             if let reason = names.reason {
-                remark(container, reason, isWarning: names.isWarning)
+                remark(
+                    container, reason, names.isWarning ? .obstacle : .reason, names.isOfWhole ? nil : port)
             }
             for service in names.names {
                 add(container, port, endpoint, to: service, labels, isPrimary: port == primary, owner)
@@ -65,11 +76,13 @@ struct Services: Sendable {
         let slot = Slot(service: service, id: container.id)
         guard registrations[slot] == nil else {
             let text = "port \(port) not registered: another port of it is \(service) too"
-            return remark(container, text, isWarning: true)
+            return remark(container, text, .obstacle, port)
         }
         let meta = meta(of: port, container, labels.fields(of: port, isPrimary: isPrimary), owner)
         guard let json = try? meta.json() else { return }
-        registrations[slot] = Registration(slot: slot, endpoint: endpoint, meta: json)
+        let registration = Registration(slot: slot, endpoint: endpoint, meta: json)
+        registrations[slot] = registration
+        verdicts[verdicts.count - 1].entries.append(Verdict.Entry(port: port, registration: registration))
     }
 
     /// The port that carries the bare name; nil where there is none.
@@ -78,7 +91,7 @@ struct Services: Sendable {
     ) -> Port? {
         guard let marked = labels.whole.primaryPort else { return ports.min() }
         if ports.contains(marked) { return marked }
-        remark(container, "SERVICE_PRIMARY_PORT=\(marked) is not a registered port of it", isWarning: true)
+        remark(container, "SERVICE_PRIMARY_PORT=\(marked) is not a registered port of it", .warning)
         return ports.min()
     }
 
@@ -87,17 +100,19 @@ struct Services: Sendable {
         _ container: Docker.Container, _ labels: Labels, _ host: IPAddress
     ) -> [Port: Endpoint] {
         var endpoints: [Port: Endpoint] = [:]
-        for (port, bindings) in Dictionary(grouping: container.bindings, by: \.containerPort) {
+        for (port, bindings) in Dictionary(grouping: container.bindings, by: \.containerPort)
+            .sorted(by: { $0.key < $1.key })
+        {
             guard labels.ports[port]?.isIgnored != true else {
-                remark(container, "port \(port) not registered: SERVICE_\(port)_IGNORE is set")
+                remark(container, "port \(port) not registered: SERVICE_\(port)_IGNORE is set", .reason, port)
                 continue
             }
             let candidates = bindings.compactMap { Self.endpoint(of: $0, host) }
             if let best = candidates.min() {
                 endpoints[port] = best.endpoint
             } else {
-                remark(
-                    container, "port \(port) not registered: \(Self.whyUnreachable(bindings, host))", isWarning: true)
+                let reason = Self.whyUnreachable(bindings, host)
+                remark(container, "port \(port) not registered: \(reason)", .obstacle, port)
             }
         }
         return endpoints
@@ -150,7 +165,11 @@ struct Services: Sendable {
         return meta
     }
 
-    private mutating func remark(_ container: Docker.Container, _ text: String, isWarning: Bool = false) {
-        remarks.insert(Remark(container: container.name, text: text, isWarning: isWarning))
+    private mutating func remark(
+        _ container: Docker.Container, _ text: String, _ kind: Verdict.Remark.Kind = .reason, _ port: Port? = nil
+    ) {
+        guard let index = verdicts.lastIndex(where: { $0.subject.id == container.id }) else { return }
+        let remark = Verdict.Remark(port: port, text: text, kind: kind)
+        if !verdicts[index].remarks.contains(remark) { verdicts[index].remarks.append(remark) }
     }
 }

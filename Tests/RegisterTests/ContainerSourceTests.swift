@@ -48,6 +48,15 @@ struct ContainerSourceTests {
             }
         }
 
+        /// Why those without entries have none, by name.
+        var idle: [String: Docker.Idle.Reason]? {
+            looks.all.withLock(\.last).map { look in
+                Dictionary(look.idle.map { ($0.subject.name, $0.reason) }) { first, _ in first }
+            }
+        }
+
+        func leaves(_ expected: [String: Docker.Idle.Reason]) async -> Bool { await eventually { idle == expected } }
+
         var unreadable: Set<InstanceID>? { looks.all.withLock(\.last)?.unreadable }
 
         func hands(_ expected: [String: Int]) async -> Bool { await eventually { last == expected } }
@@ -68,7 +77,7 @@ struct ContainerSourceTests {
         let requests = engine.requests
         #expect(requests.first == "/_ping")
         #expect(requests.dropFirst().first?.hasPrefix("/v1.41/events?") == true)
-        #expect(requests.dropFirst(2).first == "/v1.41/containers/json")
+        #expect(requests.dropFirst(2).first == "/v1.41/containers/json?all=1")
     }
 
     @Test func `an event that comes during a look leads to another look`() async throws {
@@ -133,6 +142,36 @@ struct ContainerSourceTests {
             engine.event("unpause", Self.web)
             #expect(await following.hands(["web": 8080, "api": 9090]))
         }
+    }
+
+    @Test func `what does not run is known with its state, also what ends or is removed between two full lists`()
+        async throws
+    {
+        let engine = try StubEngine()
+        var old = StubContainer(letter: "c", name: "old")
+        old.state = "exited"
+        engine.run(Self.web, Self.api, old)
+        let following = try Following(engine.origin)
+        #expect(await following.leaves(["old": .notRunning(state: "exited")]))
+        engine.event("kill", Self.api, #"{"signal":"15"}"#)
+        #expect(await following.leaves(["old": .notRunning(state: "exited"), "api": .stopping]))
+        var ended = Self.api
+        ended.state = "exited"
+        engine.run(Self.web)
+        engine.answer("/containers/\(Self.api.id)/json", .init(body: ended.inspected))
+        engine.event("die", ended)
+        #expect(
+            await following.leaves(["old": .notRunning(state: "exited"), "api": .notRunning(state: "exited")]))
+        engine.answer("/containers/\(old.id)/json", .init(status: 404, body: "gone"))
+        engine.event("destroy", old)
+        #expect(await following.leaves(["api": .notRunning(state: "exited")]))
+        var again = Self.api
+        again.started = "2024-05-01T12:00:09Z"
+        engine.run(Self.web, again)
+        engine.event("start", again)
+        #expect(await following.leaves([:]))
+        // Only the first list was a full one.
+        #expect(engine.requests.count { $0.hasSuffix("?all=1") } == 1)
     }
 
     // MARK: What goes wrong
@@ -219,6 +258,7 @@ struct ContainerSourceTests {
         let following = try Following(engine.origin, deadline: .milliseconds(300))
         #expect(await following.hands(["api": 9090]))
         #expect(following.unreadable == [try #require(InstanceID("aaaaaaaaaaaa"))])
+        #expect(following.idle == ["web": .unreadable])
         // No event says that it is well again.
         engine.run(Self.web, Self.api)
         #expect(await following.hands(["web": 8080, "api": 9090]))

@@ -101,13 +101,16 @@ struct DockerClientTests {
     @Test func `a container that is gone is none, and one whose answer makes no sense is an error`() async throws {
         let engine = try StubEngine()
         let client = try await connect(engine)
-        #expect(try await client.inspect("nope") == nil)
-        var stranger = StubContainer(letter: "z", name: "z")
+        #expect(try await client.inspect("nope") == .gone)
+        let stranger = StubContainer(letter: "z", name: "z")
         engine.answer("/containers/z/json", .init(body: stranger.inspected))
         await #expect(throws: Docker.Error.self) { _ = try await client.inspect("z") }
-        stranger.state = "paused"
-        engine.answer("/containers/z/json", .init(body: stranger.inspected))
-        #expect(try await client.inspect("z") == nil)
+        var paused = StubContainer(letter: "f", name: "f")
+        paused.state = "paused"
+        engine.answer("/containers/f/json", .init(body: paused.inspected))
+        let subject = Docker.Subject(
+            id: try #require(InstanceID("ffffffffffff")), name: "f", image: "whoami", state: "paused")
+        #expect(try await client.inspect("f") == .idle(subject))
     }
 
     @Test func `a subscription that is refused ends, also when the refusal does not`() async throws {

@@ -49,7 +49,7 @@ struct PublisherTests {
 
     func desire(_ registrations: Registration..., by publisher: inout Publisher) async throws {
         let slots = Dictionary(uniqueKeysWithValues: registrations.map { ($0.slot, $0) })
-        publisher.desire(slots, running: Set(registrations.map(\.slot.id)))
+        publisher.desire(slots)
         try await publisher.publish()
     }
 
@@ -88,7 +88,11 @@ struct PublisherTests {
         #expect(entry.modRevision == meta.modRevision)
         #expect(entry.lease == meta.lease && entry.lease != 0)
         let state = try await registry().etcd.timeToLive(lease: entry.lease, deadline: Self.limit)
-        #expect((state.remaining ?? 0) > 50 && state.keys.count == 2)
+        #expect((state.remaining ?? 0) > 50)
+        let ofLease = state.keys.map { String(decoding: $0, as: UTF8.self) }
+        #expect(Set(ofLease.filter { $0.hasPrefix("/backends/") }) == [Self.entryKey, Self.metaKey])
+        #expect(ofLease.count(where: { $0.hasPrefix("/backends-agents/ENGINE/") }) == 1)
+        #expect(ofLease.count == 3)
     }
 
     @Test func `a turn with nothing to do makes no revision, in doubt or not`() async throws {
@@ -118,7 +122,7 @@ struct PublisherTests {
     @Test func `300 entries are put in transactions that etcd takes, and withdrawn too`() async throws {
         var publisher = publisher()
         let all = try (0..<300).map { try registration("web", $0) }
-        publisher.desire(Dictionary(uniqueKeysWithValues: all.map { ($0.slot, $0) }), running: Set(all.map(\.slot.id)))
+        publisher.desire(Dictionary(uniqueKeysWithValues: all.map { ($0.slot, $0) }))
         try await publisher.publish()
         let keys = try await listing().keyValues
         #expect(keys.count == 600)
@@ -128,7 +132,7 @@ struct PublisherTests {
         publisher.doubt()
         try await publisher.publish()
         #expect(try await listing().keyValues == keys)
-        publisher.desire([:], running: [])
+        publisher.desire([:])
         try await publisher.publish()
         #expect(try await listing().keyValues.count == 300)
     }
@@ -161,7 +165,7 @@ struct PublisherTests {
         var publisher = publisher()
         let web = try registration("web")
         try await desire(web, by: &publisher)
-        publisher.desire([:], running: [web.slot.id])
+        publisher.desire([:], reasons: [web.slot.id: "no longer published"])
         try await publisher.publish()
         #expect(Meta(json: try #require(try await keys()[Self.metaKey]).value)?.withdrawn == "no longer published")
     }

@@ -225,6 +225,23 @@ struct ServicesTests {
         #expect(entries(port) == ["whoami 10.0.0.1:2"])
     }
 
+    @Test func `each container has a verdict with its entries by port, and what is said of which port`() throws {
+        let services = self.services(
+            container(id: "bbbbbbbbbbbb", image: "api", labels: ["SERVICE_TAGS": "x"], binding("", 3, 80)),
+            container(
+                id: "aaaaaaaaaaaa", labels: ["SERVICE_80_IGNORE": "1", "SERVICE_PORT": "x"], binding("", 1, 80),
+                binding("127.0.0.1", 2, 81), binding("", 4, 82)))
+        #expect(services.verdicts.map(\.subject.name) == ["c-aa", "c-bb"])
+        let verdict = try #require(services.verdicts.first)
+        #expect(verdict.subject.state == "running")
+        #expect(verdict.entries.map(\.port) == [Port(82)])
+        #expect(
+            verdict.entries.map(\.registration)
+                == services.registrations.values.filter { $0.slot.id.text == "aaaaaaaaaaaa" })
+        #expect(verdict.remarks.map(\.kind) == [.warning, .reason, .obstacle])
+        #expect(verdict.remarks.map(\.port) == [nil, Port(80), Port(81)])
+    }
+
     @Test func `the order of the containers changes nothing`() {
         let containers = (0..<20).map { number in
             container(
@@ -234,7 +251,7 @@ struct ServicesTests {
         for _ in 0..<20 {
             let shuffled = Services(of: containers.shuffled(), owner: Self.owner)
             #expect(shuffled.registrations == first.registrations)
-            #expect(shuffled.remarks == first.remarks)
+            #expect(shuffled.verdicts == first.verdicts)
         }
     }
 }

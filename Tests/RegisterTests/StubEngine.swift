@@ -143,7 +143,8 @@ struct StubContainer {
     /// The answer to its inspection.
     var inspected: String {
         #"{"Id":"\#(id)","Name":"/\#(name)","Config":{"Image":"whoami","Labels":{},"#
-            + #""Env":[],"StopSignal":"\#(stopSignal)","StopTimeout":0},"State":{"Running":true,"#
+            + #""Env":[],"StopSignal":"\#(stopSignal)","StopTimeout":0},"State":{"Status":"\#(state)","#
+            + #""Running":\#(["running", "paused", "restarting"].contains(state)),"#
             + #""Paused":\#(state == "paused"),"Restarting":\#(state == "restarting"),"StartedAt":"\#(started)"},"#
             + #""NetworkSettings":{"Ports":{"8000/tcp":[{"HostIp":"0.0.0.0","HostPort":"\#(port)"}]}}}"#
     }

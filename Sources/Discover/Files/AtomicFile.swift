@@ -1,4 +1,5 @@
 import Glibc
+import Shared
 
 /// A file that is replaced as a whole or not at all, and readable by its owner only.
 ///

@@ -109,6 +109,18 @@ extension StateDirectory {
         return Lock(file)
     }
 
+    /// The name under which this docker-discover is known to others, the same after a restart.
+    ///
+    /// On a disk that takes no file it is another one each time.
+    func instance() -> String {
+        let file = AtomicFile(path: path + "/id")
+        let kept = (try? WholeFile(file.path).text)?.prefix { $0 != "\n" }
+        if let kept, let name = InstanceID(kept) { return name.text }
+        let name = String(UInt64.random(in: (1 << 63)...(.max)), radix: 16)
+        _ = try? file.replace(with: Array((name + "\n").utf8))
+        return name
+    }
+
     private static func holder(_ file: Int32) -> String {
         var name = [UInt8](repeating: 0, count: 64)
         let count = unsafe name.withUnsafeMutableBytes { unsafe pread(file, $0.baseAddress, $0.count, 0) }

@@ -1,4 +1,5 @@
 import Glibc
+import Shared
 
 /// All that is in a file, read at once; files in /proc, which tell no size, included.
 struct WholeFile {

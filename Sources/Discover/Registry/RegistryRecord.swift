@@ -38,6 +38,11 @@ struct RegistryRecord: Equatable, Sendable {
 }
 
 extension RegistryRecord {
+    /// The revision at which it asked for a confirmation; 0 where it does not.
+    var revisionToConfirm: Int64 {
+        if case .meta(_, _, let meta) = content, meta.confirm == true { keyValue.modRevision } else { 0 }
+    }
+
     private typealias Reading = (Content, [Problem])
 
     private static func read(_ value: [UInt8], of key: Keyspace.Key, named name: String) -> Reading {

@@ -13,6 +13,9 @@ struct RegistryState: Equatable, Sendable {
     /// The cluster that answered.
     private(set) var clusterID = ""
 
+    /// The newest revision at which somebody asked for a confirmation; 0 where nobody did.
+    private(set) var revisionToConfirm: Int64 = 0
+
     /// The keys, by their bytes.
     private(set) var records: [[UInt8]: RegistryRecord] = [:]
 
@@ -36,6 +39,7 @@ struct RegistryState: Equatable, Sendable {
                 known?.keyValue == keyValue ? known : RegistryRecord(keyValue, in: keyspace)
         }
         records = next
+        revisionToConfirm = next.values.reduce(0) { max($0, $1.revisionToConfirm) }
         revision = listing.revision
         clusterID = listing.clusterID
     }
@@ -44,7 +48,10 @@ struct RegistryState: Equatable, Sendable {
     mutating func apply(_ changes: Etcd.Changes) {
         for event in changes.events {
             switch event {
-            case .put(let keyValue): records[keyValue.key] = RegistryRecord(keyValue, in: keyspace)
+            case .put(let keyValue):
+                let record = RegistryRecord(keyValue, in: keyspace)
+                revisionToConfirm = max(revisionToConfirm, record.revisionToConfirm)
+                records[keyValue.key] = record
             case .delete(let key, _): records[key] = nil
             }
         }

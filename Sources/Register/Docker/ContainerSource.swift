@@ -47,7 +47,7 @@ extension Docker {
             // Short, so that everything is right again within a second of the engine's return.
             var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(400))
             var isLost = false
-            var known: [String: Known] = [:]
+            var known = KnownContainers()
             while true {
                 do {
                     let client = try await Client.connect(http, origin, deadline: deadline)
@@ -73,7 +73,7 @@ extension Docker {
 
         /// Looks at once, and again after each event and resync, until the stream or a look fails.
         private func follow(
-            _ client: Client, _ events: HTTPStream, _ known: inout [String: Known], _ handOver: (Look) -> Void
+            _ client: Client, _ events: HTTPStream, _ known: inout KnownContainers, _ handOver: (Look) -> Void
         ) async throws {
             defer { events.close() }
             let bell = Doorbell<Reason>()
@@ -87,17 +87,17 @@ extension Docker {
                 echo?.cancel()
             }
             // Events have been missed: everything is inspected again.
-            for id in known.keys { known[id]?.listed = nil }
+            known.distrust()
             bell.ring(.resync)
             while let reasons = await bell.answer() {
                 if reasons.contains(.failure) { _ = try await listener.value }
                 let named = hints.take()
-                handOver(try await look(client, &known, named))
+                handOver(try await look(client, &known, named, isFull: reasons.contains(.resync)))
                 let now = ContinuousClock.now
-                var pauses = known.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
+                var pauses = known.followed.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
                 // Also after a look without an event: it takes the place of the echo that an event has asked for.
                 if reasons.contains(.event) || !named.containers.isEmpty { pauses.append(Hints.lifetime) }
-                if known.values.contains(where: \.isUnreadable) { pauses.append(deadline) }
+                if known.followed.values.contains(where: \.isUnreadable) { pauses.append(deadline) }
                 guard let pause = pauses.min() else { continue }
                 echo?.cancel()
                 echo = Task {
@@ -120,68 +120,26 @@ extension Docker {
 
         // MARK: Looking
 
-        /// A container with the line of the list that it was inspected for; without one it is inspected again.
-        private struct Known {
-            var listed: Listed?
-            var container: Container?
-            var isUnreadable = false
-            var stop: Stop?
-        }
-
-        /// That a container was told to stop, in the life that began at `started`.
-        ///
-        /// One that lives on past `until` did not mean to.
-        private struct Stop {
-            var started: String
-            var until: ContinuousClock.Instant
-        }
-
         /// Lists, and inspects what is new, changed, or was named by an event.
         ///
-        /// The list may lag behind the events by a moment: the engine publishes a pause before it stores the state. An
-        /// inspection waits for the container's lock, so for what an event has just named it decides, and not the list.
+        /// - Parameter isFull: whether those that do not run are listed too; an engine takes long where there are many,
+        ///   and the inspections tell as well which containers have ended or were removed.
         private func look(
-            _ client: Client, _ known: inout [String: Known], _ named: Hints.Named
+            _ client: Client, _ known: inout KnownContainers, _ named: Hints.Named, isFull: Bool
         ) async throws -> Look {
-            let listed = Dictionary(try await client.list().filter(\.isRunning).map { ($0.id, $0) }) { first, _ in first
-            }
-            let ids = named.containers.union(listed.keys)
-            let changed = ids.filter {
-                named.containers.contains($0) || named.inNetworks.contains($0) || known[$0]?.listed != listed[$0]
-            }
-            let inspected = try await inspect(changed, client)
-            known = known.filter { ids.contains($0.key) }
-            for (id, result) in inspected {
+            var next = known
+            let changed = next.take(try await client.list(all: isFull), isFull: isFull, named)
+            for (id, result) in try await inspect(changed, client) {
                 switch result {
-                case .success(let container):
-                    known[id] = Known(listed: listed[id], container: container, stop: known[id]?.stop)
+                case .success(let inspected): next.take(inspected, of: id)
                 case .failure(let error):
-                    // What was known of it stays; the next look tries again.
-                    if known[id]?.isUnreadable != true {
-                        logger.warning("cannot inspect a container", ["container": id.prefix(12), "error": "\(error)"])
-                    }
-                    known[id] = Known(container: known[id]?.container, isUnreadable: true, stop: known[id]?.stop)
+                    guard next.takeFailure(of: id) else { continue }
+                    logger.warning("cannot inspect a container", ["container": id.prefix(12), "error": "\(error)"])
                 }
             }
-            noteStops(named.signals, &known)
-            let unreadable = known.filter { $0.value.isUnreadable && $0.value.container == nil }.keys
-            return Look(
-                containers: known.values.filter { $0.stop == nil }.compactMap(\.container),
-                unreadable: Set(unreadable.compactMap { InstanceID(containerID: $0) }))
-        }
-
-        /// Notes which containers were told to stop, and forgets it of those that live on.
-        private func noteStops(_ signals: [String: Set<Int32>], _ known: inout [String: Known]) {
-            let now = ContinuousClock.now
-            for (id, entry) in known {
-                guard let container = entry.container else { continue }
-                if let sent = signals[id], sent.contains(where: container.stopSignal.isMeant) {
-                    let until = now + container.stopTimeout + stopMargin
-                    known[id]?.stop = Stop(started: container.started, until: until)
-                } else if let stop = entry.stop, stop.until <= now || stop.started != container.started {
-                    known[id]?.stop = nil
-                }
-            }
+            next.noteStops(named.signals, margin: stopMargin, now: .now)
+            known = next
+            return known.look
         }
 
         /// Inspects several containers side by side.
@@ -189,9 +147,9 @@ extension Docker {
         /// An answer that makes no sense, or does not come, concerns its container alone.
         private func inspect(
             _ ids: Set<String>, _ client: Client
-        ) async throws -> [(String, Result<Container?, any Swift.Error>)] {
-            try await withThrowingTaskGroup(of: (String, Result<Container?, any Swift.Error>).self) { group in
-                var results: [(String, Result<Container?, any Swift.Error>)] = []
+        ) async throws -> [(String, Result<Inspected, any Swift.Error>)] {
+            try await withThrowingTaskGroup(of: (String, Result<Inspected, any Swift.Error>).self) { group in
+                var results: [(String, Result<Inspected, any Swift.Error>)] = []
                 for (index, id) in ids.sorted().enumerated() {
                     if index >= Self.sideBySide, let result = try await group.next() { results.append(result) }
                     group.addTask {

@@ -26,6 +26,9 @@ enum Docker {
         var stopSignal = StopSignal.standard
         /// How long it may take to end after that signal.
         var stopTimeout = Duration.seconds(10)
+
+        /// What tells it from others.
+        var subject: Subject { Subject(id: id, name: name, image: image, state: Subject.running) }
     }
 
     /// A container's TCP port and where the host publishes it.
@@ -38,12 +41,79 @@ enum Docker {
         var hostPort: Port
     }
 
+    /// Which container, and in which state.
+    struct Subject: Hashable, Sendable {
+        /// The short id.
+        var id: InstanceID
+        /// The name without the leading slash.
+        var name: String
+        /// The image as the user typed it.
+        var image: String
+        /// The engine's word for its state, such as `running` or `exited`.
+        var state: String
+
+        /// The word for a container that runs.
+        static let running = "running"
+
+        /// A container of which only the id is known; nil where that makes no sense.
+        init?(fullID: String) {
+            guard let id = InstanceID(containerID: fullID) else { return nil }
+            self.init(id: id, name: "", image: "", state: "")
+        }
+
+        /// Takes all of it.
+        init(id: InstanceID, name: String, image: String, state: String) {
+            self.id = id
+            self.name = name
+            self.image = image
+            self.state = state
+        }
+    }
+
+    /// What an inspection has found.
+    enum Inspected: Hashable, Sendable {
+        /// A container that runs.
+        case running(Container)
+        /// One that does not, is paused or restarts.
+        case idle(Subject)
+        /// Nothing: it was removed.
+        case gone
+    }
+
+    /// A container that has no entries now, whatever its labels say.
+    struct Idle: Hashable, Sendable {
+        /// Why it has none.
+        enum Reason: Hashable, Sendable {
+            /// It does not run, is paused or restarts.
+            case notRunning(state: String)
+            /// It was told to stop, and still runs.
+            case stopping
+            /// The engine did not say how it is, not even once.
+            case unreadable
+        }
+
+        /// Which one.
+        var subject: Subject
+        /// Why it has none.
+        var reason: Reason
+
+        /// Whether it has not ended: the same life of it may go on.
+        var mayGoOn: Bool {
+            switch reason {
+            case .notRunning(let state): state == "paused"
+            case .stopping, .unreadable: true
+            }
+        }
+    }
+
     /// What one look at an engine has found.
     struct Look: Equatable, Sendable {
         /// The running containers, each in its last known state, without those that were told to stop.
         var containers: [Container]
         /// Containers that run but could not be inspected even once: nothing is known of them.
         var unreadable: Set<InstanceID> = []
+        /// All others of this host, as far as they are known.
+        var idle: [Idle] = []
     }
 
     /// Who an engine is.
@@ -79,6 +149,20 @@ extension Docker.Error: CustomStringConvertible {
             "the Docker Engine answered GET \(route) with status \(status): \(message)"
         case .malformed(let route, let reason):
             "the Docker Engine answered GET \(route) with something else than documented: \(reason)"
+        }
+    }
+}
+
+extension Docker.Idle.Reason: CustomStringConvertible {
+    /// How it goes on after "not registered".
+    var description: String {
+        switch self {
+        case .notRunning("paused"): "it is paused"
+        case .notRunning("restarting"): "it ended, and the engine is about to start it again"
+        case .notRunning("created"): "it was never started"
+        case .notRunning(let state): "it does not run (\(state))"
+        case .stopping: "it was told to stop"
+        case .unreadable: "the Docker Engine does not say how it is"
         }
     }
 }

@@ -48,19 +48,19 @@ extension Docker {
             return Identity(id: info.ID ?? "", name: info.Name ?? "")
         }
 
-        /// Lists the containers that run, are paused or restart. `GET /containers/json`
-        func list() async throws -> [Listed] {
-            let wire: [WireListed] = try await get("/containers/json")
+        /// Lists the containers that run, are paused or restart, or all of them. `GET /containers/json`
+        func list(all: Bool = false) async throws -> [Listed] {
+            let wire: [WireListed] = try await get("/containers/json" + (all ? "?all=1" : ""))
             return wire.map(Listed.init)
         }
 
-        /// One container in full; nil when it is gone, or no longer runs. `GET /containers/{id}/json`
-        func inspect(_ id: String) async throws -> Container? {
+        /// One container in full. `GET /containers/{id}/json`
+        func inspect(_ id: String) async throws -> Inspected {
             do {
                 let wire: WireContainer = try await get("/containers/\(id)/json", within: Self.inspectionLimit)
-                return try wire.container()
+                return try wire.inspected()
             } catch Error.refused(_, status: 404, _) {
-                return nil
+                return .gone
             }
         }
 

@@ -38,6 +38,7 @@ struct WireContainer: Decodable {
         let StopTimeout: Int?
     }
     struct Status: Decodable {
+        let Status: String?
         let Running: Bool?
         let Paused: Bool?
         let Restarting: Bool?
@@ -73,20 +74,34 @@ extension Docker {
     struct Listed: Hashable, Sendable {
         /// The full id.
         var id: String
-        /// Whether it runs, rather than being paused or restarting.
-        var isRunning: Bool
+        /// The name without the leading slash.
+        var name: String
+        /// The image as the engine shows it.
+        var image: String
+        /// The engine's word for its state.
+        var state: String
         /// Names, image, labels and ports, in one comparable text.
         var fingerprint: String
 
         /// Takes what the engine sent.
         init(_ wire: WireListed) {
             id = wire.Id
-            isRunning = wire.State == "running"
+            name = String((wire.Names?.first ?? "").drop { $0 == "/" })
+            image = wire.Image ?? ""
+            state = wire.State ?? ""
             let ports = (wire.Ports ?? []).map {
                 "\($0.IP ?? "")/\($0.PrivatePort ?? 0)/\($0.PublicPort ?? 0)/\($0.Type ?? "")"
             }
             let labels = (wire.Labels ?? [:]).map { "\($0.key)=\($0.value)" }
             fingerprint = "\((wire.Names ?? []).sorted()) \(wire.Image ?? "") \(labels.sorted()) \(ports.sorted())"
+        }
+
+        /// Whether it runs, rather than being paused or restarting.
+        var isRunning: Bool { state == Subject.running }
+
+        /// What tells it from others; nil where its id makes no sense.
+        var subject: Subject? {
+            InstanceID(containerID: id).map { Subject(id: $0, name: name, image: image, state: state) }
         }
     }
 
@@ -109,23 +124,37 @@ extension Docker {
 }
 
 extension WireContainer {
+    /// The container, as far as it matters whether it runs.
+    func inspected() throws(Docker.Error) -> Docker.Inspected {
+        let id = try id()
+        if let container = try container() { return .running(container) }
+        return .idle(Docker.Subject(id: id, name: name, image: image, state: State?.Status ?? ""))
+    }
+
     /// The container as the agent knows it; nil where it does not run, or is paused.
     func container() throws(Docker.Error) -> Docker.Container? {
         guard State?.Running == true, State?.Paused != true, State?.Restarting != true else { return nil }
-        guard let id = InstanceID(containerID: Id) else {
-            throw .malformed(route: "/containers/\(Id.prefix(80))/json", reason: "the id is not hexadecimal")
-        }
+        let id = try id()
         let environment = (Config?.Env ?? []).compactMap { line -> (String, String)? in
             guard let equals = line.firstIndex(of: "=") else { return nil }
             return (String(line[..<equals]), String(line[line.index(after: equals)...]))
         }
         return Docker.Container(
-            id: id, name: String((Name ?? "").drop { $0 == "/" }), image: image,
+            id: id, name: name, image: image,
             labels: Config?.Labels ?? [:], environment: Dictionary(environment) { _, last in last },
             started: State?.StartedAt ?? "", bindings: bindings,
             stopSignal: Config?.StopSignal.flatMap { Docker.StopSignal($0) } ?? .standard,
             stopTimeout: .seconds(min(max(Config?.StopTimeout ?? 10, 0), 86_400)))
     }
+
+    private func id() throws(Docker.Error) -> InstanceID {
+        guard let id = InstanceID(containerID: Id) else {
+            throw .malformed(route: "/containers/\(Id.prefix(80))/json", reason: "the id is not hexadecimal")
+        }
+        return id
+    }
+
+    private var name: String { String((Name ?? "").drop { $0 == "/" }) }
 
     /// What the user typed; the whole id of the image where that was a part of it.
     private var image: String {

@@ -1,4 +1,4 @@
-/// The flags of a command line with their values, and everything in it that is no flag of the program.
+/// The flags of a command line with their values, its command, and everything in it that belongs to nothing.
 struct CommandLineReader {
     /// What was given for each setting; `true` for a bare switch.
     private(set) var values: [Setting: String] = [:]
@@ -6,28 +6,62 @@ struct CommandLineReader {
     private(set) var incomplete: Set<Setting> = []
     /// The mistakes, in the order of the command line.
     private(set) var problems: [String] = []
+    /// The command with its operands; nil where none is known by that name.
+    private(set) var call: Command.Call?
+    /// Whether a command was asked for, known or not.
+    private(set) var isCommandMeant = false
 
     private let settings: [Setting]
+    private let commands: [Command]
+    private var command: Command?
+    private var operands: [String] = []
     private var rest: ArraySlice<String>
 
     /// Reads all arguments.
-    init(settings: [Setting], arguments: [String]) {
+    init(settings: [Setting], commands: [Command] = [], arguments: [String]) {
         self.settings = settings
+        self.commands = commands
         rest = arguments[...]
         while let argument = rest.popFirst() {
-            if argument.hasPrefix("-") {
+            let named = commands.first { $0.name == argument }
+            if let named, command == nil {
+                command = named
+            } else if argument.hasPrefix("-"), named == nil {
                 readFlag(argument)
+            } else if command != nil {
+                operands.append(argument)
             } else {
                 problems.append(stray(argument))
             }
         }
+        finish()
     }
+
+    /// Judges what can be judged only when everything is known.
+    private mutating func finish() {
+        for flag in values.keys.map(\.flag).sorted() where !settings.contains(where: { $0.flag == flag }) {
+            if command?.flags.contains(where: { $0.flag == flag }) == true { continue }
+            let owners = commands.filter { $0.flags.contains { $0.flag == flag } }.map(\.name)
+            problems.append("\(flag) goes with \(owners.joined(separator: ", ")) only")
+        }
+        guard let command else { return }
+        isCommandMeant = true
+        call = Command.Call(command: command, operands: operands)
+        if let missing = command.operands.dropFirst(operands.count).first {
+            problems.append("\(command.name) needs a \(missing): \(command.usage)")
+        } else if let extra = operands.dropFirst(command.operands.count).first {
+            problems.append("\"\(extra.prefix { $0 != "=" })\" is not expected: \(command.usage)")
+        }
+    }
+
+    /// The settings and the flags of all commands: which command counts may be known later.
+    private var flags: [Setting] { settings + commands.flatMap(\.flags) }
 
     private mutating func readFlag(_ argument: String) {
         let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         let flag = String(parts.first ?? "")
         let attached = parts.count == 2 ? String(parts[1]) : nil
-        guard let setting = settings.first(where: { $0.flag == flag }) else {
+        guard let setting = flags.first(where: { $0.flag == flag }) else {
             problems.append(unknown(flag))
             // What follows is most likely its value; it may be a secret, and it is no second mistake.
             if attached == nil { _ = takeValue() }
@@ -51,20 +85,29 @@ struct CommandLineReader {
     }
 
     private func unknown(_ flag: String) -> String {
-        let known = settings.map(\.flag) + ["--help", "--version"]
-        let typed = flag.lowercased()
-        let nearest = known.map { (flag: $0, distance: editDistance(typed, $0)) }.min { $0.distance < $1.distance }
-        guard let nearest, nearest.distance <= max(2, nearest.flag.count / 4) else {
-            return "\(flag) is not a flag of this program"
-        }
-        return "\(flag) is not a flag of this program; did you mean \(nearest.flag)?"
+        let known = flags.map(\.flag) + commands.map(\.name) + ["--help", "--version"]
+        return "\(flag) is not a flag of this program" + Self.suggestion(flag, among: known)
+    }
+
+    /// The nearest of some words as a question, where one is near enough.
+    private static func suggestion(_ typed: String, among known: [String]) -> String {
+        let nearest = known.map { (word: $0, distance: editDistance(typed.lowercased(), $0)) }
+            .min { $0.distance < $1.distance }
+        guard let nearest, nearest.distance <= max(2, nearest.word.count / 4) else { return "" }
+        return "; did you mean \(nearest.word)?"
     }
 
     /// An argument that belongs to nothing; a `NAME=value` is named without its value, which may be a secret.
-    private func stray(_ argument: String) -> String {
+    private mutating func stray(_ argument: String) -> String {
         let name = argument.prefix { $0 != "=" }
         guard let setting = settings.first(where: { $0.variable == name }) else {
-            return "\"\(name)\" is not expected: settings are given as --flag value or in the environment"
+            guard !commands.isEmpty else {
+                return "\"\(name)\" is not expected: settings are given as --flag value or in the environment"
+            }
+            isCommandMeant = true
+            let names = commands.map(\.name).filter { !$0.hasPrefix("-") }
+            return "\"\(name)\" is not a command of this program"
+                + Self.suggestion(String(name), among: names)
         }
         return "\(name) is a variable: set it before the program's name, or use \(setting.usage)"
     }

@@ -14,24 +14,34 @@ package struct Launch: Sendable {
     /// Answers `--help` and `--version`; otherwise reads the settings and runs `body` under ``Lifecycle``.
     ///
     /// - Parameters:
+    ///   - command: does what a command asks for, and gives the exit status. It reads of the settings what it needs;
+    ///     a mistake in those is a ``UsageError``.
     ///   - configure: makes the configuration; nil where something is wrong, which the reading has recorded.
     ///   - grace: how long the body may take to end after a signal.
     /// - Returns: the exit status.
     package func status<Configuration: Sendable>(
+        command: (Command.Call, Reading) async throws -> Int32 = { _, _ in ExitStatus.wrongUsage },
         configure: @Sendable (inout Reading) -> Configuration?, grace: @Sendable (Configuration) -> Duration,
         _ body: @escaping @Sendable (Configuration, Logger) async throws -> Void
     ) async -> Int32 {
         switch options.parse(arguments: arguments, environment: environment) {
         case .help: print(options.help)
         case .version: print(Version.text(program: options.program))
+        case .command(let call, let reading):
+            do {
+                try reading.finish()
+                if let call { return try await command(call, reading) }
+                return ExitStatus.wrongUsage
+            } catch {
+                return fail(error)
+            }
         case .run(var reading):
             let configuration = configure(&reading)
             let logger = LogOptions.logger(from: &reading, environment: environment)
             do {
                 try reading.finish()
             } catch {
-                StandardError.write(error.text(program: options.program))
-                return ExitStatus.wrongUsage
+                return fail(error)
             }
             guard let configuration, let logger else { return ExitStatus.wrongUsage }
             return await Lifecycle.run(logger: logger, grace: grace(configuration)) {
@@ -39,5 +49,14 @@ package struct Launch: Sendable {
             }
         }
         return ExitStatus.success
+    }
+
+    private func fail(_ error: any Error) -> Int32 {
+        if let error = error as? UsageError {
+            StandardError.write(error.text(program: options.program))
+            return ExitStatus.wrongUsage
+        }
+        StandardError.write("\(options.program): \(error)")
+        return ExitStatus.failure
     }
 }

@@ -4,7 +4,13 @@ extension Options {
     /// What `--help` prints: each flag with its variable and its default, and what it says.
     package var help: String {
         var lines = wrapped(summary, indent: 0)
-        lines += ["", "Usage: \(program) [--flag value]...", ""]
+        lines += ["", "Usage: \(program)\(commands.isEmpty ? "" : " [COMMAND]") [--flag value]...", ""]
+        for command in commands {
+            lines.append("  \(command.usage)")
+            lines += wrapped(command.help, indent: 6)
+            for flag in command.flags { lines += wrapped("\(flag.usage): \(flag.help)", indent: 6) }
+        }
+        if !commands.isEmpty { lines.append("") }
         let precedence = """
             Each setting is a flag or an environment variable; the flag counts before the variable, an empty variable \
             counts as unset, and what stands in brackets is the default.
@@ -16,6 +22,16 @@ extension Options {
         }
         lines += ["  --help, -h", "      Prints this and exits.", "  --version", "      Prints the version and exits."]
         return lines.joined(separator: "\n")
+    }
+
+    /// The README's table of commands.
+    package var markdownCommands: String {
+        let head = ["| command | what it does |", "|---|---|"]
+        let rows = commands.map { command in
+            let flags = command.flags.map { " \(code($0.usage)): \(cell($0.help))." }.joined()
+            return "| \(code("\(program) \(command.usage)")) | \(cell(command.help))\(flags) |"
+        }
+        return (head + rows).joined(separator: "\n")
     }
 
     /// The README's table of settings.

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// A value that comes once, and that many may wait for.
-final class Promise<Value: Sendable>: Sendable {
+package final class Promise<Value: Sendable>: Sendable {
     private struct State {
         var value: Value?
         var waiting: [Int: CheckedContinuation<Value, any Error>] = [:]
@@ -10,11 +10,14 @@ final class Promise<Value: Sendable>: Sendable {
 
     private let state = Mutex(State())
 
+    /// Makes one without a value.
+    package init() {}
+
     /// The value, once it is there.
-    var value: Value? { state.withLock { $0.value } }
+    package var value: Value? { state.withLock { $0.value } }
 
     /// Gives the value to all who wait and will wait; a second value is ignored.
-    func fulfil(_ value: Value) {
+    package func fulfil(_ value: Value) {
         let waiting = state.withLock { state in
             guard state.value == nil else { return [Int: CheckedContinuation<Value, any Error>]() }
             state.value = value
@@ -25,7 +28,7 @@ final class Promise<Value: Sendable>: Sendable {
     }
 
     /// Waits for the value; throws `CancellationError` when the waiting task is cancelled first.
-    func get() async throws -> Value {
+    package func get() async throws -> Value {
         let number = state.withLock { state in
             state.count += 1
             return state.count

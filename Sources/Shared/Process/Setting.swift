@@ -4,7 +4,7 @@
 package struct Setting: Sendable, Hashable {
     /// The flag with its dashes, such as `--host-ip`.
     package let flag: String
-    /// The environment variable, such as `HOST_IP`.
+    /// The environment variable, such as `HOST_IP`; empty for a command's own flag, which has none.
     package let variable: String
     /// What stands for the value in `--help`, such as `ADDRESS`; nil for a switch, which takes no value.
     package let placeholder: String?
@@ -18,7 +18,7 @@ package struct Setting: Sendable, Hashable {
     /// Describes a setting.
     package init(
         flag: String,
-        variable: String,
+        variable: String = "",
         placeholder: String? = nil,
         fallback: String? = nil,
         help: String,

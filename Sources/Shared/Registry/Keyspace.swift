@@ -22,6 +22,19 @@ package struct Keyspace: Hashable, Sendable {
         self.prefix = trimmed + "/"
     }
 
+    /// Where the docker-registers of one engine say that they run: `<prefix>-agents/<engine>/<instance>`.
+    ///
+    /// It is beside the prefix, as nobody who follows the endpoints has to hear of it.
+    package func agents(of engine: String) -> String { "\(beside)-agents/\(engine)/" }
+
+    /// Where docker-discovers say that they run, and what they applied: `<prefix>-consumers/<instance>`.
+    package var consumers: String { "\(beside)-consumers/" }
+
+    /// Which containers are drained: `<prefix>-drained/<container>`.
+    package var drained: String { "\(beside)-drained/" }
+
+    private var beside: Substring { prefix.dropLast() }
+
     /// A key of the contract, taken apart.
     package enum Key: Hashable, Sendable {
         case entry(ServiceName, InstanceID)

@@ -27,6 +27,8 @@ package struct Meta: Equatable, Sendable {
     package var withdrawn: String?
     /// When it was withdrawn, RFC 3339.
     package var at: String?
+    /// Whether somebody waits until all consumers have confirmed the withdrawal.
+    package var confirm: Bool?
 
     /// The fields that were wrong, with what they should be; empty for what this program made.
     package var problems: [String] = []
@@ -63,6 +65,7 @@ extension Meta: Codable {
         tags = fields.read("tags", "a list of strings")
         withdrawn = fields.read("withdrawn", "a string")
         at = fields.read("at", "a string")
+        confirm = fields.read("confirm", Truth.expected)
         problems = fields.problems
     }
 
@@ -78,5 +81,6 @@ extension Meta: Codable {
         try fields.encodeIfPresent(tags, forKey: FieldName("tags"))
         try fields.encodeIfPresent(withdrawn, forKey: FieldName("withdrawn"))
         try fields.encodeIfPresent(at, forKey: FieldName("at"))
+        try fields.encodeIfPresent(confirm, forKey: FieldName("confirm"))
     }
 }

@@ -107,6 +107,100 @@ struct OptionsTests {
         #expect(error.text(program: "agent") == "agent: --a is wrong\nagent: B: is wrong\nTry 'agent --help'.")
     }
 
+    // MARK: Commands
+
+    static let json = Setting(flag: "--json", help: "as JSON")
+    static let wait = Setting(flag: "--wait", help: "until it is done")
+    static let commanded = Options(
+        program: "agent", summary: "Does things.", settings: [host, ttl],
+        commands: [
+            Command("status", flags: [json], help: "Shows everything."),
+            Command("why", operands: ["CONTAINER"], flags: [json], help: "Shows one."),
+            Command("move", operands: ["FROM", "TO"], flags: [wait], help: "Moves one."),
+            Command("--dry-run", help: "Shows what would change."),
+        ])
+
+    @Test(arguments: [
+        (["status"], "status", [], false, "15s"), (["status", "--json"], "status", [], true, "15s"),
+        (["--json", "status", "--ttl=1s"], "status", [], true, "1s"),
+        (["--ttl", "1s", "status"], "status", [], false, "1s"),
+        (["why", "web"], "why", ["web"], false, "15s"), (["why", "--json", "web"], "why", ["web"], true, "15s"),
+        (["why", "--ttl", "1s", "web"], "why", ["web"], false, "1s"), (["why", "why"], "why", ["why"], false, "15s"),
+        (["move", "a", "b"], "move", ["a", "b"], false, "15s"), (["--dry-run"], "--dry-run", [], false, "15s"),
+        (["--dry-run", "--ttl=1s"], "--dry-run", [], false, "1s"),
+    ])
+    func `a command stands anywhere between flags, its operands behind it`(
+        arguments: [String], command: String, operands: [String], json: Bool, ttl: String
+    ) throws {
+        var (call, reading) = try commandCall(arguments)
+        try reading.finish()
+        #expect(call?.command.name == command)
+        #expect(call?.operands == operands)
+        let isJSON = reading.isOn(Self.json)
+        #expect(isJSON == json)
+        #expect(reading.text(Self.ttl) == ttl)
+    }
+
+    @Test(arguments: [
+        (["why"], ["why needs a CONTAINER: why CONTAINER [--json]"]),
+        (["move", "a"], ["move needs a TO: move FROM TO [--wait]"]),
+        (["status", "x"], ["\"x\" is not expected: status [--json]"]),
+        (["why", "a", "b"], ["\"b\" is not expected: why CONTAINER [--json]"]),
+        (["status", "PASSWORD=secret"], ["\"PASSWORD\" is not expected: status [--json]"]),
+        (["move", "a", "b", "--json"], ["--json goes with status, why only"]),
+        (["status", "--wait"], ["--wait goes with move only"]),
+        (["status", "--dry-run"], ["\"--dry-run\" is not expected: status [--json]"]),
+        (["stauts"], ["\"stauts\" is not a command of this program; did you mean status?"]),
+        (["run"], ["\"run\" is not a command of this program"]),
+        (["status", "--jsn"], ["--jsn is not a flag of this program; did you mean --json?"]),
+        (["--dry-rum"], ["--dry-rum is not a flag of this program; did you mean --dry-run?"]),
+    ])
+    func `each mistake in a command is named`(arguments: [String], problems: [String]) throws {
+        let invocation = Self.commanded.parse(arguments: arguments, environment: [:])
+        let reading: Reading
+        switch invocation {
+        case .run(let given), .command(_, let given): reading = given
+        default: throw NotToRun()
+        }
+        #expect(throws: UsageError(problems: problems)) { try reading.finish() }
+    }
+
+    @Test func `a command's flag has no variable, and without a command it means nothing`() throws {
+        var (_, reading) = try commandCall(["status"], ["JSON": "true", "": "true"])
+        let isJSON = reading.isOn(Self.json)
+        #expect(!isJSON)
+        guard case .run(let reading) = Self.commanded.parse(arguments: ["--json"], environment: [:]) else {
+            throw NotToRun()
+        }
+        #expect(throws: UsageError(problems: ["--json goes with status, why only"])) { try reading.finish() }
+    }
+
+    @Test func `the help and the README's table tell each command with its flags`() {
+        let lines = Self.commanded.help.split(separator: "\n").map(String.init)
+        #expect(lines.contains("Usage: agent [COMMAND] [--flag value]..."))
+        #expect(lines.contains("  move FROM TO [--wait]"))
+        #expect(lines.contains("      --wait: until it is done"))
+        #expect(
+            Self.commanded.markdownCommands == """
+                | command | what it does |
+                |---|---|
+                | `agent status [--json]` | Shows everything. `--json`: as JSON. |
+                | `agent why CONTAINER [--json]` | Shows one. `--json`: as JSON. |
+                | `agent move FROM TO [--wait]` | Moves one. `--wait`: until it is done. |
+                | `agent --dry-run` | Shows what would change. |
+                """)
+    }
+
+    private func commandCall(
+        _ arguments: [String], _ environment: [String: String] = [:]
+    ) throws -> (Command.Call?, Reading) {
+        guard
+            case .command(let call, let reading) = Self.commanded.parse(
+                arguments: arguments, environment: environment)
+        else { throw NotToRun() }
+        return (call, reading)
+    }
+
     private func reading(_ arguments: [String], _ environment: [String: String] = [:]) throws -> Reading {
         guard case .run(let reading) = Self.options.parse(arguments: arguments, environment: environment) else {
             throw NotToRun()

@@ -1,7 +1,6 @@
+import Shared
 import TestSupport
 import Testing
-
-@testable import Discover
 
 @Suite("CommandSocket", .timeLimit(.minutes(1)))
 struct CommandSocketTests {

@@ -1,0 +1,103 @@
+import Shared
+
+extension Docker {
+    /// What is known of an engine's containers, by full id, from lists, inspections and signals.
+    struct KnownContainers {
+        /// A container that runs as far as the list and the events say.
+        struct Followed {
+            /// The line of the list that it was inspected for; without one it is inspected again.
+            var listed: Listed?
+            /// How it was when it could be inspected last; nil where it did not run then.
+            var container: Container?
+            /// Whether the last inspection has failed.
+            var isUnreadable = false
+            /// That it was told to stop.
+            var stop: Stop?
+        }
+
+        /// That a container was told to stop, in the life that began at `started`.
+        ///
+        /// One that lives on past `until` did not mean to.
+        struct Stop {
+            var started: String
+            var until: ContinuousClock.Instant
+        }
+
+        /// Those that run.
+        private(set) var followed: [String: Followed] = [:]
+        /// Those that do not, are paused or restart.
+        private var idle: [String: Subject] = [:]
+        /// Those that the newest list has.
+        private var listed: [String: Listed] = [:]
+
+        /// Has everything inspected again: events have been missed.
+        mutating func distrust() {
+            for id in followed.keys { followed[id]?.listed = nil }
+        }
+
+        /// Takes a list, and what the events have named; returns what has to be inspected.
+        ///
+        /// The list may lag behind the events by a moment: the engine publishes a pause before it stores the state. An
+        /// inspection waits for the container's lock, so for what an event has just named it decides, and not the list.
+        ///
+        /// - Parameter isFull: whether the list has also what does not run.
+        mutating func take(_ list: [Listed], isFull: Bool, _ named: Hints.Named) -> Set<String> {
+            let all = Dictionary(list.map { ($0.id, $0) }) { first, _ in first }
+            listed = all.filter(\.value.isRunning)
+            if isFull { idle = [:] }
+            idle.merge(all.compactMapValues { $0.isRunning ? nil : $0.subject }) { $1 }
+            let ids = named.containers.union(listed.keys)
+            followed = followed.filter { ids.contains($0.key) }
+            return ids.filter {
+                named.containers.contains($0) || named.inNetworks.contains($0) || followed[$0]?.listed != listed[$0]
+            }
+        }
+
+        /// Takes what an inspection has found.
+        mutating func take(_ inspected: Inspected, of id: String) {
+            idle[id] = nil
+            followed[id] = Followed(listed: listed[id], stop: followed[id]?.stop)
+            switch inspected {
+            case .running(let container): followed[id]?.container = container
+            case .idle(let subject): idle[id] = subject
+            case .gone: break
+            }
+        }
+
+        /// Takes that a container could not be inspected; what was known of it stays.
+        ///
+        /// - Returns: whether that is new.
+        mutating func takeFailure(of id: String) -> Bool {
+            idle[id] = nil
+            let before = followed[id]
+            followed[id] = Followed(container: before?.container, isUnreadable: true, stop: before?.stop)
+            return before?.isUnreadable != true
+        }
+
+        /// Notes which containers were told to stop, and forgets it of those that live on.
+        mutating func noteStops(_ signals: [String: Set<Int32>], margin: Duration, now: ContinuousClock.Instant) {
+            for (id, entry) in followed {
+                guard let container = entry.container else { continue }
+                if let sent = signals[id], sent.contains(where: container.stopSignal.isMeant) {
+                    followed[id]?.stop = Stop(started: container.started, until: now + container.stopTimeout + margin)
+                } else if let stop = entry.stop, stop.until <= now || stop.started != container.started {
+                    followed[id]?.stop = nil
+                }
+            }
+        }
+
+        /// All of it, for the agent.
+        var look: Look {
+            let unreadable = followed.filter { $0.value.isUnreadable && $0.value.container == nil }.keys
+                .compactMap { id in listed[id]?.subject ?? Subject(fullID: id) }
+            let stopping = followed.values.filter { $0.stop != nil }.compactMap { $0.container?.subject }
+            let others =
+                unreadable.map { Idle(subject: $0, reason: .unreadable) }
+                + stopping.map { Idle(subject: $0, reason: .stopping) }
+                + idle.values.map { Idle(subject: $0, reason: .notRunning(state: $0.state)) }
+            return Look(
+                containers: followed.values.filter { $0.stop == nil }.compactMap(\.container),
+                unreadable: Set(unreadable.map(\.id)), idle: others)
+        }
+    }
+}

@@ -1,0 +1,116 @@
+import FoundationEssentials
+import Shared
+
+/// Which containers somebody has drained, kept in etcd so that it outlives the agent.
+///
+/// The loop that owns it is the one place where drains change; etcd is brought to what it says.
+struct Drains {
+    /// One drained container: the JSON value at `<prefix>-drained/<container>`.
+    struct Drain: Codable, Equatable, Sendable {
+        /// The container's name, for people.
+        var container: String
+        /// When the container started: another life of it is not drained.
+        var started: String
+        /// Whose container it is.
+        var owner: String
+        /// When it was drained, RFC 3339.
+        var at: String
+    }
+
+    private let registry: EtcdRegistry
+    private let owner: Owner
+    private let logger: Logger
+    private var wanted: [InstanceID: Drain] = [:]
+    private var stored: [InstanceID: Drain]?
+
+    /// Begins without knowing any.
+    init(_ registry: EtcdRegistry, _ owner: Owner, logger: Logger) {
+        self.registry = registry
+        self.owner = owner
+        self.logger = logger
+    }
+
+    /// The containers that are drained, of those that run.
+    var ids: Set<InstanceID> { Set(wanted.keys) }
+
+    /// When a container was drained; nil where it is not.
+    func since(_ id: InstanceID) -> String? { wanted[id]?.at }
+
+    /// Drains a container.
+    mutating func drain(_ container: Docker.Container, at time: String) {
+        guard wanted[container.id]?.started != container.started else { return }
+        wanted[container.id] = Drain(
+            container: container.name, started: container.started, owner: owner.text, at: time)
+    }
+
+    /// Takes a drain back.
+    mutating func undrain(_ id: InstanceID) { wanted[id] = nil }
+
+    /// Forgets the drains of containers that ended or were started anew.
+    ///
+    /// - Parameter paused: containers that neither run nor have ended, and those that could not be looked at.
+    mutating func keepOnly(_ containers: [Docker.Container], paused: Set<InstanceID>) {
+        let started = Dictionary(containers.map { ($0.id, $0.started) }) { first, _ in first }
+        wanted = wanted.filter { id, drain in
+            started[id].map { $0 == drain.started } ?? paused.contains(id)
+        }
+    }
+
+    /// Reads what etcd knows, unless that is known.
+    ///
+    /// A role that may not read it costs only that drains end with the agent.
+    mutating func learn() async throws {
+        guard stored == nil else { return }
+        do {
+            let found = try await read()
+            stored = found
+            wanted.merge(found) { mine, _ in mine }
+        } catch Etcd.Error.refused(.permissionDenied, let message) {
+            stored = [:]
+            logger.warning(
+                "etcd does not let this agent read which containers are drained",
+                ["keys": registry.keyspace.drained, "error": message])
+        }
+    }
+
+    /// Says that somebody may have changed etcd's copy.
+    mutating func doubt() async throws {
+        guard stored != nil else { return }
+        do {
+            stored = try await read()
+        } catch Etcd.Error.refused(.permissionDenied, _) {}
+    }
+
+    private func read() async throws -> [InstanceID: Drain] {
+        let folder = registry.keyspace.drained
+        let listing = try await registry.etcd.range(prefix: folder, deadline: registry.deadline)
+        var found: [InstanceID: Drain] = [:]
+        for keyValue in listing.keyValues {
+            let name = String(decoding: keyValue.key.dropFirst(folder.utf8.count), as: UTF8.self)
+            guard let id = InstanceID(name),
+                let drain = try? JSONDecoder().decode(Drain.self, from: Data(keyValue.value)), drain.owner == owner.text
+            else { continue }
+            found[id] = drain
+        }
+        return found
+    }
+
+    /// Brings etcd's copy to what is wanted.
+    mutating func store() async throws {
+        guard let known = stored, known != wanted else { return }
+        for (id, drain) in wanted where known[id] != drain {
+            try await commit(.put(key: key(id), value: [UInt8](try JSONEncoder().encode(drain)), lease: 0))
+            stored?[id] = drain
+        }
+        for id in known.keys where wanted[id] == nil {
+            try await commit(.delete(key: key(id)))
+            stored?[id] = nil
+        }
+    }
+
+    private func commit(_ operation: Etcd.Transaction.Operation) async throws {
+        _ = try await registry.etcd.commit(Etcd.Transaction([operation]), deadline: registry.deadline)
+    }
+
+    private func key(_ id: InstanceID) -> String { registry.keyspace.drained + id.text }
+}

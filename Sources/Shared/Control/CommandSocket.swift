@@ -1,0 +1,67 @@
+import Glibc
+
+/// A client of command sockets: HAProxy's (the master's and the runtime API's) and the agents' own.
+///
+/// One connection per line, as every version of HAProxy from 2.4 on understands it
+/// (https://docs.haproxy.org/2.6/management.html#9.3).
+package struct CommandSocket: Sendable {
+    /// The socket's path.
+    package let path: String
+
+    /// Why a command got no answer.
+    package enum Failure: Error, Equatable {
+        /// Nobody listens there, or the system refused.
+        case unreachable(FileError)
+        /// The answer did not come, or did not end, in time.
+        case timedOut(path: String, after: Duration)
+    }
+
+    /// The longest answer that is read: `show servers state` of 100 000 servers.
+    private static let answerCap = 16 << 20
+
+    /// Names the socket.
+    package init(path: String) {
+        self.path = path
+    }
+
+    /// Sends a line and returns the answer, which ends when the other side closes the connection.
+    package func send(_ line: String, deadline: Duration) async throws -> String {
+        var pauses = ShortPauses(within: deadline)
+        do {
+            var connection = try await connect(&pauses)
+            // Lines are far shorter than a socket's buffer.
+            let bytes = Array((line + "\n").utf8)
+            guard try connection.send(bytes[...]) == bytes.count else {
+                throw FileError("write to", path, code: EMSGSIZE)
+            }
+            try connection.endSending()
+            while try !connection.readAvailable(upTo: Self.answerCap) {
+                guard try await pauses.wait() else { throw Failure.timedOut(path: path, after: deadline) }
+            }
+            return String(decoding: connection.received, as: UTF8.self)
+        } catch let error as FileError {
+            throw Failure.unreachable(error)
+        }
+    }
+
+    /// Connects; where the other side's queue is full, which passes, after a while.
+    private func connect(_ pauses: inout ShortPauses) async throws -> LocalConnection {
+        while true {
+            do {
+                return try LocalConnection(to: path)
+            } catch {
+                guard error.code == EAGAIN, try await pauses.wait() else { throw error }
+            }
+        }
+    }
+}
+
+extension CommandSocket.Failure: CustomStringConvertible {
+    /// One sentence for the log.
+    package var description: String {
+        switch self {
+        case .unreachable(let error): error.description
+        case .timedOut(let path, let limit): "no complete answer from \(path) within \(DurationText.text(limit))"
+        }
+    }
+}

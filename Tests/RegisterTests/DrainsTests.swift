@@ -1,0 +1,80 @@
+// Literals of the tests are right, or the tests are not.
+// swift-format-ignore-file: NeverForceUnwrap
+
+import Shared
+import TestSupport
+import Testing
+
+@testable import Register
+
+@Suite("Drains", .enabled(if: RealParts.canRun("etcd", "etcdctl"), "needs etcd"), .timeLimit(.minutes(1)))
+struct DrainsTests {
+    private static let owner = Owner(Docker.Identity(id: "ENGINE", name: "host1"), IPAddress("10.0.0.1")!)
+    private static let time = "2026-01-01T00:00:00Z"
+
+    private let server: EtcdServer
+    private let registry: EtcdRegistry
+
+    init() async throws {
+        server = try await EtcdServer()
+        let etcd = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [server.origin]))
+        registry = EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(15))
+    }
+
+    private func drains() -> Drains {
+        Drains(registry, Self.owner, logger: Logger(level: .error, format: .logfmt, write: { _ in }))
+    }
+
+    private func container(_ id: String, started: String = "1") -> Docker.Container {
+        Docker.Container(
+            id: InstanceID(containerID: id)!, name: "c", image: "web", labels: [:], environment: [:], started: started,
+            bindings: [])
+    }
+
+    @Test func `a drain outlives the agent, and ends with the container's life or by undrain`() async throws {
+        let (one, two) = (container("aaaaaaaaaaaa"), container("bbbbbbbbbbbb"))
+        var first = drains()
+        try await first.learn()
+        first.drain(one, at: Self.time)
+        first.drain(two, at: Self.time)
+        try await first.store()
+        var second = drains()
+        try await second.learn()
+        #expect(second.ids == [one.id, two.id])
+        #expect(second.since(one.id) == Self.time)
+        // It is paused: still the same life.
+        second.keepOnly([one], paused: [two.id])
+        #expect(second.ids == [one.id, two.id])
+        second.keepOnly([container("aaaaaaaaaaaa", started: "2"), two], paused: [])
+        #expect(second.ids == [two.id])
+        second.undrain(two.id)
+        try await second.store()
+        var third = drains()
+        try await third.learn()
+        #expect(third.ids == [])
+    }
+
+    @Test func `etcd's copy is put back, and those of other agents stay`() async throws {
+        let one = container("aaaaaaaaaaaa")
+        var mine = drains()
+        try await mine.learn()
+        mine.drain(one, at: Self.time)
+        try await mine.store()
+        let foreign = #"{"container":"x","started":"1","owner":"OTHER@10.0.0.2","at":"t"}"#
+        let etcd = registry.etcd
+        _ = try await etcd.commit(
+            Etcd.Transaction([
+                .delete(key: "/backends-drained/aaaaaaaaaaaa"),
+                .put(key: "/backends-drained/cccccccccccc", value: Array(foreign.utf8), lease: 0),
+                .put(key: "/backends-drained/dddddddddddd", value: Array("nonsense".utf8), lease: 0),
+            ]), deadline: .seconds(15))
+        try await mine.doubt()
+        try await mine.store()
+        let keys = try await etcd.range(prefix: "/backends-drained/", deadline: .seconds(15)).keyValues
+        #expect(
+            keys.map { String(decoding: $0.key.suffix(12), as: UTF8.self) } == [
+                "aaaaaaaaaaaa", "cccccccccccc", "dddddddddddd",
+            ])
+        #expect(mine.ids == [one.id])
+    }
+}

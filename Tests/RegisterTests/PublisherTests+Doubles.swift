@@ -1,0 +1,140 @@
+// Literals of the tests are right, or the tests are not.
+// swift-format-ignore-file: NeverForceUnwrap
+
+import Shared
+import TestSupport
+import Testing
+
+@testable import Register
+
+/// Several agents for one engine, and the end of an agent.
+extension PublisherTests {
+    /// Turns both publishers until a condition holds.
+    private func turn(
+        _ one: inout Publisher, _ two: inout Publisher, inDoubt: Bool = false, until condition: () async throws -> Bool
+    ) async throws -> Bool {
+        let end = ContinuousClock.now + .seconds(20)
+        while ContinuousClock.now < end {
+            one.renewalIsDue()
+            two.renewalIsDue()
+            if inDoubt {
+                one.doubt()
+                two.doubt()
+            }
+            try await one.publish()
+            try await two.publish()
+            if try await condition() { return true }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        return false
+    }
+
+    private func leases(_ key: String) async throws -> Int64? { try await keys()[key]?.lease }
+
+    @Test func `of two agents for one engine and address both name the other, and the younger one waits`() async throws
+    {
+        let web = try registration("web")
+        var elder = publisher(ttl: .seconds(5))
+        try await desire(web, by: &elder)
+        let ofElder = try await leases(Self.entryKey)
+        var younger = publisher(ttl: .seconds(5))
+        try await desire(web, by: &younger)
+        #expect(try await leases(Self.entryKey) != ofElder)
+        let words = "another docker-register runs for this engine and HOST_IP; stop one of them"
+        let isTold = try await turn(&elder, &younger) {
+            log.all.contains { $0.contains(words) && $0.contains("goes on") }
+                && log.all.contains { $0.contains(words) && $0.contains("waits until the other ends") }
+        }
+        #expect(isTold)
+        elder.doubt()
+        try await elder.publish()
+        #expect(try await leases(Self.entryKey) == ofElder)
+        // The younger one leaves everything as it is.
+        younger.desire([:])
+        younger.doubt()
+        try await younger.publish()
+        #expect(try await leases(Self.entryKey) == ofElder)
+        // When the elder is gone it takes over, and brings all to what it wants.
+        try await elder.leave()
+        #expect(try await keys()[Self.entryKey] != nil)
+        younger.renewalIsDue()
+        try await younger.publish()
+        #expect(try await keys()[Self.entryKey] == nil)
+        #expect(log.all.contains { $0.contains("the other docker-register is gone") })
+    }
+
+    @Test func `of two agents for one engine under different addresses the elder keeps the entries`() async throws {
+        let address = IPAddress("10.0.0.9")!
+        let ownerOfElder = Owner(Docker.Identity(id: "ENGINE", name: "host1"), address)
+        var elder = publisher(ownerOfElder, ttl: .seconds(5))
+        let ofElder = try registration("web", 0, port: 8080, ownerOfElder)
+        try await desire(ofElder, by: &elder)
+        var younger = publisher(ttl: .seconds(5))
+        try await desire(try registration("web"), try registration("web", 1), by: &younger)
+        let isTold = try await turn(&elder, &younger, inDoubt: true) {
+            log.all.contains { $0.contains("with another HOST_IP, holds entries") }
+        }
+        #expect(isTold)
+        elder.doubt()
+        try await elder.publish()
+        for _ in 0..<3 {
+            younger.doubt()
+            try await younger.publish()
+            #expect(values(try await keys())[Self.entryKey] == "10.0.0.9:8080")
+        }
+        // What is nobody else's it registers.
+        #expect(values(try await keys())["/backends/web/000000000001"] == "10.0.0.1:8080")
+        try await elder.leave()
+        younger.renewalIsDue()
+        try await younger.publish()
+        #expect(values(try await keys())[Self.entryKey] == "10.0.0.1:8080")
+    }
+
+    @Test func `an agent that withdraws everything says why, under a lease that outlives it`() async throws {
+        var publisher = publisher(ttl: .seconds(5))
+        let all = try (0..<100).map { try registration("web", $0) }
+        publisher.desire(Dictionary(uniqueKeysWithValues: all.map { ($0.slot, $0) }))
+        try await publisher.publish()
+        let lease = try #require(try await leases(Self.entryKey))
+        try await publisher.withdrawEverything(because: "docker-register was stopped")
+        try await publisher.leave()
+        let left = try await keys()
+        #expect(left.count == 100)
+        #expect(left.values.allSatisfy { $0.lease != lease && $0.lease != 0 })
+        #expect(left.values.allSatisfy { Meta(json: $0.value)?.withdrawn == "docker-register was stopped" })
+        let etcd = registry().etcd
+        #expect(try await etcd.timeToLive(lease: lease, deadline: Self.limit).remaining == nil)
+    }
+
+    @Test func `an entry of a container that nothing is known of moves to the lease of a new run`() async throws {
+        var first = publisher()
+        let web = try registration("web")
+        try await desire(web, by: &first)
+        let before = try await keys()
+        var second = publisher()
+        second.desire([:], unreadable: [web.slot.id])
+        try await second.publish()
+        let after = try await keys()
+        #expect(values(after) == values(before))
+        #expect(after[Self.entryKey]?.lease != before[Self.entryKey]?.lease)
+    }
+
+    @Test func `a withdrawal that is to be confirmed says so, also after the fact`() async throws {
+        var publisher = publisher()
+        let web = try registration("web")
+        try await desire(web, by: &publisher)
+        publisher.desire([:], reasons: [web.slot.id: "drained"])
+        try await publisher.publish()
+        let first = try #require(publisher.withdrawals[web.slot.id])
+        #expect(Meta(json: try await keys()[Self.metaKey]?.value ?? [])?.confirm == nil)
+        publisher.confirmWithdrawal(of: web.slot.id)
+        try await publisher.publish()
+        let meta = Meta(json: try await keys()[Self.metaKey]?.value ?? [])
+        #expect(meta?.confirm == true)
+        #expect(meta?.withdrawn == "drained")
+        let second = try #require(publisher.withdrawals[web.slot.id])
+        #expect(second > first)
+        try await publisher.publish()
+        #expect(publisher.withdrawals[web.slot.id] == second)
+    }
+}
