@@ -11,6 +11,8 @@ struct DiscoverAgent: Sendable {
     let searchPath: String
     /// Where everything is told.
     let logger: Logger
+    /// What wakes its loop.
+    var bell = Doorbell<Reason>()
     /// The limits of its source.
     var sourceTiming = EtcdCatalogSource.Timing()
     /// The limits of its keeper.
@@ -27,9 +29,14 @@ struct DiscoverAgent: Sendable {
     }
 
     /// Why the loop looks again.
-    private enum Reason: Hashable {
+    enum Reason: Hashable {
+        /// The registry is not what it was.
         case registry
+        /// What an operator adds is to be read again.
+        case hangup
+        /// HAProxy is no more.
         case proxyEnded
+        /// A wait is over.
         case retry
     }
 
@@ -55,6 +62,7 @@ struct DiscoverAgent: Sendable {
                 "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
                 "state_dir": configuration.directory.path, "stats": configuration.host.statsBind,
             ])
+        keeper.take(configuration.additionFiles.read())
         try await keeper.recollect()
         if keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()
@@ -70,7 +78,6 @@ struct DiscoverAgent: Sendable {
         _ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, _ claimer: PortClaimer,
         _ presence: ConsumerPresence, retry: Duration?
     ) async {
-        let bell = Doorbell<Reason>()
         let newest = Latest<RegistryState>()
         await withDiscardingTaskGroup { group in
             group.addTask {
@@ -95,7 +102,8 @@ struct DiscoverAgent: Sendable {
                 alarm = retry.map { wait in
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
-                guard await bell.answer() != nil else { break }
+                guard let reasons = await bell.answer() else { break }
+                if reasons.contains(.hangup) { keeper.take(configuration.additionFiles.read()) }
                 let state = newest.take()
                 if let state { keeper.take(state) }
                 keeper.look()

@@ -13,4 +13,7 @@ struct ConsumerHost: Equatable, Sendable {
 
     /// Ports for services that do not get the one that they ask for.
     var portRange = PortRange.standard
+
+    /// What its operator adds to haproxy.cfg.
+    var additions = Additions()
 }
