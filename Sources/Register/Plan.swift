@@ -8,6 +8,16 @@ struct Published: Hashable, Sendable {
     var meta: [UInt8]?
     /// Whether both keys go with the lease that the agent holds now.
     var isLeased: Bool
+    /// When the entry was put last; nil where it is missing.
+    var put: Put?
+
+    /// A put of an entry.
+    struct Put: Hashable, Sendable {
+        /// The revision that it made.
+        var revision: Int64
+        /// The time, RFC 3339; nil where another process did it.
+        var time: String?
+    }
 }
 
 /// One change to the registry.
@@ -25,23 +35,25 @@ enum Plan {
     /// - Parameters:
     ///   - reasons: why containers have no entries although they run; of those that do not run it is known why.
     ///   - unreadable: running containers of which nothing is known; what is published of them stays.
+    ///   - knowsContainers: whether it is known which containers there are; otherwise all are like unreadable ones.
     static func actions(
         desired: [Slot: Registration], published: [Slot: Published], reasons: [InstanceID: String],
-        unreadable: Set<InstanceID> = []
+        unreadable: Set<InstanceID> = [], knowsContainers: Bool = true
     ) -> [Action] {
         var actions: [Action] = []
-        for (slot, registration) in desired.sorted(by: { $0.key < $1.key })
-        where !isThere(registration, published[slot]) {
-            actions.append(.put(registration))
-        }
-        for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
+        let missing = desired.filter { !isThere($0.value, published[$0.key]) }
+        for registration in missing.values.sorted(by: { $0.slot < $1.slot }) { actions.append(.put(registration)) }
+        let surplus = published.filter { desired[$0.key] == nil }
+        for (slot, state) in surplus.sorted(by: { $0.key < $1.key }) {
             // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
             guard state.value != nil || state.meta != nil else { continue }
-            guard !unreadable.contains(slot.id) else {
+            let isKnown = knowsContainers || !slot.id.isOfContainer
+            guard isKnown, !unreadable.contains(slot.id) else {
                 actions += keep(slot, state)
                 continue
             }
-            actions.append(.withdraw(slot, reason: reasons[slot.id] ?? "container stopped"))
+            let standard = slot.id.isOfContainer ? "container stopped" : "no longer in the services file"
+            actions.append(.withdraw(slot, reason: reasons[slot.id] ?? standard))
         }
         return actions
     }

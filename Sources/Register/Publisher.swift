@@ -5,22 +5,29 @@ import Shared
 /// It knows what is published from its own successful transactions, and reads it anew when there is doubt.
 struct Publisher {
     /// Who the agent is.
-    let owner: Owner
+    private(set) var owner: Owner
     /// The values that are expected to stand in the registry, for the watcher.
     let expectation = RegistryWatcher.Expectation()
+
+    /// What the agent's entries have said of who it is, since it has known its lease.
+    private var owners: Set<String>
 
     private let registry: EtcdRegistry
     private let ttl: Duration
     private let logger: Logger
 
-    private var lease: Etcd.Lease?
+    /// The lease that everything goes with.
+    private(set) var lease: Etcd.Lease?
     private var renewed = ContinuousClock.now
     private var desired: [Slot: Registration]?
     private var reasons: [InstanceID: String] = [:]
     private var unreadable: Set<InstanceID> = []
-    private var published: [Slot: Published]?
+    private var knowsContainers = true
+    /// What the registry holds of ours, as far as it is known; nil before it was read once.
+    private(set) var published: [Slot: Published]?
     private var isInDoubt = false
-    private var yielded: Set<Slot> = []
+    /// The entries that another docker-register keeps instead.
+    private(set) var yielded: Set<Slot> = []
     private var presence: Presence
     private var contention = Contention()
     private var toConfirm: Set<InstanceID> = []
@@ -32,10 +39,18 @@ struct Publisher {
     init(_ registry: EtcdRegistry, _ owner: Owner, ttl: Duration, logger: Logger) {
         self.registry = registry
         self.owner = owner
+        owners = [owner.text]
         self.ttl = ttl
         self.logger = logger
         let instance = String(UInt64.random(in: 0...(.max)), radix: 16)
         presence = Presence(registry, owner, instance: instance, logger: logger)
+    }
+
+    /// Says that the host has another address now; entries with the former one stay the agent's own.
+    mutating func move(to address: IPAddress) {
+        owner.address = address
+        owners.insert(owner.text)
+        presence.move(to: owner)
     }
 
     /// Sets what should be there from now on.
@@ -43,12 +58,15 @@ struct Publisher {
     /// - Parameters:
     ///   - reasons: why containers that run have no entries.
     ///   - unreadable: containers of which what is published stays.
+    ///   - knowsContainers: whether it is known which containers there are; otherwise what is published of any stays.
     mutating func desire(
-        _ registrations: [Slot: Registration], reasons: [InstanceID: String] = [:], unreadable: Set<InstanceID> = []
+        _ registrations: [Slot: Registration], reasons: [InstanceID: String] = [:],
+        unreadable: Set<InstanceID> = [], knowsContainers: Bool = true
     ) {
         desired = registrations
         self.reasons = reasons
         self.unreadable = unreadable
+        self.knowsContainers = knowsContainers
     }
 
     /// Has all consumers confirm the next withdrawal of these containers.
@@ -64,6 +82,9 @@ struct Publisher {
         renewalIsDue()
         return nil
     }
+
+    /// The lease that everything goes with; nil while there is none, or an older agent of the same name has all.
+    var leaseID: Int64? { presence.elder == nil ? lease?.id : nil }
 
     /// Says that the lease has to be renewed at the next occasion.
     mutating func renewalIsDue() { renewed = .now - ttl }
@@ -89,21 +110,30 @@ struct Publisher {
         }
     }
 
+    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
+    var keeper: String? {
+        presence.elder.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
+    }
+
     // MARK: Ending
 
     /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
     func withdrawEverything(because reason: String) async throws {
-        guard let published, !published.isEmpty, presence.elder == nil else { return }
+        guard presence.elder == nil else { return }
+        if let published, !published.isEmpty { try await withdraw(published.keys.sorted(), because: reason) }
+        // Plain keys go with it.
+        if let lease { try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline) }
+    }
+
+    private func withdraw(_ slots: [Slot], because reason: String) async throws {
         let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
         let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
-        let slots = published.keys.sorted()
         for start in stride(from: 0, to: slots.count, by: EtcdRegistry.actionsAtOnce) {
             let chunk = slots[start..<min(start + EtcdRegistry.actionsAtOnce, slots.count)]
             let actions = chunk.map { Action.withdraw($0, reason: reason) }
             _ = try await registry.apply(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
         logger.info("withdrew everything", ["entries": slots.count, "reason": reason])
-        if let lease { try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline) }
     }
 
     /// Says that the agent runs no more; its entries stay until the lease ends.
@@ -135,7 +165,7 @@ struct Publisher {
     }
 
     /// Leases are written as `etcdctl lease list` writes them.
-    private static func hex(_ lease: Etcd.Lease) -> String {
+    static func hex(_ lease: Etcd.Lease) -> String {
         String(UInt64(bitPattern: lease.id), radix: 16)
     }
 
@@ -175,11 +205,15 @@ struct Publisher {
             return desired?[slot] != nil && !yielded.contains(slot) || !isAnothers(state)
         }
         for slot in slots where published?[slot] == nil && desired?[slot] == nil { forget(slot) }
+        // etcd keeps revisions, and no times.
+        for (slot, before) in known where before.put?.revision == published?[slot]?.put?.revision {
+            published?[slot]?.put = before.put
+        }
     }
 
     /// Whether the meta names another agent, which has taken the entry over.
     private func isAnothers(_ state: Published) -> Bool {
-        Self.owner(of: state).map { $0 != owner.text } ?? false
+        Self.owner(of: state).map { !owners.contains($0) } ?? false
     }
 
     private static func owner(of state: Published) -> String? {
@@ -208,24 +242,28 @@ struct Publisher {
     // MARK: Changing
 
     private mutating func carryOut() async throws {
-        guard let desired = desired?.filter({ !yielded.contains($0.key) }) else { return }
-        while true {
+        guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
+        let planned = Plan.actions(
+            desired: desired, published: known, reasons: reasons, unreadable: unreadable,
+            knowsContainers: knowsContainers)
+        let actions = planned + repeated(besides: known)
+        for start in stride(from: 0, to: actions.count, by: EtcdRegistry.actionsAtOnce) {
             try await keepLease()
-            guard !isInDoubt else { return try await publish() }
-            guard let lease, let known = published else { return }
-            let planned = Plan.actions(
-                desired: desired, published: known, reasons: reasons, unreadable: unreadable)
-            let actions = (planned + repeated(besides: known)).prefix(EtcdRegistry.actionsAtOnce)
-            guard !actions.isEmpty else { return }
-            for action in actions { expect(action) }
-            let time = Timestamp.text(Timestamp.now())
-            do {
-                let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
-                for action in actions { note(action, revision) }
-            } catch {
-                suspect(actions)
-                throw error
-            }
+            // What is published has to be known anew, and so what is to be done.
+            guard !isInDoubt, let lease else { return try await publish() }
+            try await carryOut(actions[start..<min(start + EtcdRegistry.actionsAtOnce, actions.count)], under: lease)
+        }
+    }
+
+    private mutating func carryOut(_ actions: ArraySlice<Action>, under lease: Etcd.Lease) async throws {
+        for action in actions { expect(action) }
+        let time = Timestamp.text(Timestamp.now())
+        do {
+            let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
+            for action in actions { note(action, revision, time) }
+        } catch {
+            suspect(actions)
+            throw error
         }
     }
 
@@ -253,11 +291,13 @@ struct Publisher {
     }
 
     /// Keeps in mind what etcd has confirmed.
-    private mutating func note(_ action: Action, _ revision: Int64) {
+    private mutating func note(_ action: Action, _ revision: Int64, _ time: String) {
         switch action {
         case .put(let registration):
             let slot = registration.slot
-            published?[slot] = Published(value: registration.value, meta: registration.meta, isLeased: true)
+            published?[slot] = Published(
+                value: registration.value, meta: registration.meta, isLeased: true,
+                put: Published.Put(revision: revision, time: time))
             graves.removeAll { $0.tombstone.slot == slot }
             withdrawals[slot.id] = nil
             logger.info(

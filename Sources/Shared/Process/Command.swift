@@ -28,7 +28,7 @@ package struct Command: Sendable, Hashable {
     }
 
     /// The command with what follows it.
-    var usage: String {
+    package var usage: String {
         ([name] + operands + flags.map { "[\($0.usage)]" }).joined(separator: " ")
     }
 }

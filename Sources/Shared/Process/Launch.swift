@@ -21,7 +21,7 @@ package struct Launch: Sendable {
     ///   - onHangup: called at SIGHUP; must only ring or set something.
     /// - Returns: the exit status.
     package func status<Configuration: Sendable>(
-        command: (Command.Call, Reading) async throws -> Int32 = { _, _ in ExitStatus.wrongUsage },
+        command: @Sendable (Command.Call, Reading) async throws -> Int32 = { _, _ in ExitStatus.wrongUsage },
         configure: @Sendable (inout Reading) -> Configuration?, grace: @Sendable (Configuration) -> Duration,
         onHangup: (@Sendable () -> Void)? = nil,
         _ body: @escaping @Sendable (Configuration, Logger) async throws -> Void

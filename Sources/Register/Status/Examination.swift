@@ -1,0 +1,87 @@
+import Shared
+
+/// What a docker-register would know, found out once from the engine and etcd; it only reads.
+struct Examination: Sendable {
+    private let configuration: RegisterConfiguration
+    private let http: HTTPClient
+    private let logger: Logger
+
+    /// What was found.
+    struct Finding: Sendable {
+        /// What is known, as an agent would know it.
+        var snapshot: Snapshot
+        /// What should be in the registry.
+        var desired: [Slot: Registration]
+        /// Why containers that run have no entries.
+        var reasons: [InstanceID: String]
+        /// What the engine has.
+        var look: Docker.Look
+        /// The plain keys that are missing or have another value, with the value that they should have.
+        var plainKeys: [String: [UInt8]]
+    }
+
+    /// Prepares to ask.
+    init(_ configuration: RegisterConfiguration, _ http: HTTPClient, logger: Logger) {
+        self.configuration = configuration
+        self.http = http
+        self.logger = logger
+    }
+
+    /// Asks the engine, which has to answer where there is one, and etcd, which need not.
+    func find() async throws -> Finding {
+        let limit = configuration.deadline
+        var engine: Docker.Client?
+        var look = Docker.Look(containers: [])
+        if let docker = configuration.docker {
+            let client = try await Docker.Client.connect(http, docker, deadline: limit)
+            look = try await Docker.ContainerSource(
+                http, docker, deadline: limit, resync: configuration.resync, logger: logger
+            ).once(client)
+            engine = client
+        }
+        let whereabouts = try await Whereabouts(configuration, engine, waits: false, logger: logger)
+        let owner = Owner(try await engine?.identity() ?? HostIdentity.read(), whereabouts.address)
+        let etcd = Etcd.Client(http, configuration.etcd)
+        let registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
+        var drains = Drains(registry, owner, logger: logger)
+        var snapshot = Snapshot(configuration, owner, engine, agent: nil)
+        do {
+            try await drains.learn()
+        } catch {
+            snapshot.store.trouble = Snapshot.Trouble(error)
+        }
+        drains.keepOnly(look)
+        let decide = { [look, ids = drains.ids] listeners in
+            Services(
+                of: look.containers, owner: owner, rules: configuration.rules, drained: ids, listeners: listeners)
+        }
+        let services = decide(try await whereabouts.listeners(on: decide(Listeners()).awaited))
+        look.unreadable.formUnion(services.undecided)
+        snapshot.verdicts = services.verdicts + look.idle.map { Verdict(on: $0) }
+        let file = configuration.services?.file
+        snapshot.statics = file?.registrations(by: owner, zone: configuration.rules.zone) ?? [:]
+        let desired = services.registrations.merging(snapshot.statics) { container, _ in container }
+        var plainKeys = file?.plainKeys(of: owner) ?? [:]
+        if snapshot.store.trouble == nil {
+            do {
+                snapshot.published = try await published(desired, owner, registry)
+                let found = try await PlainKeys.read(plainKeys.keys.sorted(), registry)
+                plainKeys = plainKeys.filter { found[$0]?.value != $1 }
+            } catch {
+                snapshot.store.trouble = Snapshot.Trouble(error)
+            }
+        }
+        return Finding(
+            snapshot: snapshot, desired: desired, reasons: services.reasons, look: look, plainKeys: plainKeys)
+    }
+
+    /// What etcd has of ours, and where our entries should be.
+    private func published(
+        _ desired: [Slot: Registration], _ owner: Owner, _ registry: EtcdRegistry
+    ) async throws -> [Slot: Published] {
+        // No lease is ours: which one holds them does not matter here.
+        let ours = try await registry.entries(ownedBy: owner.text, lease: 0)
+        let others = try await registry.read(desired.keys.filter { ours[$0] == nil }.sorted(), lease: 0)
+        return ours.merging(others) { ours, _ in ours }
+    }
+}
