@@ -11,6 +11,8 @@ struct DiscoverAgent: Sendable {
     let searchPath: String
     /// Where everything is told.
     let logger: Logger
+    /// What wakes its loop.
+    var bell = Doorbell<Reason>()
     /// The limits of its source.
     var sourceTiming = EtcdCatalogSource.Timing()
     /// The limits of its keeper.
@@ -27,9 +29,14 @@ struct DiscoverAgent: Sendable {
     }
 
     /// Why the loop looks again.
-    private enum Reason: Hashable {
+    enum Reason: Hashable {
+        /// The registry is not what it was.
         case registry
+        /// What an operator adds is to be read again.
+        case hangup
+        /// HAProxy is no more.
         case proxyEnded
+        /// A wait is over.
         case retry
     }
 
@@ -45,6 +52,7 @@ struct DiscoverAgent: Sendable {
         let source = EtcdCatalogSource(
             client: client, keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming,
             logger: logger)
+        let claimer = PortClaimer(client, configuration.keyspace, logger: logger)
         let presence = ConsumerPresence(
             client, configuration.keyspace, instance: configuration.directory.instance(), logger: logger)
         var keeper = try await makeKeeper()
@@ -52,13 +60,14 @@ struct DiscoverAgent: Sendable {
             "docker-discover started",
             [
                 "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
-                "state_dir": configuration.directory.path, "stats": configuration.statsBind,
+                "state_dir": configuration.directory.path, "stats": configuration.host.statsBind,
             ])
+        keeper.take(configuration.additionFiles.read())
         try await keeper.recollect()
         if keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()
         guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
-        await serve(&keeper, source, presence, retry: retry)
+        await serve(&keeper, source, claimer, presence, retry: retry)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
         await Task { [keeper] in
@@ -69,9 +78,9 @@ struct DiscoverAgent: Sendable {
 
     /// Answers rings until the task is cancelled.
     private func serve(
-        _ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, _ presence: ConsumerPresence, retry: Duration?
+        _ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, _ claimer: PortClaimer,
+        _ presence: ConsumerPresence, retry: Duration?
     ) async {
-        let bell = Doorbell<Reason>()
         let newest = Latest<RegistryState>()
         await withDiscardingTaskGroup { group in
             group.addTask {
@@ -80,6 +89,7 @@ struct DiscoverAgent: Sendable {
                     bell.ring(.registry)
                 }
             }
+            group.addTask { try? await claimer.run() }
             group.addTask { await presence.run() }
             var confirmed: Int64 = 0
             var watched: Int32?
@@ -95,10 +105,14 @@ struct DiscoverAgent: Sendable {
                 alarm = retry.map { wait in
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
-                guard await bell.answer() != nil else { break }
-                if let state = newest.take() { keeper.take(state) }
+                guard let reasons = await bell.answer() else { break }
+                if reasons.contains(.hangup) { keeper.take(configuration.additionFiles.read()) }
+                let state = newest.take()
+                if let state { keeper.take(state) }
                 keeper.look()
                 retry = await keeper.converge()
+                // What was read from the disk may long be settled.
+                if state != nil { claimer.submit(keeper.claims) }
                 if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
                     presence.confirm(applied.revision, of: applied.clusterID)
                     confirmed = applied.revisionToConfirm
@@ -114,7 +128,7 @@ struct DiscoverAgent: Sendable {
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
         let settings = HAProxySettings(
-            statsBind: configuration.statsBind, statsSocket: directory.statsSocket,
+            host: configuration.host, statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: configuration.hardStopAfter,
             abilities: program.abilities)
         let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
@@ -126,7 +140,7 @@ struct DiscoverAgent: Sendable {
 
     /// HAProxy itself would only say that it cannot bind, and not who is there.
     private func checkStatsPort() async throws {
-        let bind = configuration.statsBind
+        let bind = configuration.host.statsBind
         let obstacles = await PortOccupancy.obstacles(to: [bind], patience: keeperTiming.portPatience)
         if let obstacle = obstacles[bind] { throw Failure.noStatsPort(bind, obstacle) }
     }

@@ -12,8 +12,10 @@ struct DiscoverConfiguration: Sendable {
     var haproxy: String
     /// Where its files are.
     var directory: StateDirectory
-    /// Where the stats page is.
-    var statsBind: BindAddress
+    /// Where it runs.
+    var host: ConsumerHost
+    /// Where it is said what is added to haproxy.cfg.
+    var additionFiles: AdditionFiles
     /// How long open connections may take when the program stops.
     var stopGrace: Duration
     /// How long they may take after a reload.
@@ -37,6 +39,24 @@ struct DiscoverConfiguration: Sendable {
     static let statsBind = Setting(
         flag: "--stats-bind", variable: "STATS_BIND", placeholder: "ADDRESS", fallback: ":1936",
         help: "where HAProxy's stats page and its /metrics are")
+    static let listenAddress = Setting(
+        flag: "--listen-address", variable: "LISTEN_ADDRESS", placeholder: "ADDRESS", fallback: "0.0.0.0",
+        help: "where services listen that do not say so themselves; :: is for IPv4 and IPv6")
+    static let portRange = Setting(
+        flag: "--port-range", variable: "PORT_RANGE", placeholder: "FIRST-LAST",
+        fallback: PortRange.standard.description,
+        help: "ports for services that ask for one that another service has; the same at all consumers")
+    static let zone = Setting(
+        flag: "--zone", variable: "ZONE", placeholder: "NAME",
+        help: "where this host is: endpoints of the same zone come first, the others serve when none of them works")
+    static let globalFile = Setting(
+        flag: "--global-file", variable: "GLOBAL_FILE", placeholder: "FILE",
+        help: "lines to add to the global section of haproxy.cfg; read at the start and at SIGHUP, as the next two")
+    static let defaultsFile = Setting(
+        flag: "--defaults-file", variable: "DEFAULTS_FILE", placeholder: "FILE",
+        help: "lines to add to its defaults section")
+    static let extraFile = Setting(
+        flag: "--extra-file", variable: "EXTRA_FILE", placeholder: "FILE", help: "whole sections to add to its end")
     static let stopGrace = Setting(
         flag: "--stop-grace", variable: "STOP_GRACE", placeholder: "TIME", fallback: "10s",
         help: "how long open connections may take to end when docker-discover is stopped")
@@ -52,8 +72,9 @@ struct DiscoverConfiguration: Sendable {
         program: "docker-discover",
         summary: "Balances connections with HAProxy over the services that etcd lists.",
         settings: EtcdOptions.settings + [
-            mode, pollInterval, haproxy, stateDirectory, statsBind, stopGrace, hardStopAfter,
-            drainTimeout,
+            mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, portRange, zone,
+            globalFile, defaultsFile, extraFile, stopGrace,
+            hardStopAfter, drainTimeout,
         ] + LogOptions.settings)
 
     private enum Mode: String, CaseIterable {
@@ -68,21 +89,44 @@ struct DiscoverConfiguration: Sendable {
         let mode: Mode? = reading.choice(Self.mode)
         let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
         let directory = reading.value(Self.stateDirectory, StateDirectory.expected) { StateDirectory($0) }
-        let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
+        let host = Self.host(&reading)
+        additionFiles = Self.additionFiles(&reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
         let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
         guard let etcd, let keyspace, let mode, let interval, let haproxy = reading.text(Self.haproxy), let directory,
-            let statsBind, let stopGrace, let hardStop, let drain
+            let host, let stopGrace, let hardStop, let drain
         else { return nil }
         self.mode = mode == .watch ? .watch : .poll(every: interval)
         self.etcd = etcd
         self.keyspace = keyspace
         self.haproxy = haproxy
         self.directory = directory
-        self.statsBind = statsBind
+        self.host = host
         self.stopGrace = stopGrace
         hardStopAfter = hardStop
         drainTimeout = drain
+    }
+
+    private static func additionFiles(_ reading: inout Reading) -> AdditionFiles {
+        let settings = [
+            Addition.Place.global: Self.globalFile, .defaults: Self.defaultsFile, .extra: Self.extraFile,
+        ]
+        var files = AdditionFiles()
+        for (place, setting) in settings {
+            files.paths[place] = reading.value(setting, "an absolute path") { text in
+                text.hasPrefix("/") && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f } ? text : nil
+            }
+        }
+        return files
+    }
+
+    private static func host(_ reading: inout Reading) -> ConsumerHost? {
+        let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
+        let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
+        let zone = reading.value(Self.zone, ServiceName.expected) { Zone($0) }
+        let portRange = reading.value(Self.portRange, PortRange.expected) { PortRange($0) }
+        guard let statsBind, let listenAddress, let portRange else { return nil }
+        return ConsumerHost(statsBind: statsBind, listenAddress: listenAddress, zone: zone, portRange: portRange)
     }
 }

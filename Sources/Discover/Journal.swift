@@ -71,9 +71,9 @@ struct Journal {
         for problem in changes.appeared {
             let fields: Logger.Fields = ["of": problem.subject, "problem": problem.explanation]
             if problem.isSevere {
-                logger.error("a service is left out", fields)
+                logger.error(problem.headline, fields)
             } else {
-                logger.warning("the registry holds something wrong", fields)
+                logger.warning(problem.headline, fields)
             }
         }
         for problem in changes.gone {

@@ -21,7 +21,7 @@ struct ProxyKeeper {
         var driver = ProxyDriver.Timing()
     }
 
-    private let settings: HAProxySettings
+    private var settings: HAProxySettings
     private let copy: CatalogFile
     private let logger: Logger
     private let timing: Timing
@@ -30,9 +30,13 @@ struct ProxyKeeper {
     private var registry: RegistryState?
     /// The registry as it is on the disk.
     private var saved: RegistryState?
+    private var additions: AdditionKeeper
     private var driver: ProxyDriver
     private var backoff: Backoff
     private var journal: Journal
+    /// What has to be written into the registry so that all services keep their ports.
+    private(set) var claims: [ClaimChange] = []
+    private var absentClaims = AbsentClaims()
     /// When HAProxy is to be brought to what should be; nil where it is there.
     private var due: ContinuousClock.Instant? = .now
     /// When the copy on the disk is to follow.
@@ -56,6 +60,8 @@ struct ProxyKeeper {
         self.copy = copy
         self.logger = logger
         self.timing = timing
+        additions = AdditionKeeper(Additions.Copy(file: process.directory.additions), logger: logger)
+        self.settings.host.additions = additions.accepted
         driver = ProxyDriver(process, logger: logger, timing: timing.driver)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         journal = Journal(logger)
@@ -83,6 +89,13 @@ extension ProxyKeeper {
         due = .now
     }
 
+    /// Takes what the files say now that an operator adds to haproxy.cfg.
+    mutating func take(_ offer: AdditionFiles.Offer) {
+        additions.take(offer)
+        backoff.reset()
+        due = .now
+    }
+
     /// Notes whether HAProxy has ended.
     mutating func look() {
         if driver.look() { due = .now }
@@ -98,7 +111,8 @@ extension ProxyKeeper {
             return master == nil ? (driver.file ?? render(.empty), false) : nil
         }
         let catalog = Catalog(registry)
-        let wish = ProxyPlan(catalog, statsPort: settings.statsBind.port)
+        let wish = ProxyPlan(catalog, on: settings.host)
+        claims = wish.claims + absentClaims.expired(in: catalog, at: .now)
         let obstacles = await obstacles(to: wish.binds)
         let plan = wish.without(obstacles)
         journal.tell(catalog.problems.union(plan.problems))
@@ -108,7 +122,7 @@ extension ProxyKeeper {
     private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
         let known = driver.file?.binds ?? []
         guard master == nil else {
-            return await PortOccupancy.obstacles(to: binds.subtracting(known), patience: .zero)
+            return await PortOccupancy.obstacles(to: binds, beside: known, patience: .zero)
         }
         let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
         return await PortOccupancy.obstacles(to: binds, patience: patience)
@@ -116,6 +130,55 @@ extension ProxyKeeper {
 
     private func render(_ plan: ProxyPlan) -> HAProxyConfiguration {
         HAProxyConfiguration(plan, settings)
+    }
+
+    /// What is rendered where nothing else works: the stats page alone, and nothing that anybody added.
+    private var bare: HAProxyConfiguration {
+        var settings = settings
+        settings.host.additions = Additions()
+        return HAProxyConfiguration(.empty, settings)
+    }
+}
+
+// MARK: What an operator adds
+
+extension ProxyKeeper {
+    /// Has HAProxy say which of the additions that are offered it takes; returns whether it could be asked.
+    private mutating func settleAdditions() async -> Bool {
+        var additions = additions
+        let isSettled = await additions.settle { try await self.refusal(of: $0) }
+        self.additions = additions
+        settings.host.additions = additions.accepted
+        return isSettled
+    }
+
+    /// Why a file with these additions is refused for their sake; nil where it is not.
+    private func refusal(of additions: Additions) async throws -> String? {
+        guard !additions.isEmpty else { return nil }
+        var settings = settings
+        settings.host.additions = additions
+        if let obstacle = await obstacle(to: additions) { return obstacle }
+        let plan = registry.map { ProxyPlan(Catalog($0), on: settings.host) } ?? .empty
+        guard let refusal = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) else { return nil }
+        settings.host.additions = Additions()
+        let isTheServicesFault = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) != nil
+        settings.host.additions = additions
+        let configuration = HAProxyConfiguration(isTheServicesFault ? .empty : plan, settings)
+        let reason = isTheServicesFault ? try await driver.refusal(of: configuration) : refusal
+        return reason.map { configuration.explain($0.description, additions) }
+    }
+
+    /// What is in the way of an addition that listens: a reload that cannot bind one port would stop all of them.
+    private func obstacle(to additions: Additions) async -> String? {
+        if let bind = additions.binds.first(where: settings.statsBind.overlaps) {
+            return "it listens on \(bind), where the stats page is"
+        }
+        let known = driver.file?.binds ?? []
+        let obstacles = await PortOccupancy.obstacles(
+            to: additions.binds, beside: master == nil ? [] : known,
+            patience: master == nil ? timing.portPatience : .zero)
+        let first = obstacles.min { $0.key.description < $1.key.description }
+        return first.map { "it listens on \($0.key), which is \($0.value)" }
     }
 }
 
@@ -145,11 +208,11 @@ extension ProxyKeeper {
     /// One try; returns when the next is due.
     private mutating func advance() async -> Duration? {
         let begin = ContinuousClock.now
+        let isSettled = await settleAdditions()
         guard let (next, isWaiting) = await desired() else { return nil }
-        let pause = isWaiting ? timing.portInterval : nil
-        let empty = render(.empty)
+        let pause = isWaiting || !isSettled ? timing.portInterval : nil
         do {
-            let progress = try await driver.advance(to: next, or: empty)
+            let progress = try await driver.advance(to: next, or: bare)
             let took = begin.duration(to: .now)
             if case .waiting(let wait, let done) = progress {
                 journal.changed(done, driver.current, revision: nil, took: took)

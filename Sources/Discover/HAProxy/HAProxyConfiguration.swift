@@ -23,25 +23,27 @@ extension HAProxyConfiguration {
     /// Renders a plan.
     init(_ plan: ProxyPlan, _ settings: HAProxySettings) {
         var sections: [ServiceName: [ServerLine]] = [:]
-        var fixed = Self.globals(settings) + Self.defaults + "\n" + Self.stats(settings)
+        var fixed = Self.globals(settings) + Self.defaults(settings) + Self.stats(settings)
         var body = fixed
         var texts = ServerTexts()
         for listener in plan.listeners {
             let lines = listener.servers.map { texts.line($0) }
             sections[listener.service] = lines
-            let head = "\n" + Self.head(listener)
+            let head = "\n" + Self.head(listener, settings.abilities)
             fixed += head
             body += head
             for line in lines { body += "    server \(line.id) \(line.words)\n" }
         }
-        mark = Self.mark(of: fixed)
+        let extra = Self.added(settings.additions, at: .extra)
+        if !extra.isEmpty { body += "\n" + extra }
+        mark = Self.mark(of: fixed + extra)
         text = """
             # Written by docker-discover from the registry; it replaces this file with every change.
             global
                 \(Self.description) \(mark)
             \(body)
             """
-        binds = plan.binds.union([settings.statsBind])
+        binds = plan.binds.union([settings.statsBind]).union(settings.additions.binds)
         self.sections = sections
     }
 
@@ -51,7 +53,9 @@ extension HAProxyConfiguration {
         var binds: Set<BindAddress> = []
         var sections: [ServiceName: [ServerLine]] = [:]
         var section: ServiceName?
-        for line in text.split(separator: "\n") {
+        let lines = text.split(separator: "\n")
+        let end = lines.firstIndex { $0.hasPrefix(Self.extraMark) } ?? lines.endIndex
+        for line in lines[..<end] {
             let words = line.split(separator: " ")
             guard words.count >= 2 else { continue }
             if line.first != " " {
@@ -70,7 +74,7 @@ extension HAProxyConfiguration {
         guard let mark else { return nil }
         self.mark = mark
         self.text = text
-        self.binds = binds
+        self.binds = binds.union(Addition(path: "", lines: lines[end...].map(String.init)).binds)
         self.sections = sections
     }
 }
@@ -115,19 +119,22 @@ extension HAProxyConfiguration {
             hard-stop-after \(settings.hardStopAfter.components.seconds)s
             mworker-max-reloads 1000
 
-
-        """
+        """ + added(settings.additions, at: .global) + "\n"
     }
 
     /// What holds for every service.
     ///
     /// Database pools keep connections open and silent for long: an hour of silence is allowed, and TCP keepalives
     /// find peers that are gone. A connection that fails goes to the next server at once (`redispatch 1`), so often that
-    /// also most of the servers may be dead (docs/decisions/0010).
-    private static let defaults = """
+    /// also most of the servers may be dead (docs/decisions/0010). Hashes are consistent, since only such servers can
+    /// come and go while HAProxy runs. Of servers that are spare all are used, not only the first.
+    private static func defaults(_ settings: HAProxySettings) -> String {
+        """
         defaults
             mode tcp
             balance roundrobin
+            hash-type consistent
+            option allbackups
             option redispatch 1
             retries 10
             option clitcpka
@@ -140,12 +147,13 @@ extension HAProxyConfiguration {
             timeout server-fin 30s
             load-server-state-from-file global
 
-        """
+        """ + added(settings.additions, at: .defaults) + "\n"
+    }
 
     /// The stats page, there even with no service, so that the file never lacks a listener.
     private static func stats(_ settings: HAProxySettings) -> String {
         var lines = [
-            "mode http", "bind \(settings.statsBind)", "timeout client 30s", "timeout http-request 10s",
+            "mode http", "bind \(settings.statsBind.words)", "timeout client 30s", "timeout http-request 10s",
             // A browser that waits for the next refresh must not hold up a stop.
             "timeout http-keep-alive 1s",
         ]
@@ -160,9 +168,8 @@ extension HAProxyConfiguration {
     }
 
     /// A service's section without its servers.
-    private static func head(_ listener: ProxyPlan.Listener) -> String {
-        // The page shows the description beside the name, and no addresses.
-        section("listen \(listener.service)", ["description port \(listener.port)", "bind \(listener.bind)"])
+    private static func head(_ listener: ProxyPlan.Listener, _ abilities: HAProxyAbilities) -> String {
+        section("listen \(listener.service)", listener.head(abilities))
     }
 
     private static func section(_ title: String, _ lines: [String]) -> String {

@@ -33,6 +33,8 @@ struct ServerKeywords: Hashable, Sendable {
     var isBackup = false
     /// What tells it the client's address.
     var proxyProtocol = ProxyProtocol.none
+    /// Whether a cookie keeps clients at it; the cookie's value is the server's name.
+    var hasCookie = false
     /// How it is checked; nil for not at all.
     var check: Check? = Check()
 
@@ -52,6 +54,8 @@ struct ServerKeywords: Hashable, Sendable {
         case .v1: words.append("send-proxy")
         case .v2: words.append("send-proxy-v2")
         }
+        // A port of its own for checks is no port for clients.
+        if proxyProtocol != .none, let check, check.port == nil { words.append("check-send-proxy") }
         if let check { words += Self.words(of: check) }
         return words.joined(separator: " ")
     }
