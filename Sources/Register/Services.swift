@@ -33,7 +33,8 @@ struct Services: Sendable {
     ///   - drained: those that somebody has drained.
     ///   - listeners: what is known of the ports of the host that matter.
     init(
-        of containers: [Docker.Container], statics: [StaticService] = [], owner: Owner, rules: Rules = Rules(), drained: Set<InstanceID> = [],
+        of containers: [Docker.Container], statics: [StaticService] = [], owner: Owner, rules: Rules = Rules(),
+        drained: Set<InstanceID> = [],
         listeners: Listeners = Listeners()
     ) {
         self.rules = rules
