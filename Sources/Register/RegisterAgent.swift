@@ -47,14 +47,7 @@ struct RegisterAgent: ~Copyable {
     private var standing: [Slot: Standing]?
     private var asked: [DrainRequests.Request] = []
     private var alarm: Task<Void, any Error>?
-    private var told: Set<Told> = []
-
-    /// A remark that the log has.
-    private struct Told: Hashable {
-        var id: InstanceID
-        var container: String
-        var remark: Verdict.Remark
-    }
+    private var remarks = RemarkLog()
 
     /// Connects to the engine, which has to answer.
     ///
@@ -283,7 +276,7 @@ struct RegisterAgent: ~Copyable {
             // What may be there depends on what is there, which is not known yet.
             snapshot.verdicts = services.verdicts + idle
             snapshot.statics = services.statics
-            return tell(services.verdicts)
+            return remarks.tell(services.verdicts, to: logger)
         }
         var unknown = (look?.unreadable ?? []).union(services.undecided)
         if look == nil { unknown.formUnion(before.keys.map(\.id).filter(\.isOfContainer)) }
@@ -293,38 +286,10 @@ struct RegisterAgent: ~Copyable {
         snapshot.obstacles = admission.obstacles
         standing = admission.standing
         checks.want(admission.targets)
-        tell(admission.verdicts, admission.obstacles, besides: admission.obstacles.filter { before[$0.key] != nil })
+        remarks.tell(admission.verdicts, admission.obstacles, besides: before, to: logger)
         publisher.desire(
             admission.registrations, reasons: services.reasons, unreadable: unknown, obstacles: admission.obstacles,
             knowsContainers: look != nil)
-    }
-
-    /// Tells what was not told before.
-    ///
-    /// - Parameters:
-    ///   - obstacles: why entries may not be there.
-    ///   - withdrawn: those of them that are withdrawn now, which is told with their withdrawal.
-    private mutating func tell(
-        _ verdicts: [Verdict], _ obstacles: [Slot: Obstacle] = [:], besides withdrawn: [Slot: Obstacle] = [:]
-    ) {
-        let ofContainers = verdicts.flatMap { verdict in
-            verdict.remarks.map { Told(id: verdict.subject.id, container: verdict.subject.name, remark: $0) }
-        }
-        let ofFile = obstacles.filter { !$0.key.id.isOfContainer }.map { slot, obstacle in
-            Told(id: slot.id, container: "\(slot.service) of the services file", remark: obstacle.remark)
-        }
-        let all = ofContainers + ofFile
-        for new in Set(all).subtracting(told).sorted(by: {
-            ($0.container, $0.remark.text) < ($1.container, $1.remark.text)
-        }) where !withdrawn.contains(where: { $0.key.id == new.id && $0.value.remark == new.remark }) {
-            let fields: Logger.Fields = ["container": new.container, "reason": new.remark.text]
-            if new.remark.isWarning {
-                logger.warning("container needs attention", fields)
-            } else {
-                logger.info("container is left out", fields)
-            }
-        }
-        told = Set(all)
     }
 
     // MARK: Questions

@@ -18,7 +18,7 @@ struct Admission: Equatable, Sendable {
     /// - Parameters:
     ///   - standing: the entries as they were last: those of the last decision, or those that the registry held when
     ///     the agent started.
-    ///   - unreadable: containers of which nothing is known now; what stands of them stands.
+    ///   - unreadable: containers of which not all is known now; what stands of them stands, unless it is decided.
     ///   - checks: what the agent's own checks have come to.
     init(
         of services: Services, standing: [Slot: Standing], unreadable: Set<InstanceID> = [],
@@ -34,6 +34,7 @@ struct Admission: Equatable, Sendable {
             }
             if let obstacle = gate.obstacle(before, gate.check.flatMap { checks[$0] }) {
                 obstacles[slot] = obstacle
+                self.standing[slot] = nil
             } else {
                 registrations[slot] = registration
                 self.standing[slot] = Standing(endpoint: registration.endpoint, started: gate.started)

@@ -137,6 +137,9 @@ struct AdmissionTests {
         #expect(Admission(of: services, standing: standing, checks: [:]).standing == [:])
         #expect(
             Admission(of: services, standing: standing, unreadable: [Self.id], checks: [:]).standing == standing)
+        // What is known of it counts.
+        let sick = Services(of: [container(.unhealthy(failures: 1))], owner: Self.owner)
+        #expect(Admission(of: sick, standing: standing, unreadable: [Self.id], checks: [:]).standing == [:])
     }
 
     @Test func `what the registry holds stands only as a whole`() throws {
