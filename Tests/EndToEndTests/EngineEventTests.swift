@@ -104,7 +104,8 @@ struct EngineEventTests {
     @Test func `a container that the kernel kills for its memory leaves, and one that goes on stays`() async throws {
         try await RegisterLab.with { lab in
             let agent = try lab.register(["RESYNC_INTERVAL": "3600"])
-            let flags = ["-m", "8m", "--memory-swap", "8m"]
+            // More than runc needs to start a container, which counts too.
+            let flags = ["-m", "32m", "--memory-swap", "32m"]
             // A shell that fills a variable, at once or in a child that alone is killed.
             let hog = "x=x; while true; do x=$x$x; done"
             let dies = try await run(flags, script: "/bin/busybox sleep 1; \(hog)", lab)
