@@ -15,6 +15,8 @@ struct ProxyKeeper {
         var portInterval: Duration = .seconds(1)
         /// How long a dead HAProxy may take to let go of its ports.
         var portPatience: Duration = .seconds(1)
+        /// How long the copy for the next start may be behind: it has all keys, and takes long with many.
+        var copyInterval: Duration = .seconds(1)
         /// Of what is done with HAProxy.
         var driver = ProxyDriver.Timing()
     }
@@ -37,6 +39,8 @@ struct ProxyKeeper {
     private var absentClaims = AbsentClaims()
     /// When HAProxy is to be brought to what should be; nil where it is there.
     private var due: ContinuousClock.Instant? = .now
+    /// When the copy on the disk is to follow.
+    private var copyDue: ContinuousClock.Instant?
 
     /// The failure that was told last; nil where all went well.
     var failure: String? { journal.failure }
@@ -190,11 +194,14 @@ extension ProxyKeeper {
             self.due = pause.map { .now + $0 }
         }
         let drains = await driver.finishDrains()
-        return [due.map { max(ContinuousClock.now.duration(to: $0), .zero) }, drains].compactMap(\.self).min()
+        if let copyDue, copyDue <= .now { save() }
+        let waits = [due, copyDue].map { $0.map { max(ContinuousClock.now.duration(to: $0), .zero) } }
+        return (waits + [drains]).compactMap(\.self).min()
     }
 
-    /// Stops HAProxy within the grace period.
-    func stop(grace: Duration) async {
+    /// Keeps the copy for the next start, and stops HAProxy within the grace period.
+    mutating func stop(grace: Duration) async {
+        if copyDue != nil { save() }
         await driver.stop(grace: grace)
     }
 
@@ -224,7 +231,7 @@ extension ProxyKeeper {
         }
         guard keep(next) else { return backoff.next() }
         backoff.reset()
-        save()
+        if applied?.revision != saved?.revision { copyDue = copyDue ?? .now + timing.copyInterval }
         return pause
     }
 
@@ -241,10 +248,11 @@ extension ProxyKeeper {
     }
 
     private mutating func save() {
-        guard let registry, registry.records != saved?.records else { return }
+        copyDue = nil
+        guard let applied, applied.records != saved?.records else { return }
         do {
-            try copy.save(registry)
-            saved = registry
+            try copy.save(applied)
+            saved = applied
         } catch {
             logger.warning("cannot keep the catalogue for the next start", ["error": "\(error)"])
         }
