@@ -1,4 +1,5 @@
 import Shared
+import Synchronization
 
 /// Follows the registry in etcd and hands over each newer whole state.
 ///
@@ -41,7 +42,8 @@ struct EtcdCatalogSource: Sendable {
         var state = RegistryState(keyspace: keyspace)
         while true {
             do {
-                state.replace(with: try await client.range(prefix: keyspace.prefix, deadline: timing.deadline))
+                let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline)
+                state.replace(with: listing, claims: try await claims())
                 health.answered()
                 backoff.reset()
                 publish(state)
@@ -57,42 +59,77 @@ struct EtcdCatalogSource: Sendable {
         }
     }
 
+    /// The claims of ports; nil where this user may not read them, which costs only these.
+    private func claims() async throws -> Etcd.Listing? {
+        do {
+            return try await client.range(prefix: keyspace.claims, deadline: timing.deadline)
+        } catch Etcd.Error.refused(.permissionDenied, let message) {
+            logger.debug("claims of ports cannot be read", ["prefix": keyspace.claims, "error": message])
+            return nil
+        }
+    }
+
     /// Watches until it is time to list again, and returns the state reached.
     private func follow(
         _ state: RegistryState, _ health: EtcdHealth, _ publish: @escaping @Sendable (RegistryState) -> Void
     ) async throws -> RegistryState {
         let limit = timing.relistInterval * Double.random(in: 0.75...1)
-        return try await withThrowingTaskGroup(of: RegistryState?.self) { group in
+        let reached = FollowedState(state, publish)
+        try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
-            group.addTask { try await self.watch(from: state, health, publish) }
             group.addTask {
-                try? await Task.sleep(for: limit)
-                return nil
+                try await self.watch(keyspace.prefix, after: state.revision, of: state.clusterID, health) { changes in
+                    reached.change { $0.apply(changes) }
+                }
             }
-            while let reached = try await group.next() {
-                if let reached { return reached }
-                group.cancelAll()
+            if let revision = state.claimsRevision {
+                group.addTask {
+                    try await self.watch(keyspace.claims, after: revision, of: state.clusterID, health) { changes in
+                        reached.change { $0.applyToClaims(changes) }
+                    }
+                }
             }
-            throw CancellationError()
+            group.addTask { try? await Task.sleep(for: limit) }
+            // Whichever ends first: the time, or a watch by an error.
+            try await group.next()
         }
+        try Task.checkCancellation()
+        return reached.state
     }
 
-    /// Applies changes until it is cancelled, and returns the state reached.
+    /// Hands changes over until it is cancelled.
     private func watch(
-        from state: RegistryState, _ health: EtcdHealth, _ publish: @Sendable (RegistryState) -> Void
-    ) async throws -> RegistryState {
-        var state = state
-        let watch = client.watch(
-            prefix: keyspace.prefix, after: state.revision, of: state.clusterID, onInterruption: health.failed)
+        _ prefix: String, after revision: Int64, of cluster: String, _ health: EtcdHealth,
+        _ take: @Sendable (Etcd.Changes) -> Void
+    ) async throws {
+        let watch = client.watch(prefix: prefix, after: revision, of: cluster, onInterruption: health.failed)
         do {
             for try await changes in watch {
                 health.answered()
-                guard !changes.events.isEmpty else { continue }
-                state.apply(changes)
-                publish(state)
+                if !changes.events.isEmpty { take(changes) }
             }
         } catch  where Task.isCancelled {}
-        return state
+    }
+}
+
+/// A state that several watches change, each change handed over.
+private final class FollowedState: Sendable {
+    private let current: Mutex<RegistryState>
+    private let publish: @Sendable (RegistryState) -> Void
+
+    init(_ state: RegistryState, _ publish: @escaping @Sendable (RegistryState) -> Void) {
+        current = Mutex(state)
+        self.publish = publish
+    }
+
+    var state: RegistryState { current.withLock { $0 } }
+
+    /// States are handed over in the order in which they come to be.
+    func change(_ change: (inout RegistryState) -> Void) {
+        current.withLock { state in
+            change(&state)
+            publish(state)
+        }
     }
 }
 

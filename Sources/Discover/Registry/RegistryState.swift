@@ -10,6 +10,9 @@ struct RegistryState: Equatable, Sendable {
     /// The revision that it shows; 0 where no etcd has answered yet.
     private(set) var revision: Int64 = 0
 
+    /// The revision of the claims of ports; nil where they are not followed.
+    private(set) var claimsRevision: Int64?
+
     /// The cluster that answered.
     private(set) var clusterID = ""
 
@@ -30,10 +33,13 @@ struct RegistryState: Equatable, Sendable {
         replace(with: listing)
     }
 
-    /// Forgets everything and takes a listing instead; keys that did not change are not parsed again.
-    mutating func replace(with listing: Etcd.Listing) {
-        var next: [[UInt8]: RegistryRecord] = [:]
-        for keyValue in listing.keyValues {
+    /// Forgets everything and takes listings instead; keys that did not change are not parsed again.
+    ///
+    /// - Parameter claims: the claims of ports, which have a prefix of their own; nil where nobody knows newer ones.
+    mutating func replace(with listing: Etcd.Listing, claims: Etcd.Listing? = nil) {
+        let prefix = Array(keyspace.claims.utf8)
+        var next = claims == nil ? records.filter { $0.key.starts(with: prefix) } : [:]
+        for keyValue in listing.keyValues + (claims?.keyValues ?? []) {
             let known = records[keyValue.key]
             next[keyValue.key] =
                 known?.keyValue == keyValue ? known : RegistryRecord(keyValue, in: keyspace)
@@ -42,6 +48,15 @@ struct RegistryState: Equatable, Sendable {
         revisionToConfirm = next.values.reduce(0) { max($0, $1.revisionToConfirm) }
         revision = listing.revision
         clusterID = listing.clusterID
+        claimsRevision = claims?.revision
+    }
+
+    /// Applies what the watch of claims delivered, which says nothing of the revision of the others.
+    mutating func applyToClaims(_ changes: Etcd.Changes) {
+        let reached = revision
+        apply(changes)
+        revision = reached
+        claimsRevision = changes.revision
     }
 
     /// Applies what a watch delivered.
