@@ -165,7 +165,8 @@ struct RegisterChecksTests {
         return count
     }
 
-    @Test func `a hundred that hang delay no other, and cost no more connections than there is room for`() async throws {
+    @Test func `a hundred that hang delay no other, and cost no more connections than there is room for`() async throws
+    {
         let hanging = try StubServer { $0.waitForEnd() }
         let well = try StubServer { client in
             _ = client.request()
