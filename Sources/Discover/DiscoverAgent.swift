@@ -30,6 +30,7 @@ struct DiscoverAgent: Sendable {
     private enum Reason: Hashable {
         case registry
         case proxyEnded
+        case request
         case retry
     }
 
@@ -70,9 +71,12 @@ struct DiscoverAgent: Sendable {
     ) async {
         let bell = Doorbell<Reason>()
         let newest = Latest<RegistryState>()
-        await withDiscardingTaskGroup { group in
+        let requests = LoopRequests { bell.ring(.request) }
+        let commands = answers(requests).server(at: configuration.directory.controlSocket, logger)
+        await withDiscardingTaskGroup { [known = keeper.registry] group in
+            if let commands { group.addTask { await commands.run() } }
             group.addTask {
-                try? await source.run { state in
+                try? await source.run(from: known) { state in
                     newest.put(state)
                     bell.ring(.registry)
                 }
@@ -94,6 +98,7 @@ struct DiscoverAgent: Sendable {
                 }
                 guard await bell.answer() != nil else { break }
                 if let state = newest.take() { keeper.take(state) }
+                requests.perform(on: &keeper)
                 keeper.look()
                 retry = await keeper.converge()
                 if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
@@ -106,16 +111,26 @@ struct DiscoverAgent: Sendable {
         }
     }
 
+    /// What each command does.
+    private func answers(_ requests: LoopRequests) -> ControlAnswers {
+        ControlAnswers(handlers: [
+            DiscoverCommands.release.name: { await Release.answer($0, requests) }
+        ])
+    }
+
     private func makeKeeper() async throws -> ProxyKeeper {
         let directory = configuration.directory
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
         let settings = HAProxySettings(
             statsBind: configuration.statsBind, statsSocket: directory.statsSocket,
-            hardStopAfter: configuration.hardStopAfter, abilities: program.abilities)
+            statesFile: directory.serverStates.path, hardStopAfter: configuration.hardStopAfter,
+            abilities: program.abilities)
         let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
         let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
-        return ProxyKeeper(process, settings: settings, copy: copy, logger: logger, timing: keeperTiming)
+        var timing = keeperTiming
+        timing.driver.drain = configuration.drainTimeout
+        return ProxyKeeper(process, settings: settings, copy: copy, holdTime: configuration.holdTime, logger: logger, timing: timing)
     }
 
     /// HAProxy itself would only say that it cannot bind, and not who is there.

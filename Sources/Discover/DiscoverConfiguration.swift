@@ -18,6 +18,10 @@ struct DiscoverConfiguration: Sendable {
     var stopGrace: Duration
     /// How long they may take after a reload.
     var hardStopAfter: Duration
+    /// How long they may go on to an endpoint that is gone from the registry.
+    var drainTimeout: Duration
+    /// How long endpoints that were lost stay in service.
+    var holdTime: Duration
 
     /// The settings besides etcd's and the log's.
     static let mode = Setting(
@@ -41,6 +45,15 @@ struct DiscoverConfiguration: Sendable {
     static let hardStopAfter = Setting(
         flag: "--hard-stop-after", variable: "HARD_STOP_AFTER", placeholder: "TIME", fallback: "10m",
         help: "how long open connections may go on in an old HAProxy worker after a reload")
+    static let drainTimeout = Setting(
+        flag: "--drain-timeout", variable: "DRAIN_TIMEOUT", placeholder: "TIME", fallback: "10m",
+        help: "how long open connections may go on to an endpoint that left the registry")
+    static let holdTime = Setting(
+        flag: "--hold-time", variable: "HOLD_TIME", placeholder: "TIME", fallback: "10m",
+        help: """
+            how long endpoints that vanished without having been withdrawn stay in service while they answer, if fewer \
+            than half of their service's are left; 0 for not at all
+            """)
 
     /// The table that the command line, the help and the README are made from.
     static let options = Options(
@@ -48,7 +61,8 @@ struct DiscoverConfiguration: Sendable {
         summary: "Balances connections with HAProxy over the services that etcd lists.",
         settings: EtcdOptions.settings + [
             mode, pollInterval, haproxy, stateDirectory, statsBind, stopGrace, hardStopAfter,
-        ] + LogOptions.settings)
+            drainTimeout, holdTime,
+        ] + LogOptions.settings, commands: DiscoverCommands.all)
 
     private enum Mode: String, CaseIterable {
         case watch
@@ -61,12 +75,14 @@ struct DiscoverConfiguration: Sendable {
         let keyspace = EtcdOptions.keyspace(from: &reading)
         let mode: Mode? = reading.choice(Self.mode)
         let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
-        let directory = reading.value(Self.stateDirectory, StateDirectory.expected) { StateDirectory($0) }
+        let directory = Self.directory(from: &reading)
         let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
+        let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
+        let hold = reading.duration(Self.holdTime, in: .zero...(.seconds(86400)))
         guard let etcd, let keyspace, let mode, let interval, let haproxy = reading.text(Self.haproxy), let directory,
-            let statsBind, let stopGrace, let hardStop
+            let statsBind, let stopGrace, let hardStop, let drain, let hold
         else { return nil }
         self.mode = mode == .watch ? .watch : .poll(every: interval)
         self.etcd = etcd
@@ -76,5 +92,12 @@ struct DiscoverConfiguration: Sendable {
         self.statsBind = statsBind
         self.stopGrace = stopGrace
         hardStopAfter = hardStop
+        drainTimeout = drain
+        holdTime = hold
+    }
+
+    /// Where its files are; commands need nothing else.
+    static func directory(from reading: inout Reading) -> StateDirectory? {
+        reading.value(stateDirectory, StateDirectory.expected) { StateDirectory($0) }
     }
 }

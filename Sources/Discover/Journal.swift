@@ -14,17 +14,29 @@ struct Journal {
     }
 
     /// HAProxy runs what it should.
-    mutating func applied(_ update: Update, _ plan: ProxyPlan?, revision: Int64?, took: Duration) {
-        if failure != nil {
-            failure = nil
-            logger.info("HAProxy takes the configuration again")
-        }
-        guard update != .none, let plan else { return }
+    mutating func applied() {
+        guard failure != nil else { return }
+        failure = nil
+        logger.info("HAProxy takes the configuration again")
+    }
+
+    /// HAProxy runs something else than before.
+    ///
+    /// - Parameters:
+    ///   - revision: the registry's, where all of it is applied.
+    ///   - oldWorkers: how many workers finish their connections, for a reload.
+    func changed(
+        _ update: Update, _ running: RunningProxy?, revision: Int64?, took: Duration, oldWorkers: Int? = nil
+    ) {
+        guard update != .none, let running else { return }
+        var isReload = false
+        if case .reload = update { isReload = true }
         logger.info(
             "applied",
             [
-                "services": plan.listeners.count, "endpoints": plan.serverCount, "revision": revision, "by": update,
-                "ms": Int(took / .milliseconds(1)),
+                "services": running.sections.count, "endpoints": running.serverCount, "revision": revision,
+                "by": update,
+                "old_workers": isReload ? oldWorkers : nil, "ms": Int(took / .milliseconds(1)),
             ])
     }
 
@@ -52,6 +64,29 @@ struct Journal {
         }
         for problem in changes.gone {
             logger.info("a problem is gone", ["of": problem.subject, "problem": problem.explanation])
+        }
+    }
+}
+
+extension Journal {
+    /// What is held because it was lost, and what no longer is.
+    func tell(_ changes: [HoldChange]) {
+        for change in changes {
+            let (service, count) = (change.holds.first?.name.service, change.holds.count)
+            let first = change.holds.first?.endpoint
+            switch change {
+            case .began(let holds, let registered):
+                logger.warning(
+                    "lost endpoints stay in service while they answer",
+                    [
+                        "service": service, "endpoints": count, "first": first, "registered": registered,
+                        "because": holds.first?.reason, "until": holds.map(\.until).max().map(Timestamp.text),
+                    ])
+            case .ended(_, let ending):
+                logger.info(
+                    "lost endpoints are held no more",
+                    ["service": service, "endpoints": count, "first": first, "because": ending])
+            }
         }
     }
 }

@@ -2,9 +2,8 @@ import Shared
 
 /// Keeps HAProxy at what the registry says.
 ///
-/// One loop owns it, and with it all that is known of what runs. ``converge()`` looks at what should be and what is,
-/// and does what is missing; after a failure the same call is the next try. Nothing of what it knows changes before
-/// HAProxy has confirmed it.
+/// One loop owns it, and with it all that is known. ``converge()`` looks at what should be and what is, and does what is
+/// missing and due; after a failure the same call is the next try.
 struct ProxyKeeper {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
@@ -16,24 +15,28 @@ struct ProxyKeeper {
         var portInterval: Duration = .seconds(1)
         /// How long a dead HAProxy may take to let go of its ports.
         var portPatience: Duration = .seconds(1)
+        /// Between two looks at what HAProxy says of endpoints that are held.
+        var holdInterval: Duration = .seconds(1)
+        /// Of what is done with HAProxy.
+        var driver = ProxyDriver.Timing()
     }
 
-    private let process: HAProxyProcess
     private let settings: HAProxySettings
     private let copy: CatalogFile
     private let logger: Logger
     private let timing: Timing
 
     /// What the registry says; nil until it is known, which is not the same as empty.
-    private var registry: RegistryState?
-    /// The registry as it is on the disk.
-    private var saved: RegistryState?
-    private var running = Update.Running.nothing
-    /// What HAProxy last confirmed, though it may have ended since.
-    private var confirmed: RenderedPlan?
-    private var restart = RestartPolicy()
+    private(set) var registry: RegistryState?
+    /// The copy that is on the disk.
+    private var saved: CatalogFile.Copy?
+    /// The lost endpoints that stay in service.
+    private var holds: HoldKeeper
+    private var driver: ProxyDriver
     private var backoff: Backoff
     private var journal: Journal
+    /// When HAProxy is to be brought to what should be; nil where it is there.
+    private var due: ContinuousClock.Instant? = .now
 
     /// The failure that was told last; nil where all went well.
     var failure: String? { journal.failure }
@@ -42,20 +45,21 @@ struct ProxyKeeper {
     private(set) var applied: RegistryState?
 
     /// The master that runs; nil where none does.
-    private(set) var master: HAProxyMaster?
+    var master: HAProxyMaster? { driver.master }
 
     /// Takes the parts and knows nothing yet.
     init(
-        _ process: HAProxyProcess, settings: HAProxySettings, copy: CatalogFile, logger: Logger,
+        _ process: HAProxyProcess, settings: HAProxySettings, copy: CatalogFile, holdTime: Duration, logger: Logger,
         timing: Timing = .init()
     ) {
-        self.process = process
         self.settings = settings
         self.copy = copy
         self.logger = logger
         self.timing = timing
+        driver = ProxyDriver(process, logger: logger, timing: timing.driver)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         journal = Journal(logger)
+        holds = HoldKeeper(holdTime: holdTime, interval: timing.holdInterval)
     }
 }
 
@@ -65,36 +69,34 @@ extension ProxyKeeper {
     /// Reads the last known catalogue and takes over an HAProxy that an earlier run left.
     mutating func recollect() async throws {
         do {
-            registry = try copy.load()
-            saved = registry
+            saved = try copy.load()
+            registry = saved?.registry
+            journal.tell(holds.recall(saved?.holds ?? []))
         } catch {
             logger.warning("ignoring the last known catalogue", ["error": "\(error)"])
         }
-        guard let found = try await process.adopt() else { return }
-        master = found
-        running = .unknown
-        let text = try? WholeFile(process.directory.configuration.path).text
-        if let file = text.flatMap(HAProxyConfiguration.init(text:)) {
-            let rendered = RenderedPlan(configuration: file, plan: nil)
-            confirmed = rendered
-            if try await process.mark() == file.mark { running = .confirmed(rendered) }
-        }
-        logger.info("took over the running HAProxy", ["pid": found.pid])
+        try await driver.adopt()
     }
 
     /// Takes a newer state of the registry; whatever was refused before is tried anew.
     mutating func take(_ registry: RegistryState) {
         self.registry = registry
+        journal.tell(holds.take(registry))
         backoff.reset()
+        due = .now
+    }
+
+    /// Ends the holds of a service, or all of them; returns what was held.
+    mutating func release(_ service: ServiceName?) -> [Hold] {
+        let changes = holds.release(service)
+        journal.tell(changes)
+        if !changes.isEmpty { due = .now }
+        return changes.flatMap(\.holds)
     }
 
     /// Notes whether HAProxy has ended.
     mutating func look() {
-        guard let master, !master.isAlive else { return }
-        self.master = nil
-        running = .nothing
-        restart.ended(at: .now)
-        logger.error("HAProxy ended; starting it again", ["pid": master.pid, "how": master.ending])
+        if driver.look() { due = .now }
     }
 }
 
@@ -102,11 +104,11 @@ extension ProxyKeeper {
 
 extension ProxyKeeper {
     /// What should run, and whether a service waits for its port; nil where nobody knows yet, and HAProxy serves.
-    private mutating func desired() async -> (RenderedPlan, isWaiting: Bool)? {
+    private mutating func desired() async -> (HAProxyConfiguration, isWaiting: Bool)? {
         guard let registry else {
-            return master == nil ? (confirmed ?? render(.empty), false) : nil
+            return master == nil ? (driver.file ?? render(.empty), false) : nil
         }
-        let catalog = Catalog(registry)
+        let catalog = Catalog(registry.holding(holds.records))
         let wish = ProxyPlan(catalog, statsPort: settings.statsBind.port)
         let obstacles = await obstacles(to: wish.binds)
         let plan = wish.without(obstacles)
@@ -115,96 +117,86 @@ extension ProxyKeeper {
     }
 
     private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
-        let known = confirmed?.configuration.binds ?? []
-        guard running == .nothing else {
+        let known = driver.file?.binds ?? []
+        guard master == nil else {
             return await PortOccupancy.obstacles(to: binds.subtracting(known), patience: .zero)
         }
         let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
         return await PortOccupancy.obstacles(to: binds, patience: patience)
     }
 
-    private func render(_ plan: ProxyPlan) -> RenderedPlan {
-        RenderedPlan(configuration: HAProxyConfiguration(plan, settings), plan: plan)
+    private func render(_ plan: ProxyPlan) -> HAProxyConfiguration {
+        HAProxyConfiguration(plan, settings)
     }
 }
 
 // MARK: What is done
 
 extension ProxyKeeper {
-    /// Brings HAProxy to what the registry says.
+    /// Brings HAProxy to what the registry says, as far as that is due.
     ///
     /// - Returns: when to look again although nothing changed; nil where all is as it should be.
     mutating func converge() async -> Duration? {
-        let begin = ContinuousClock.now
-        if let due = restart.due, due > begin { return begin.duration(to: due) }
-        guard let (next, isWaiting) = await desired() else { return nil }
-        let update = Update(from: running, to: next)
-        do {
-            try await perform(update, next)
-        } catch {
-            guard !Task.isCancelled else { return nil }
-            journal.refused(error)
-            return isWaiting ? min(backoff.next(), timing.portInterval) : backoff.next()
+        await judgeHolds()
+        if let due, due <= .now {
+            let pause = await advance()
+            self.due = pause.map { .now + $0 }
         }
-        backoff.reset()
-        applied = registry
-        journal.applied(update, next.plan, revision: registry?.revision, took: begin.duration(to: .now))
-        save()
-        return isWaiting ? timing.portInterval : nil
+        let drains = await driver.finishDrains()
+        let waits = [due, holds.due].compactMap(\.self).map { max(ContinuousClock.now.duration(to: $0), .zero) }
+        return (waits + [drains].compactMap(\.self)).min()
     }
 
     /// Stops HAProxy within the grace period.
     func stop(grace: Duration) async {
-        guard let master else { return }
-        if await process.stop(master, grace: grace) {
-            logger.info("HAProxy stopped", ["pid": master.pid])
-        } else {
-            logger.warning("HAProxy was stopped with connections open", ["pid": master.pid, "grace": "\(grace)"])
-        }
+        await driver.stop(grace: grace)
     }
 
-    private mutating func perform(_ update: Update, _ next: RenderedPlan) async throws {
-        switch (update, master) {
-        case (.none, _): (running, confirmed) = (.confirmed(next), next)
-        case (.reload, let master?): try await reload(master, next)
-        case (.start, _), (.reload, nil): try await start(next)
-        }
-    }
-
-    private mutating func reload(_ master: HAProxyMaster, _ next: RenderedPlan) async throws {
+    /// One try; returns when the next is due.
+    private mutating func advance() async -> Duration? {
+        let begin = ContinuousClock.now
+        guard let (next, isWaiting) = await desired() else { return nil }
+        let pause = isWaiting ? timing.portInterval : nil
+        let empty = render(.empty)
         do {
-            try await process.reload(master, with: next.configuration)
-            (running, confirmed) = (.confirmed(next), next)
-        } catch let error as HAProxyProcess.Failure {
-            if case .unconfirmed = error { running = .unknown }
-            throw error
+            switch try await driver.advance(to: next, or: empty) {
+            case .waiting(let wait, let done):
+                journal.changed(done, driver.current, revision: nil, took: begin.duration(to: .now))
+                return pause.map { min($0, wait) } ?? wait
+            case .done(let update):
+                journal.applied()
+                journal.changed(
+                    update, driver.current, revision: registry?.revision, took: begin.duration(to: .now),
+                    oldWorkers: driver.oldWorkers)
+            }
+            try driver.keep(next)
+        } catch {
+            guard !Task.isCancelled else { return nil }
+            journal.refused(error)
+            let wait = backoff.next()
+            return pause.map { min($0, wait) } ?? wait
         }
+        backoff.reset()
+        applied = registry
+        save()
+        return pause
     }
 
-    /// Starts HAProxy; where it refuses, with what it ran before, or with the stats page alone.
-    private mutating func start(_ next: RenderedPlan) async throws {
-        var refusal: (any Error)?
-        for candidate in [next, confirmed, render(.empty)].compactMap(\.self) {
-            do {
-                restart.starts(at: .now)
-                let isProven = candidate.configuration == confirmed?.configuration
-                let started = try await process.start(with: candidate.configuration, isProven: isProven)
-                (master, running, confirmed) = (started, .confirmed(candidate), candidate)
-                logger.info("HAProxy started", ["pid": started.pid, "version": process.program.version])
-                break
-            } catch {
-                refusal = refusal ?? error
-                try Task.checkCancellation()
-            }
-        }
-        if let refusal { throw refusal }
+    /// Asks HAProxy of lost endpoints, where that is due.
+    private mutating func judgeHolds() async {
+        guard let due = holds.due, due <= .now else { return }
+        let changes = holds.judge(await driver.verdicts(on: holds.services))
+        journal.tell(changes)
+        if !changes.isEmpty { self.due = .now }
     }
 
     private mutating func save() {
-        guard let registry, registry.records != saved?.records else { return }
+        guard let registry else { return }
+        let next = CatalogFile.Copy(registry: registry, holds: holds.kept)
+        guard next != saved else { return }
         do {
-            try copy.save(registry)
-            saved = registry
+            try copy.save(next)
+            saved = next
         } catch {
             logger.warning("cannot keep the catalogue for the next start", ["error": "\(error)"])
         }

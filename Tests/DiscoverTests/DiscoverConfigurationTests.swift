@@ -21,6 +21,7 @@ struct DiscoverConfigurationTests {
         #expect(configuration.statsBind.description == ":1936")
         #expect(configuration.stopGrace == .seconds(10))
         #expect(configuration.hardStopAfter == .seconds(600))
+        #expect(configuration.drainTimeout == .seconds(600))
     }
 
     @Test func `everything can be said`() throws {
@@ -28,6 +29,7 @@ struct DiscoverConfigurationTests {
             try read([
                 "ETCD_HOST": "10.0.0.1", "DISCOVER_MODE": "poll", "POLL_INTERVAL": "2s", "HAPROXY": "/opt/haproxy",
                 "STATE_DIR": "/tmp/d/", "STATS_BIND": "127.0.0.1:9000", "STOP_GRACE": "0s", "HARD_STOP_AFTER": "1h",
+                "DRAIN_TIMEOUT": "0s",
             ]))
         #expect(configuration.mode == .poll(every: .seconds(2)))
         #expect(configuration.haproxy == "/opt/haproxy")
@@ -35,12 +37,13 @@ struct DiscoverConfigurationTests {
         #expect(configuration.statsBind.description == "127.0.0.1:9000")
         #expect(configuration.stopGrace == .zero)
         #expect(configuration.hardStopAfter == .seconds(3600))
+        #expect(configuration.drainTimeout == .zero)
     }
 
     @Test func `all mistakes are told at once, each by its name`() throws {
         let wrong = [
             "DISCOVER_MODE": "guess", "POLL_INTERVAL": "0s", "STATE_DIR": "here", "STATS_BIND": "x",
-            "STOP_GRACE": "soon", "HARD_STOP_AFTER": "0s",
+            "STOP_GRACE": "soon", "HARD_STOP_AFTER": "0s", "DRAIN_TIMEOUT": "-1s",
         ]
         let error = #expect(throws: UsageError.self) { _ = try read(wrong) }
         let problems = try #require(error).problems

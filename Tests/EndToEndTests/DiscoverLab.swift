@@ -30,12 +30,18 @@ final class DiscoverLab: Sendable {
         let standard = [
             "ETCD_HOST": "127.0.0.1:\(etcd.port)", "STATE_DIR": statePath, "STATS_BIND": ":\(statsPort)",
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LOG_LEVEL": "debug",
-            // Another version of HAProxy than the installed one.
-            "HAPROXY": ProcessInfo.processInfo.environment["SIDEKICK_HAPROXY"] ?? "haproxy",
+            "HAPROXY": RealParts.haproxy,
         ]
         let agent = try Agent("docker-discover", [], standard.merging(settings) { $1 })
         agents.withLock { $0.append(agent) }
         return agent
+    }
+
+    /// Runs a command of docker-discover.
+    func command(_ words: String...) async throws -> Program.Outcome {
+        try await Program(
+            "\(Laboratory.programFolder)/docker-discover", words, environment: ["STATE_DIR": statePath]
+        ).run(deadline: .seconds(40))
     }
 
     /// The processes of the HAProxy that runs in the state directory; workers have the master as their parent.
@@ -95,13 +101,7 @@ final class DiscoverLab: Sendable {
     }
 
     /// A backend that answers each request with its name, and keeps connections open.
-    static func backend(_ name: String) throws -> StubServer {
-        try StubServer { connection in
-            while connection.request() != nil {
-                connection.send("HTTP/1.1 200 OK\r\nContent-Length: \(name.utf8.count)\r\n\r\n\(name)")
-            }
-        }
-    }
+    static func backend(_ name: String) throws -> StubServer { try StubServer(answering: name) }
 }
 
 /// Gives a test its lab, and ends the lab however the test ends.

@@ -7,6 +7,11 @@ package enum RealParts {
         unsafe getenv("SIDEKICK_REQUIRE").map { unsafe String(cString: $0) } == "all"
     }
 
+    /// The HAProxy to test with: the installed one, or another version where the environment names one.
+    package static var haproxy: String {
+        unsafe getenv("SIDEKICK_HAPROXY").map { unsafe String(cString: $0) } ?? "haproxy"
+    }
+
     /// Whether tests that need `programs` (and root, where `asRoot`) run: they do where all is there, and where it has
     /// to be.
     package static func canRun(_ programs: String..., asRoot: Bool = false) -> Bool {

@@ -94,6 +94,15 @@ package final class StubServer: Sendable {
         }
     }
 
+    /// Listens on a free port, answers each HTTP request with `name`, and keeps connections open.
+    package convenience init(answering name: String) throws {
+        try self.init { connection in
+            while connection.request() != nil {
+                connection.send("HTTP/1.1 200 OK\r\nContent-Length: \(name.utf8.count)\r\n\r\n\(name)")
+            }
+        }
+    }
+
     deinit {
         shutdown(descriptor, Int32(SHUT_RDWR))
         close(descriptor)

@@ -62,6 +62,11 @@ struct AtomicFile: Sendable {
         try Candidate(bytes, for: path)
     }
 
+    /// Removes the file, if it is there.
+    func remove() {
+        unsafe unlink(path)
+    }
+
     /// Replaces the contents; equal ones are not written again.
     ///
     /// - Returns: whether anything was written.

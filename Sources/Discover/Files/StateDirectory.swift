@@ -43,11 +43,17 @@ struct StateDirectory: Sendable {
     /// What the registry last said.
     var catalog: AtomicFile { AtomicFile(path: path + "/catalog.json") }
 
+    /// What a new worker of HAProxy has to know of the old one's servers; it has rows only during a reload.
+    var serverStates: AtomicFile { AtomicFile(path: path + "/haproxy-servers.state") }
+
     /// The socket of HAProxy's master process.
     var masterSocket: String { path + "/haproxy-master.sock" }
 
     /// The socket of HAProxy's runtime API.
     var statsSocket: String { path + "/haproxy-stats.sock" }
+
+    /// The socket on which commands to docker-discover itself are answered.
+    var controlSocket: String { path + "/control.sock" }
 
     /// A socket's address has 107 bytes, and HAProxy binds `<path>.<pid>.tmp` first.
     private static let longest = 107 - "/haproxy-master.sock".utf8.count - ".4194304.tmp".utf8.count

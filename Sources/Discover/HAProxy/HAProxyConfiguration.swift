@@ -4,50 +4,95 @@ import Shared
 ///
 /// Services give the `listen` sections their names, so that the stats page reads like the registry. HAProxy's own
 /// section begins with `-`, which no service name does.
-struct HAProxyConfiguration: Equatable, Sendable {
+struct HAProxyConfiguration: Sendable {
     /// The whole file.
     let text: String
 
-    /// What a worker that runs this file tells as its `description`: a digest of the rest of the file.
+    /// What a worker that loaded this file tells as its `description`: a digest of all that only a reload changes, which
+    /// is everything but the servers.
     let mark: String
 
+    /// Where HAProxy listens while it runs this file.
+    let binds: Set<BindAddress>
+
+    /// The servers of each service's section.
+    let sections: [ServiceName: [ServerLine]]
+}
+
+extension HAProxyConfiguration {
     /// Renders a plan.
     init(_ plan: ProxyPlan, _ settings: HAProxySettings) {
-        let body = ([Self.defaults, Self.stats(settings)] + plan.listeners.map(Self.section)).joined(separator: "\n")
-        let ownSettings = Self.globals(settings)
-        mark = Self.mark(of: ownSettings + body)
+        var sections: [ServiceName: [ServerLine]] = [:]
+        var fixed = Self.globals(settings) + Self.defaults + "\n" + Self.stats(settings)
+        var body = fixed
+        var texts = ServerTexts()
+        for listener in plan.listeners {
+            let lines = listener.servers.map { texts.line($0) }
+            sections[listener.service] = lines
+            let head = "\n" + Self.head(listener)
+            fixed += head
+            body += head
+            for line in lines { body += "    server \(line.id) \(line.words)\n" }
+        }
+        mark = Self.mark(of: fixed)
         text = """
             # Written by docker-discover from the registry; it replaces this file with every change.
             global
                 \(Self.description) \(mark)
-            \(ownSettings)
             \(body)
             """
+        binds = plan.binds.union([settings.statsBind])
+        self.sections = sections
     }
 
     /// Takes a file that an earlier run wrote; nil where it carries no mark.
     init?(text: String) {
-        let words = text.split(separator: "\n").lazy.map { $0.split(separator: " ") }
-        guard let line = words.first(where: { $0.first.map(String.init) == Self.description }), line.count == 2,
-            let mark = line.last.map(String.init), mark.hasPrefix(Self.markPrefix)
-        else { return nil }
+        var mark: String?
+        var binds: Set<BindAddress> = []
+        var sections: [ServiceName: [ServerLine]] = [:]
+        var section: ServiceName?
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            guard words.count >= 2 else { continue }
+            if line.first != " " {
+                section = words[0] == "listen" ? ServiceName(words[1]) : nil
+                if let section { sections[section] = [] }
+            }
+            switch words[0] {
+            case Self.description where section == nil && words[1].hasPrefix(Self.markPrefix): mark = String(words[1])
+            case "bind": if let bind = BindAddress(words[1]) { binds.insert(bind) }
+            case "server":
+                guard let section, let line = ServerLine(words: words.dropFirst()) else { continue }
+                sections[section, default: []].append(line)
+            default: continue
+            }
+        }
+        guard let mark else { return nil }
         self.mark = mark
         self.text = text
+        self.binds = binds
+        self.sections = sections
     }
+}
 
-    /// Where HAProxy listens while it runs this file.
-    var binds: Set<BindAddress> {
-        Set(
-            text.split(separator: "\n").compactMap { line in
-                let words = line.split(separator: " ")
-                guard words.count >= 2, words[0] == "bind" else { return nil }
-                return BindAddress(words[1])
-            })
+extension HAProxyConfiguration: Equatable {
+    /// Whether the files are the same.
+    static func == (left: HAProxyConfiguration, right: HAProxyConfiguration) -> Bool { left.text == right.text }
+}
+
+/// The texts of keywords, so that servers with equal ones share theirs.
+private struct ServerTexts {
+    private var known: [ServerKeywords: String] = [:]
+
+    mutating func line(_ server: ProxyPlan.Server) -> ServerLine {
+        let text = known[server.keywords] ?? server.keywords.fixed
+        known[server.keywords] = text
+        return ServerLine(server, fixed: text)
     }
 }
 
 extension HAProxyConfiguration {
-    /// The global keyword whose value `show info` repeats: it tells which file a worker runs.
+    /// The global keyword whose value `show info` repeats: it tells which file a worker has loaded.
     private static let description = "description"
     private static let markPrefix = "docker-discover-"
 
@@ -65,8 +110,10 @@ extension HAProxyConfiguration {
         """
             stats socket \(settings.statsSocket) mode 600 level admin expose-fd listeners
             stats timeout 30s
+            server-state-file \(settings.statesFile)
             hard-stop-after \(settings.hardStopAfter.components.seconds)s
             mworker-max-reloads 50
+
 
         """
     }
@@ -75,8 +122,7 @@ extension HAProxyConfiguration {
     ///
     /// Database pools keep connections open and silent for long: an hour of silence is allowed, and TCP keepalives
     /// find peers that are gone. A connection that fails goes to the next server at once (`redispatch 1`), so often that
-    /// also most of the servers may be dead. Three failures in a row do not wait for the next check: one is made within
-    /// 200 ms, and if it fails too the server is down (docs/decisions/0010).
+    /// also most of the servers may be dead (docs/decisions/0010).
     private static let defaults = """
         defaults
             mode tcp
@@ -91,8 +137,7 @@ extension HAProxyConfiguration {
             timeout server 1h
             timeout client-fin 30s
             timeout server-fin 30s
-            default-server check inter 2s fall 2 rise 2
-            default-server fastinter 200ms observe layer4 error-limit 3 on-error sudden-death
+            load-server-state-from-file global
 
         """
 
@@ -113,11 +158,10 @@ extension HAProxyConfiguration {
         return section("frontend -stats", lines)
     }
 
-    private static func section(_ listener: ProxyPlan.Listener) -> String {
-        let servers = listener.servers.map { "server \($0.id) \($0.endpoint)" }
+    /// A service's section without its servers.
+    private static func head(_ listener: ProxyPlan.Listener) -> String {
         // The page shows the description beside the name, and no addresses.
-        let head = ["description port \(listener.port)", "bind \(listener.bind)"]
-        return section("listen \(listener.service)", head + servers)
+        section("listen \(listener.service)", ["description port \(listener.port)", "bind \(listener.bind)"])
     }
 
     private static func section(_ title: String, _ lines: [String]) -> String {

@@ -4,13 +4,43 @@ extension HAProxyProcess {
     /// Starts HAProxy with a configuration.
     ///
     /// - Parameter isProven: whether an HAProxy has run this very file, so that it needs no check.
-    func start(with configuration: HAProxyConfiguration, isProven: Bool) async throws -> HAProxyMaster {
-        try await install(configuration, isProven: isProven) { try await start(expecting: configuration.mark) }
+    func start(
+        with configuration: HAProxyConfiguration, isProven: Bool
+    ) async throws -> (HAProxyMaster, HAProxyWorker) {
+        forgetStates()
+        return try await install(configuration, isProven: isProven) { try await start(expecting: configuration.mark) }
     }
 
     /// Brings a running HAProxy to a configuration without losing a connection.
-    func reload(_ master: HAProxyMaster, with configuration: HAProxyConfiguration) async throws {
-        try await install(configuration, isProven: false) { try await reload(master, expecting: configuration.mark) }
+    func reload(_ master: HAProxyMaster, with configuration: HAProxyConfiguration) async throws -> HAProxyWorker {
+        forgetStates()
+        return try await install(configuration, isProven: false) {
+            await keepStates(for: configuration)
+            defer { forgetStates() }
+            return try await reload(master, expecting: configuration.mark)
+        }
+    }
+
+    /// Brings the file to a configuration that HAProxy runs already.
+    func keep(_ configuration: HAProxyConfiguration) throws {
+        try directory.configuration.replace(with: Array(configuration.text.utf8))
+    }
+
+    /// Writes down what the next worker has to know of the servers; without it they all begin as up.
+    private func keepStates(for configuration: HAProxyConfiguration) async {
+        guard let report = try? await runtime.report() else { return }
+        let text = StatesOverReload.text(report.states, for: configuration)
+        _ = try? directory.serverStates.replace(with: Array(text.utf8))
+    }
+
+    /// Empties the file of states, so that no later start or reload takes old ones for true.
+    private func forgetStates() {
+        let file = directory.serverStates
+        do {
+            try file.replace(with: Array(ServerState.fileHead.utf8))
+        } catch {
+            file.remove()
+        }
     }
 
     /// Checks the file, puts it in place and acts; whatever fails, the file before it is back in its place then.

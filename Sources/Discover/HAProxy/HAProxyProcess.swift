@@ -4,8 +4,8 @@ import Shared
 /// Starts, takes over, reloads and stops HAProxy in master-worker mode.
 ///
 /// The master owns a socket in the state directory through which it is found again. Which configuration its worker
-/// runs is read from the worker itself (``HAProxyConfiguration/mark``), the same on every version of HAProxy, whose
-/// own answers to a reload differ.
+/// has loaded is read from the worker itself (``HAProxyWorker``), the same on every version of HAProxy, whose own
+/// answers to a reload differ.
 struct HAProxyProcess: Sendable {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
@@ -17,6 +17,8 @@ struct HAProxyProcess: Sendable {
         var poll: Duration = .milliseconds(5)
         /// For an HAProxy of an earlier run to make the socket that it was started with.
         var socket: Duration = .seconds(2)
+        /// For a new worker to take over the runtime API's socket, which it does before the old one is told to go.
+        var takeover: Duration = .milliseconds(500)
         /// Between two requests to stop.
         var stopInterval: Duration = .milliseconds(200)
     }
@@ -41,6 +43,11 @@ struct HAProxyProcess: Sendable {
     /// What HAProxy is started with.
     var arguments: [String] {
         ["-W", "-S", "\(directory.masterSocket),mode,600,level,admin", "-f", directory.configuration.path]
+    }
+
+    /// What changes its servers while it runs.
+    var runtime: RuntimeAPI {
+        RuntimeAPI(socket: CommandSocket(path: directory.statsSocket), deadline: timing.answer)
     }
 
     private var master: CommandSocket { CommandSocket(path: directory.masterSocket) }
@@ -76,22 +83,22 @@ struct HAProxyProcess: Sendable {
     }
 
     /// Starts HAProxy with the file that is in the state directory, and waits until it serves.
-    func start(expecting mark: String) async throws -> HAProxyMaster {
+    func start(expecting mark: String) async throws -> (HAProxyMaster, HAProxyWorker) {
         output.forgetAlerts()
         let child = try Program(program.path, arguments).start(onLine: output.take)
         do {
             guard let started = HAProxyMaster(child) else { throw Failure.refused(output.alerts) }
-            try await confirm(mark, of: started)
-            return started
+            return (started, try await confirm(mark, of: started, besides: []))
         } catch {
             child.signalGroup(SIGKILL)
             throw error
         }
     }
 
-    /// Has the master load the file that is in the state directory, and waits until it serves.
-    func reload(_ master: HAProxyMaster, expecting mark: String) async throws {
+    /// Has the master load the file that is in the state directory, and waits until a new worker serves.
+    func reload(_ master: HAProxyMaster, expecting mark: String) async throws -> HAProxyWorker {
         output.forgetAlerts()
+        let before = await workers()
         do {
             // Before 2.7 the connection is cut when the master executes itself anew; what answers after that is new.
             let answer = try await self.master.send("reload", deadline: timing.load)
@@ -105,18 +112,23 @@ struct HAProxyProcess: Sendable {
             // Somebody deleted the socket. The signal asks for the same, and makes the socket anew.
             master.signal(SIGUSR2)
         }
-        try await confirm(mark, of: master)
+        let worker = try await confirm(mark, of: master, besides: before)
+        await listens(worker)
+        return worker
     }
 
-    /// Which configuration the newest worker runs; nil where it does not say or nobody answers.
-    func mark() async throws -> String? {
-        let key = "description: "
+    /// What the newest worker says of itself; nil where nobody answers.
+    func worker() async throws -> HAProxyWorker? {
         do {
-            let answer = try await master.send("@1 show info", deadline: timing.answer)
-            return answer.split(separator: "\n").first { $0.hasPrefix(key) }.map { String($0.dropFirst(key.count)) }
+            return HAProxyWorker(try await master.send("@1 show info", deadline: timing.answer))
         } catch is CommandSocket.Failure {
             return nil
         }
+    }
+
+    /// How many workers of earlier configurations finish their connections; nil where nobody says.
+    func oldWorkers() async -> Int? {
+        try? await table()?.oldWorkers.count
     }
 
     /// Stops HAProxy: it finishes open connections for `grace`, then it is made to end.
@@ -142,11 +154,30 @@ struct HAProxyProcess: Sendable {
         ProcessTable(try await master.send("show proc", deadline: timing.answer))
     }
 
-    /// Waits until the worker says that it runs what was asked for.
-    private func confirm(_ mark: String, of master: HAProxyMaster) async throws {
+    /// The workers of now, old ones included.
+    private func workers() async -> Set<Int32> {
+        let table = try? await table()
+        let newest = try? await worker()
+        return Set((table?.workers ?? []) + (table?.oldWorkers ?? []) + [newest?.pid].compactMap(\.self))
+    }
+
+    /// Waits for a moment until a worker has taken over the runtime API's socket.
+    private func listens(_ worker: HAProxyWorker) async {
+        let end = ContinuousClock.now + timing.takeover
+        while ContinuousClock.now < end, (try? await runtime.report(on: []))?.worker.pid != worker.pid {
+            guard (try? await Task.sleep(for: timing.poll)) != nil else { return }
+        }
+    }
+
+    /// Waits until a worker that is none of `others` says that it has loaded what was asked for.
+    ///
+    /// The mark alone would not do: files that differ only in their servers have the same one.
+    private func confirm(
+        _ mark: String, of master: HAProxyMaster, besides others: Set<Int32>
+    ) async throws -> HAProxyWorker {
         let end = ContinuousClock.now + timing.load
         while ContinuousClock.now < end {
-            if try await self.mark() == mark { return }
+            if let worker = try await worker(), worker.mark == mark, !others.contains(worker.pid) { return worker }
             guard master.isAlive else { throw Failure.refused(output.alerts) }
             if let table = try? await table(), table.lastReloadFailed { throw Failure.refused(output.alerts) }
             try await Task.sleep(for: timing.poll)

@@ -8,6 +8,9 @@ struct HAProxySettings: Equatable, Sendable {
     /// The path of the runtime API's socket.
     var statsSocket: String
 
+    /// The path of the file from which a new worker takes servers' states.
+    var statesFile: String
+
     /// How long an old worker may live on for its open connections.
     var hardStopAfter: Duration
 

@@ -21,6 +21,8 @@ struct ProxyPlan: Equatable, Sendable {
         let id: InstanceID
         /// Its address.
         let endpoint: Endpoint
+        /// What else HAProxy is told of it.
+        var keywords = ServerKeywords()
     }
 
     /// The listeners by name; no two share a port.
@@ -54,10 +56,11 @@ struct ProxyPlan: Equatable, Sendable {
     }
 
     /// The plan of no service at all.
-    static let empty = ProxyPlan()
+    static let empty = ProxyPlan(listeners: [])
 
-    private init() {
-        listeners = []
+    /// The plan of these listeners, which share no port, in the order of their names.
+    init(listeners: [Listener]) {
+        self.listeners = listeners
         problems = []
     }
 

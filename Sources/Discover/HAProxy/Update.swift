@@ -6,6 +6,8 @@ enum Update: Equatable, Sendable {
     case none
     /// Nothing runs: start it.
     case start
+    /// Change servers while they run.
+    case runtime([RuntimeCommand])
     /// Load the new file into the running master.
     case reload(ReloadReason)
 }
@@ -14,21 +16,16 @@ enum Update: Equatable, Sendable {
 enum ReloadReason: Equatable, Sendable {
     /// What runs is not known to be what was written: HAProxy was taken over, or somebody else reloaded it.
     case unknownState
+    /// What runs is not known after a change through the runtime API.
+    case runtimeFailed(RuntimeFailure)
     /// Services came, went or moved to another port.
     case listenersChanged
-    /// Endpoints of services that stay came, went or changed.
-    case endpointsChanged
-    /// Only what is around the services changed.
+    /// Only what is around the servers changed.
     case settingsChanged
-}
-
-/// A configuration together with the plan it came from.
-struct RenderedPlan: Equatable, Sendable {
-    /// The file.
-    let configuration: HAProxyConfiguration
-
-    /// What it was rendered from; nil for a file of an earlier run.
-    let plan: ProxyPlan?
+    /// A server's keywords changed that only a new server takes, and no other server could stand in for it.
+    case keywordsChanged
+    /// Servers came or went, and this HAProxy cannot add or remove any while it runs.
+    case staticServers
 }
 
 extension Update {
@@ -37,33 +34,32 @@ extension Update {
         /// No HAProxy.
         case nothing
         /// One whose configuration is not known.
-        case unknown
-        /// One that confirmed this configuration.
-        case confirmed(RenderedPlan)
+        case unknown(ReloadReason)
+        /// One that confirmed this.
+        case confirmed(RunningProxy)
     }
 
     /// Decides.
-    init(from running: Running, to next: RenderedPlan) {
+    init(from running: Running, to next: HAProxyConfiguration) {
         switch running {
         case .nothing: self = .start
-        case .unknown: self = .reload(.unknownState)
-        case .confirmed(let current) where current.configuration.text == next.configuration.text: self = .none
-        case .confirmed(let current): self = .reload(ReloadReason(from: current.plan, to: next.plan))
+        case .unknown(let reason): self = .reload(reason)
+        case .confirmed(let current) where current.loaded.mark != next.mark:
+            self = .reload(current.hasListeners(of: next) ? .settingsChanged : .listenersChanged)
+        case .confirmed(let current):
+            let changes = ServerChanges(from: current, to: next)
+            if let obstacle = changes.obstacle {
+                self = .reload(obstacle)
+            } else {
+                self = changes.commands.isEmpty ? .none : .runtime(changes.commands)
+            }
         }
     }
 }
 
-extension ReloadReason {
-    fileprivate init(from current: ProxyPlan?, to next: ProxyPlan?) {
-        guard let current, let next else {
-            self = .unknownState
-            return
-        }
-        if current.listeners.map(\.section) != next.listeners.map(\.section) {
-            self = .listenersChanged
-        } else {
-            self = current.listeners == next.listeners ? .settingsChanged : .endpointsChanged
-        }
+extension RunningProxy {
+    fileprivate func hasListeners(of next: HAProxyConfiguration) -> Bool {
+        loaded.binds == next.binds && Set(sections.keys) == Set(next.sections.keys)
     }
 }
 
@@ -73,23 +69,22 @@ extension Update: CustomStringConvertible {
         switch self {
         case .none: "nothing"
         case .start: "start"
-        case .reload(let reason): "reload: \(reason.words)"
+        case .runtime(let commands): "runtime: \(commands.count) command\(commands.count == 1 ? "" : "s")"
+        case .reload(let reason): "reload: \(reason)"
         }
     }
 }
 
-extension ReloadReason {
-    fileprivate var words: String {
+extension ReloadReason: CustomStringConvertible {
+    /// A few words for the log.
+    var description: String {
         switch self {
         case .unknownState: "what runs is not known"
+        case .runtimeFailed(let failure): failure.description
         case .listenersChanged: "services changed"
-        case .endpointsChanged: "endpoints changed"
         case .settingsChanged: "settings changed"
+        case .keywordsChanged: "an endpoint's options changed"
+        case .staticServers: "endpoints came or went, and this HAProxy cannot change that while it runs"
         }
     }
-}
-
-extension ProxyPlan.Listener {
-    /// The part of a listener that only a reload can change.
-    fileprivate var section: [String] { [service.text, bind.description] }
 }

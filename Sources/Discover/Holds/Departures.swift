@@ -7,7 +7,7 @@ struct Departures {
     /// The keys that are gone, as they were last.
     private var gone: [[UInt8]: RegistryRecord] = [:]
     /// The entries whose withdrawal was told.
-    private var withdrawn: Set<EntryName> = []
+    private var withdrawn: Set<ServerName> = []
 
     /// Notes that a key got a value.
     mutating func put(_ record: RegistryRecord, over old: RegistryRecord?) {
@@ -16,9 +16,9 @@ struct Departures {
         // An entry that is there, whatever its value, was not lost.
         gone[key] = nil
         switch record.content {
-        case .entry(let service, let id, _): withdrawn.remove(EntryName(service: service, id: id))
+        case .entry(let service, let id, _): withdrawn.remove(ServerName(service: service, id: id))
         case .meta(let service, let id, let meta) where meta.withdrawn != nil:
-            withdrawn.insert(EntryName(service: service, id: id))
+            withdrawn.insert(ServerName(service: service, id: id))
         case .meta, .config, .port, .nothing: break
         }
     }
@@ -54,7 +54,7 @@ struct Departures {
     ) -> RegistryLoss? {
         guard case .entry(let service, let id, _) = entry.content, entry.keyValue.lease != 0 || replaced != nil
         else { return nil }
-        let name = EntryName(service: service, id: id)
+        let name = ServerName(service: service, id: id)
         guard !withdrawn.contains(name), !after.tellsWithdrawal(of: name) else { return nil }
         let others = [Keyspace.Key.meta(service, id), .config(service), .port(service)].compactMap { key in
             gone[Array(after.keyspace.text(of: key).utf8)]

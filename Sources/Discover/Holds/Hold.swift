@@ -3,7 +3,7 @@ import Shared
 /// An endpoint that was lost and stays in service for a while, because it still answers and hardly any would be left.
 struct Hold: Equatable, Sendable {
     /// What its entry was called.
-    let name: EntryName
+    let name: ServerName
     /// Where it leads.
     let endpoint: Endpoint
     /// When it was lost, as time since the beginning of 1970.
@@ -20,7 +20,7 @@ struct Hold: Equatable, Sendable {
         /// A withdrawal was told after all.
         case withdrawn
         /// Another entry leads to its address now.
-        case replaced(by: EntryName)
+        case replaced(by: ServerName)
         /// HAProxy found it down.
         case failed
         /// The hold time is over.
@@ -60,6 +60,13 @@ enum HoldChange: Equatable, Sendable {
     case began([Hold], registered: Int)
     /// These are held no more.
     case ended([Hold], Hold.Ending)
+
+    /// Those of which something is told.
+    var holds: [Hold] {
+        switch self {
+        case .began(let holds, _), .ended(let holds, _): holds
+        }
+    }
 }
 
 /// What HAProxy says of the servers of some services.
@@ -73,10 +80,10 @@ struct ServerVerdicts: Equatable, Sendable {
     }
 
     /// The servers that it has, and whether they are up.
-    var isUp: [EntryName: Bool] = [:]
+    var isUp: [ServerName: Bool] = [:]
 
     /// What it says of the server of an entry.
-    func sight(of name: EntryName) -> Sight {
+    func sight(of name: ServerName) -> Sight {
         isUp[name].map { $0 ? .up : .down } ?? .absent
     }
 }

@@ -11,7 +11,7 @@ struct RegistryLoss: Equatable, Sendable {
     }
 
     /// What the entry is called.
-    let name: EntryName
+    let name: ServerName
     /// Where it led.
     let endpoint: Endpoint
     /// How it went.
@@ -29,7 +29,7 @@ struct RegistryLoss: Equatable, Sendable {
     /// Describes the loss of an entry, which is the first of `records`; nil where that is none.
     init?(_ records: [RegistryRecord], cause: Cause, seen: ContinuousClock.Instant) {
         guard case .entry(let service, let id, let endpoint)? = records.first?.content else { return nil }
-        name = EntryName(service: service, id: id)
+        name = ServerName(service: service, id: id)
         self.endpoint = endpoint
         self.cause = cause
         self.records = records

@@ -35,10 +35,12 @@ struct EtcdCatalogSource: Sendable {
     let logger: Logger
 
     /// Hands states over to `publish` until it is cancelled.
-    func run(publish: @escaping @Sendable (RegistryState) -> Void) async throws {
+    ///
+    /// - Parameter known: the state that an earlier run reached, so that what was lost since is told; nil for none.
+    func run(from known: RegistryState? = nil, publish: @escaping @Sendable (RegistryState) -> Void) async throws {
         let health = EtcdHealth(logger)
         var backoff = Backoff(first: .milliseconds(100), limit: timing.retryLimit)
-        var state = RegistryState(keyspace: keyspace)
+        var state = known ?? RegistryState(keyspace: keyspace)
         while true {
             do {
                 state.replace(with: try await client.range(prefix: keyspace.prefix, deadline: timing.deadline))

@@ -89,7 +89,7 @@ struct RegistryState: Equatable, Sendable {
 
 extension RegistryState {
     /// Whether a meta stands there that tells why an entry was withdrawn.
-    func tellsWithdrawal(of name: EntryName) -> Bool {
+    func tellsWithdrawal(of name: ServerName) -> Bool {
         let key = Array(keyspace.text(of: .meta(name.service, name.id)).utf8)
         guard case .meta(_, _, let meta)? = records[key]?.content else { return false }
         return meta.withdrawn != nil
@@ -118,11 +118,11 @@ extension RegistryState {
     }
 
     /// The entries that lead to these addresses, each with its key.
-    func holders(of endpoints: Set<Endpoint>) -> [Endpoint: [(key: [UInt8], name: EntryName)]] {
+    func holders(of endpoints: Set<Endpoint>) -> [Endpoint: [(key: [UInt8], name: ServerName)]] {
         guard !endpoints.isEmpty else { return [:] }
         return records.reduce(into: [:]) { holders, record in
             if case .entry(let service, let id, let endpoint) = record.value.content, endpoints.contains(endpoint) {
-                holders[endpoint, default: []].append((record.key, EntryName(service: service, id: id)))
+                holders[endpoint, default: []].append((record.key, ServerName(service: service, id: id)))
             }
         }
     }

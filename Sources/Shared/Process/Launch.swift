@@ -20,7 +20,7 @@ package struct Launch: Sendable {
     ///   - grace: how long the body may take to end after a signal.
     /// - Returns: the exit status.
     package func status<Configuration: Sendable>(
-        command: (Command.Call, Reading) async throws -> Int32 = { _, _ in ExitStatus.wrongUsage },
+        command: @Sendable (Command.Call, Reading) async throws -> Int32 = { _, _ in ExitStatus.wrongUsage },
         configure: @Sendable (inout Reading) -> Configuration?, grace: @Sendable (Configuration) -> Duration,
         _ body: @escaping @Sendable (Configuration, Logger) async throws -> Void
     ) async -> Int32 {

@@ -9,7 +9,7 @@ extension HAProxySettings {
     /// What tests render with.
     static let sample = HAProxySettings(
         statsBind: BindAddress(port: port(1936)), statsSocket: "/run/d/haproxy-stats.sock",
-        hardStopAfter: .seconds(600),
+        statesFile: "/run/d/haproxy-servers.state", hardStopAfter: .seconds(600),
         abilities: HAProxyAbilities(idleCloseOnResponse: true, prometheus: true))
 }
 
@@ -74,22 +74,35 @@ struct HAProxyConfigurationTests {
         let written = HAProxyConfiguration(RegistryFixture(["web/1": "10.0.0.5:80"]).plan, .sample)
         let read = try #require(HAProxyConfiguration(text: written.text))
         #expect(read == written)
+        #expect(read.mark == written.mark && read.sections == written.sections)
         #expect(Set(read.binds.map(\.description)) == [":1936", ":80"])
         #expect(HAProxyConfiguration(text: "global\n    description mine\n") == nil)
         #expect(HAProxyConfiguration(text: "") == nil)
     }
 
-    @Test func `different files have different marks`() {
-        let marks = (1...50).map { RegistryFixture(["web/1": "10.0.0.5:\($0)"]).plan }
-            .map { HAProxyConfiguration($0, .sample).mark }
+    @Test func `the mark is that of all but the servers`() {
+        func mark(_ keys: KeyValuePairs<String, String>) -> String {
+            HAProxyConfiguration(RegistryFixture(keys).plan, .sample).mark
+        }
+        let marks = (1...50).map { mark(["web/1": "10.0.0.5:\($0)"]) }
         #expect(Set(marks).count == 50)
+        let moved = (1...50).map { mark(["web/1": "10.0.0.5:\($0)", "web/2": "10.0.0.6:\($0)", "web/port": "80"]) }
+        #expect(Set(moved) == [mark(["web/1": "10.0.0.5:80"])])
     }
 
     private static let folder = #filePath.split(separator: "/").dropLast(2).map { "/\($0)" }.joined() + "/Golden"
 
     private func checkWithHAProxy(_ path: String) async throws {
         let haproxy = try #require(RealParts.path(of: "haproxy"))
-        let outcome = try await Program(haproxy, ["-c", "-f", path]).run(deadline: .seconds(20))
+        // docker-discover sees to it that the file of states is there.
+        let folder = try ScratchFolder()
+        let states = AtomicFile(path: folder.path + "/states")
+        try states.replace(with: Array(ServerState.fileHead.utf8))
+        let text = try #require(try WholeFile(path).text)
+            .replacing(HAProxySettings.sample.statesFile, with: states.path)
+        let file = AtomicFile(path: folder.path + "/haproxy.cfg")
+        try file.replace(with: Array(text.utf8))
+        let outcome = try await Program(haproxy, ["-c", "-f", file.path]).run(deadline: .seconds(20))
         #expect(outcome.isSuccess, "\(outcome.lines)")
         #expect(!outcome.lines.contains { $0.contains("WARNING") || $0.contains("ALERT") }, "\(outcome.lines)")
     }

@@ -27,7 +27,7 @@ struct HAProxyProcessTests {
         let logger = Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) })
         let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
         let configuration = try configuration()
-        let master = try await process.start(with: configuration, isProven: false)
+        let (master, _) = try await process.start(with: configuration, isProven: false)
         do {
             try await body(process, master, configuration)
         } catch {
@@ -40,17 +40,18 @@ struct HAProxyProcessTests {
     private func configuration(stats: BindAddress? = nil) throws -> HAProxyConfiguration {
         let bind = try stats ?? BindAddress(port: port(FreePort.take()))
         let settings = HAProxySettings(
-            statsBind: bind, statsSocket: directory.statsSocket, hardStopAfter: .seconds(60),
+            statsBind: bind, statsSocket: directory.statsSocket,
+            statesFile: directory.serverStates.path, hardStopAfter: .seconds(60),
             abilities: HAProxyAbilities(idleCloseOnResponse: true, prometheus: true))
         return HAProxyConfiguration(.empty, settings)
     }
 
     @Test func `a worker tells which configuration it runs`() async throws {
         try await withProcess { process, master, first in
-            #expect(try await process.mark() == first.mark)
+            #expect(try await process.worker()?.mark == first.mark)
             let second = try configuration()
-            try await process.reload(master, with: second)
-            #expect(try await process.mark() == second.mark)
+            _ = try await process.reload(master, with: second)
+            #expect(try await process.worker()?.mark == second.mark)
             #expect(master.isAlive && master.isChild)
             #expect(try await process.adopt()?.pid == master.pid)
         }
@@ -61,14 +62,14 @@ struct HAProxyProcessTests {
             let holder = try StubServer { $0.waitForEnd() }
             let wrong = try configuration(stats: BindAddress(port: port(holder.port)))
             let error = await #expect(throws: HAProxyProcess.Failure.self) {
-                try await process.reload(master, with: wrong)
+                _ = try await process.reload(master, with: wrong)
             }
             #expect(try #require(error).description.contains("Address already in use"))
             #expect(try WholeFile(directory.configuration.path).text == first.text)
-            #expect(try await process.mark() == first.mark)
+            #expect(try await process.worker()?.mark == first.mark)
             let second = try configuration()
-            try await process.reload(master, with: second)
-            #expect(try await process.mark() == second.mark)
+            _ = try await process.reload(master, with: second)
+            #expect(try await process.worker()?.mark == second.mark)
             withExtendedLifetime(holder) {}
         }
     }
@@ -93,7 +94,7 @@ struct HAProxyProcessTests {
             let text = first.text + "nonsense\n"
             let wrong = try #require(HAProxyConfiguration(text: text))
             let error = await #expect(throws: HAProxyProgram.Refusal.self) {
-                try await process.reload(master, with: wrong)
+                _ = try await process.reload(master, with: wrong)
             }
             #expect(try #require(error).description.contains("unknown keyword 'nonsense'"))
             #expect(try WholeFile(directory.configuration.path).text == first.text)
@@ -105,8 +106,8 @@ struct HAProxyProcessTests {
             #expect(await process.stop(master, grace: .seconds(20)))
             // Nothing can be written beside the file now.
             #expect(unsafe mkdir(directory.configuration.path + ".new", 0o700) == 0)
-            let again = try await process.start(with: first, isProven: true)
-            #expect(try await process.mark() == first.mark)
+            let (again, _) = try await process.start(with: first, isProven: true)
+            #expect(try await process.worker()?.mark == first.mark)
             #expect(await process.stop(again, grace: .seconds(20)))
         }
     }
@@ -124,8 +125,8 @@ struct HAProxyProcessTests {
         try await withProcess { process, master, _ in
             unsafe unlink(directory.masterSocket)
             let second = try configuration()
-            try await process.reload(master, with: second)
-            #expect(try await process.mark() == second.mark)
+            _ = try await process.reload(master, with: second)
+            #expect(try await process.worker()?.mark == second.mark)
         }
     }
 

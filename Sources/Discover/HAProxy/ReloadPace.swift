@@ -1,0 +1,52 @@
+/// When a reload is due: soon after the last of several changes, and not too soon after the reload before.
+///
+/// Each reload leaves a worker with the connections that are open, so changes that come together share one.
+struct ReloadPace: Sendable {
+    /// The limits; tests shorten them.
+    struct Timing: Sendable {
+        /// How long nothing may have changed before a reload.
+        var quiet: Duration = .milliseconds(20)
+        /// The longest that changes may put a reload off.
+        var patience: Duration = .milliseconds(200)
+        /// The shortest from the end of one reload to the begin of the next; up to half as much is added at random.
+        var interval: Duration = .milliseconds(250)
+    }
+
+    /// What a reload is wanted for.
+    private struct Wish {
+        var mark: String
+        let first: ContinuousClock.Instant
+        var last: ContinuousClock.Instant
+    }
+
+    private let timing: Timing
+    private var wish: Wish?
+    private var earliest: ContinuousClock.Instant?
+
+    /// Makes one that knows of no reload.
+    init(_ timing: Timing = Timing()) {
+        self.timing = timing
+    }
+
+    /// When the reload for the configuration with this mark is due.
+    mutating func due(for mark: String, at now: ContinuousClock.Instant) -> ContinuousClock.Instant {
+        var wish = wish ?? Wish(mark: mark, first: now, last: now)
+        if wish.mark != mark { (wish.mark, wish.last) = (mark, now) }
+        self.wish = wish
+        let settled = min(wish.last + timing.quiet, wish.first + timing.patience)
+        return earliest.map { max($0, settled) } ?? settled
+    }
+
+    /// Notes that a reload was tried.
+    mutating func ended(
+        at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator
+    ) {
+        wish = nil
+        earliest = now + timing.interval * Double.random(in: 1...1.5, using: &generator)
+    }
+
+    /// Notes that none is wanted any more.
+    mutating func forget() {
+        wish = nil
+    }
+}

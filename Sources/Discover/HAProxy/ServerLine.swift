@@ -1,0 +1,96 @@
+import Shared
+
+/// The name of a server: its section's and its own.
+struct ServerName: Hashable, Comparable, Sendable, CustomStringConvertible {
+    /// The service, which gives the section its name.
+    let service: ServiceName
+    /// The instance, which gives the server its name.
+    let id: InstanceID
+
+    /// As the runtime API takes it: `web/0123456789ab`.
+    var description: String { "\(service)/\(id)" }
+
+    /// Orders by section, then server.
+    static func < (left: ServerName, right: ServerName) -> Bool {
+        (left.service, left.id) < (right.service, right.id)
+    }
+}
+
+/// One server as HAProxy is told of it, in haproxy.cfg or through the runtime API.
+struct ServerLine: Sendable {
+    /// The instance, which gives the server its name.
+    let id: InstanceID
+    /// Its address; the runtime API changes it.
+    var endpoint: Endpoint
+    /// Its share; the runtime API changes it.
+    var weight: Int
+    /// How many connections it takes, 0 for no limit; the runtime API changes it.
+    var maxConnections: Int
+    /// The keywords that only a new server takes; nil where they are not known, which no other line equals.
+    let fixed: String?
+    /// Whether it takes no traffic before its first check has passed.
+    ///
+    /// That is no keyword, so a file does not tell it again.
+    var startsDown = false
+
+    /// Makes the line of a server.
+    ///
+    /// - Parameter fixed: what ``ServerKeywords/fixed`` gives, so that equal ones share their text.
+    init(_ server: ProxyPlan.Server, fixed: String) {
+        id = server.id
+        endpoint = server.endpoint
+        weight = server.keywords.weight
+        maxConnections = server.keywords.maxConnections ?? 0
+        startsDown = server.keywords.startsDown
+        self.fixed = fixed
+    }
+
+    /// Makes one of a server of which HAProxy tells only this.
+    init(id: InstanceID, endpoint: Endpoint, weight: Int) {
+        self.id = id
+        self.endpoint = endpoint
+        self.weight = weight
+        maxConnections = 0
+        fixed = nil
+    }
+
+    /// Reads the words of a line that an earlier run wrote, without `server`; nil for a line that it did not.
+    init?(words: some Collection<Substring>) {
+        var rest = Array(words)
+        guard rest.count >= 4, rest[2] == "weight", let id = InstanceID(rest[0]), let endpoint = Endpoint(rest[1]),
+            let weight = Int(rest[3])
+        else { return nil }
+        rest.removeFirst(4)
+        var limit = 0
+        if rest.count >= 2, rest[0] == "maxconn", let number = Int(rest[1]) {
+            limit = number
+            rest.removeFirst(2)
+        }
+        self.id = id
+        self.endpoint = endpoint
+        self.weight = weight
+        maxConnections = limit
+        fixed = rest.joined(separator: " ")
+    }
+
+    /// The words that follow `server` or `add server`, without the name.
+    var words: String {
+        let limit = maxConnections > 0 ? " maxconn \(maxConnections)" : ""
+        let rest = fixed.map { $0.isEmpty ? "" : " " + $0 } ?? ""
+        return "\(endpoint) weight \(weight)\(limit)\(rest)"
+    }
+
+    /// Whether it is checked.
+    var isChecked: Bool { fixed?.split(separator: " ").contains("check") == true }
+
+    /// Whether a server that runs by one line can be changed to the other while it runs.
+    func isChangeable(to other: ServerLine) -> Bool { fixed != nil && fixed == other.fixed }
+}
+
+extension ServerLine: Equatable {
+    /// Whether the two say the same of a server.
+    static func == (left: ServerLine, right: ServerLine) -> Bool {
+        left.id == right.id && left.endpoint == right.endpoint && left.weight == right.weight
+            && left.maxConnections == right.maxConnections && left.isChangeable(to: right)
+    }
+}

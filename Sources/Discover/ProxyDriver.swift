@@ -1,0 +1,263 @@
+import Shared
+
+/// Brings HAProxy to configurations, one after another, and knows what it runs.
+///
+/// Nothing of what it knows changes before HAProxy has confirmed it; after a failure the same call is the next try.
+struct ProxyDriver {
+    /// The limits; tests shorten them.
+    struct Timing: Sendable {
+        /// How long open connections to a server that is no longer wanted may go on.
+        var drain: Duration = .seconds(600)
+        /// The first wait for these connections; it grows up to ``drainPollLimit``.
+        var drainPoll: Duration = .milliseconds(50)
+        /// The longest between two looks at them.
+        var drainPollLimit: Duration = .seconds(2)
+        /// Of reloads.
+        var pace = ReloadPace.Timing()
+    }
+
+    /// How far a call came.
+    enum Progress: Equatable {
+        /// HAProxy runs what it should.
+        case done(Update)
+        /// A reload or a start waits for its time; what could be done without it is done.
+        case waiting(Duration, done: Update)
+    }
+
+    private let process: HAProxyProcess
+    private let logger: Logger
+    private let timing: Timing
+
+    /// What HAProxy runs.
+    private(set) var running = Update.Running.nothing
+    /// The file that is in place.
+    private(set) var file: HAProxyConfiguration?
+    /// The newest file that a worker has loaded, though it may have ended since.
+    private var proven: HAProxyConfiguration?
+    /// The master that runs; nil where none does.
+    private(set) var master: HAProxyMaster?
+    /// How many workers of earlier configurations there were after the last reload.
+    private(set) var oldWorkers: Int?
+
+    /// Whether this HAProxy can add and remove servers while it runs, as far as is known.
+    private var isDynamic = true
+    private var restart = RestartPolicy()
+    private var pace: ReloadPace
+    private var drainBackoff: Backoff
+    private var drainDue: ContinuousClock.Instant?
+
+    /// Takes the parts and knows nothing yet.
+    init(_ process: HAProxyProcess, logger: Logger, timing: Timing = Timing()) {
+        self.process = process
+        self.logger = logger
+        self.timing = timing
+        pace = ReloadPace(timing.pace)
+        drainBackoff = Backoff(first: timing.drainPoll, limit: timing.drainPollLimit)
+    }
+
+    /// What the newest worker runs, where that is known.
+    var current: RunningProxy? {
+        if case .confirmed(let current) = running { return current }
+        return nil
+    }
+}
+
+// MARK: What becomes known
+
+extension ProxyDriver {
+    /// Takes over an HAProxy that an earlier run left.
+    mutating func adopt() async throws {
+        guard let found = try await process.adopt() else { return }
+        master = found
+        running = .unknown(.unknownState)
+        let text = try? WholeFile(process.directory.configuration.path).text
+        if let file = text.flatMap(HAProxyConfiguration.init(text:)) {
+            (self.file, proven) = (file, file)
+            await learn()
+        }
+        logger.info("took over the running HAProxy", ["pid": found.pid])
+    }
+
+    /// Reads what runs from the worker itself.
+    ///
+    /// Where it tells the file's mark, only servers can differ from the file, and what these are it tells as well.
+    private mutating func learn() async {
+        guard let file, let report = try? await process.runtime.report(), report.worker.mark == file.mark else {
+            return
+        }
+        let end = ContinuousClock.now + timing.drain
+        confirm(RunningProxy(worker: report.worker.pid, file: file, states: report.states, until: end))
+    }
+
+    /// Notes whether HAProxy has ended; returns whether it has since the last look.
+    mutating func look() -> Bool {
+        guard let master, !master.isAlive else { return false }
+        self.master = nil
+        running = .nothing
+        restart.ended(at: .now)
+        logger.error("HAProxy ended; starting it again", ["pid": master.pid, "how": master.ending])
+        return true
+    }
+
+    private mutating func confirm(_ proxy: RunningProxy) {
+        var proxy = proxy
+        proxy.isDynamic = isDynamic
+        if Set(proxy.leaving.keys) != Set(current?.leaving.keys.map(\.self) ?? []) {
+            drainBackoff.reset()
+            drainDue = .now + drainBackoff.next()
+        }
+        running = .confirmed(proxy)
+    }
+}
+
+// MARK: What is done
+
+extension ProxyDriver {
+    /// Brings HAProxy to a configuration; where a start is refused, to the one before, or to an empty one.
+    mutating func advance(
+        to next: HAProxyConfiguration, or empty: HAProxyConfiguration
+    ) async throws -> Progress {
+        if let due = restart.due, due > .now { return .waiting(ContinuousClock.now.duration(to: due), done: .none) }
+        // What needs no reload does not wait for one either.
+        let done = try await changeServers(to: next)
+        let update = Update(from: running, to: next)
+        switch update {
+        case .none:
+            pace.forget()
+            return .done(done)
+        case .start:
+            try await start([next, proven, empty].compactMap(\.self))
+            return .done(.start)
+        case .runtime, .reload:
+            let due = pace.due(for: next.mark, at: .now)
+            if due > .now { return .waiting(ContinuousClock.now.duration(to: due), done: done) }
+            try await reload(next)
+            return .done(update)
+        }
+    }
+
+    /// Brings the file to the configuration that runs already.
+    mutating func keep(_ next: HAProxyConfiguration) throws {
+        guard file != next else { return }
+        try process.keep(next)
+        file = next
+    }
+
+    /// Stops HAProxy within the grace period.
+    func stop(grace: Duration) async {
+        guard let master else { return }
+        if await process.stop(master, grace: grace) {
+            logger.info("HAProxy stopped", ["pid": master.pid])
+        } else {
+            logger.warning("HAProxy was stopped with connections open", ["pid": master.pid, "grace": "\(grace)"])
+        }
+    }
+
+    /// Starts HAProxy with the first of several configurations that it takes; throws where that is not the first.
+    private mutating func start(_ candidates: [HAProxyConfiguration]) async throws {
+        var refusal: (any Error)?
+        for candidate in candidates {
+            do {
+                restart.starts(at: .now)
+                let (started, worker) = try await process.start(with: candidate, isProven: candidate == proven)
+                (master, file, proven, isDynamic) = (started, candidate, candidate, true)
+                confirm(RunningProxy(worker: worker.pid, loaded: candidate))
+                logger.info("HAProxy started", ["pid": started.pid, "version": process.program.version])
+                break
+            } catch {
+                refusal = refusal ?? error
+                try Task.checkCancellation()
+            }
+        }
+        if let refusal { throw refusal }
+    }
+
+    private mutating func reload(_ next: HAProxyConfiguration) async throws {
+        guard let master else { return }
+        var random = SystemRandomNumberGenerator()
+        defer { pace.ended(at: .now, using: &random) }
+        do {
+            let worker = try await process.reload(master, with: next)
+            (file, proven) = (next, next)
+            confirm(RunningProxy(worker: worker.pid, loaded: next))
+        } catch {
+            if case HAProxyProcess.Failure.unconfirmed = error { running = .unknown(.unknownState) }
+            if current == nil { await learn() }
+            throw error
+        }
+        oldWorkers = await process.oldWorkers()
+    }
+}
+
+// MARK: What changes while it runs
+
+extension ProxyDriver {
+    /// Changes servers through the runtime API; where that fails, what runs is not known afterwards.
+    private mutating func changeServers(to next: HAProxyConfiguration) async throws -> Update {
+        guard let current else { return .none }
+        let changes = ServerChanges(from: current, to: next)
+        guard !changes.commands.isEmpty else { return .none }
+        let after = current.after(changes, until: .now + timing.drain)
+        running = .unknown(.unknownState)
+        do {
+            try await process.runtime.run(changes.commands)
+            try await verify(after, changes)
+            confirm(after)
+            return .runtime(changes.commands)
+        } catch let failure as RuntimeFailure {
+            if failure.isForWantOfAbility { isDynamic = false }
+            running = .unknown(.runtimeFailed(failure))
+            return .none
+        }
+    }
+
+    /// Reads back what runs, and throws where it is not what should.
+    private func verify(_ expected: RunningProxy, _ changes: ServerChanges) async throws {
+        let report = try await process.runtime.report(on: changes.sections.keys.sorted())
+        guard report.worker.pid == expected.worker else { throw RuntimeFailure.differs("another worker serves") }
+        if let difference = expected.difference(to: report.states, after: changes) {
+            throw RuntimeFailure.differs(difference)
+        }
+    }
+
+    /// Removes the servers that are leaving and have no connection any more, and cuts those whose time is over.
+    ///
+    /// - Returns: when to look again; nil where none is left.
+    mutating func finishDrains() async -> Duration? {
+        guard var current, !current.leaving.isEmpty else { return nil }
+        if let due = drainDue, due > .now { return ContinuousClock.now.duration(to: due) }
+        do {
+            let sections = Set(current.leaving.keys.map(\.service)).sorted()
+            let open = try await process.runtime.connections(of: sections)
+            let (busy, idle) = current.leavers(open, at: .now)
+            try await process.runtime.run(busy.map { .cut($0) })
+            for name in busy {
+                logger.info(
+                    "cut the connections to an endpoint that is gone", ["server": name, "open": open["\(name)"]])
+            }
+            for name in try await process.runtime.remove(idle) { current.forget(name) }
+            running = .confirmed(current)
+        } catch {
+            logger.debug("cannot see whether drained servers have connections", ["error": "\(error)"])
+        }
+        let pause = drainBackoff.next()
+        drainDue = .now + pause
+        return current.leaving.isEmpty ? nil : pause
+    }
+}
+
+// MARK: What HAProxy's checks say
+
+extension ProxyDriver {
+    /// What HAProxy says of the servers of these services; nil where it says nothing.
+    func verdicts(on services: [ServiceName]) async -> ServerVerdicts? {
+        // A section that is not there would spoil the answer.
+        let known = current.map { current in services.filter { current.sections[$0] != nil } }
+        guard master != nil, let report = try? await process.runtime.report(on: known) else { return nil }
+        let sights = report.states.compactMap { state -> (ServerName, Bool)? in
+            guard let service = ServiceName(state.section), let id = InstanceID(state.server) else { return nil }
+            return (ServerName(service: service, id: id), !state.isDown)
+        }
+        return ServerVerdicts(isUp: Dictionary(sights) { first, _ in first })
+    }
+}

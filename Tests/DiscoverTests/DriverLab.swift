@@ -1,0 +1,115 @@
+import FoundationEssentials
+import Glibc
+import Shared
+import TestSupport
+import Testing
+
+@testable import Discover
+
+/// A driver with a real HAProxy in a folder of its own.
+final class DriverLab {
+    let process: HAProxyProcess
+    var driver: ProxyDriver
+    let log = CapturedLines()
+    private let folder: ScratchFolder
+    private let settings: HAProxySettings
+    private let timing: ProxyDriver.Timing
+
+    init(answer: Duration, drain: Duration) async throws {
+        folder = try ScratchFolder()
+        let directory = try #require(StateDirectory(folder.path))
+        let program = try await HAProxyProgram.probe(
+            RealParts.haproxy, searchPath: "/usr/bin", scratch: AtomicFile(path: folder.path + "/probe"))
+        let logger = Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) })
+        var process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
+        process.timing.answer = answer
+        self.process = process
+        settings = HAProxySettings(
+            statsBind: BindAddress(port: port(try FreePort.take())), statsSocket: directory.statsSocket,
+            statesFile: directory.serverStates.path, hardStopAfter: .seconds(60), abilities: program.abilities)
+        var timing = ProxyDriver.Timing()
+        timing.drainPollLimit = .milliseconds(50)
+        timing.drain = drain
+        self.timing = timing
+        driver = ProxyDriver(process, logger: logger, timing: timing)
+    }
+
+    /// haproxy.cfg.
+    var file: String { (try? WholeFile(process.directory.configuration.path).text) ?? "" }
+
+    /// A plan's configuration.
+    func configuration(_ plan: ProxyPlan) -> HAProxyConfiguration { HAProxyConfiguration(plan, settings) }
+
+    /// A plan's configuration, as ``PlanFixture`` writes it.
+    func configuration(_ sections: [String], _ adjust: (inout ServerKeywords) -> Void = { _ in })
+        -> HAProxyConfiguration
+    {
+        HAProxyConfiguration(PlanFixture(sections, adjust).plan, settings)
+    }
+
+    /// Brings HAProxy to a configuration, and tells how.
+    @discardableResult
+    func apply(_ next: HAProxyConfiguration) async throws -> [Update] {
+        var updates: [Update] = []
+        while true {
+            switch try await driver.advance(to: next, or: configuration([])) {
+            case .waiting(let wait, let done):
+                if done != .none { updates.append(done) }
+                try await Task.sleep(for: wait)
+            case .done(let update):
+                if update != .none { updates.append(update) }
+                try driver.keep(next)
+                return updates
+            }
+        }
+    }
+
+    /// Brings HAProxy to a plan, and tells how.
+    @discardableResult
+    func apply(_ sections: [String], _ adjust: (inout ServerKeywords) -> Void = { _ in }) async throws -> [Update] {
+        try await apply(configuration(sections, adjust))
+    }
+
+    /// Whether the servers that are leaving are gone before long.
+    func drains() async -> Bool {
+        await eventually {
+            guard let pause = await driver.finishDrains() else { return true }
+            try? await Task.sleep(for: pause)
+            return false
+        }
+    }
+
+    /// A driver that knows nothing, as after a restart, which takes the HAProxy over.
+    func restartDriver() async throws {
+        driver = ProxyDriver(
+            process, logger: Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) }), timing: timing)
+        try await driver.adopt()
+    }
+
+    /// What HAProxy tells of its servers.
+    func states() async throws -> [String: ServerState] {
+        let states = try await process.runtime.report().states
+        return Dictionary(states.map { ("\($0.section)/\($0.server)", $0) }) { first, _ in first }
+    }
+
+    /// Sends a command as an operator would.
+    @discardableResult
+    func tell(_ command: String) async throws -> String {
+        try await CommandSocket(path: process.directory.statsSocket).send(command, deadline: .seconds(5))
+    }
+
+    /// Ends HAProxy in whatever state it is.
+    func end() {
+        // Its workers end when they lose it.
+        driver.master?.signal(SIGKILL)
+    }
+}
+
+/// Gives a test its lab, and ends the lab however the test ends.
+func withDriverLab(
+    answer: Duration = .seconds(5), drain: Duration = .seconds(600), _ body: (DriverLab) async throws -> Void
+) async throws {
+    let lab = try await DriverLab(answer: answer, drain: drain)
+    defer { lab.end() }
+    try await body(lab)
+}

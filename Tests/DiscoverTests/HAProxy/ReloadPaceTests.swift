@@ -1,0 +1,37 @@
+import Testing
+
+@testable import Discover
+
+@Suite("Reload pace")
+struct ReloadPaceTests {
+    private let start = ContinuousClock.now
+
+    @Test func `a reload comes soon after the last change, however many there are`() {
+        var pace = ReloadPace()
+        #expect(pace.due(for: "a", at: start) == start + .milliseconds(20))
+        #expect(pace.due(for: "a", at: start + .milliseconds(15)) == start + .milliseconds(20))
+        #expect(pace.due(for: "b", at: start + .milliseconds(15)) == start + .milliseconds(35))
+        var due = start
+        for number in 1...50 { due = pace.due(for: "\(number)", at: start + .milliseconds(10 * number)) }
+        #expect(due == start + .milliseconds(200))
+    }
+
+    @Test func `the next one keeps a distance that differs from time to time`() {
+        var random = SystemRandomNumberGenerator()
+        let waits = (0..<200).map { _ in
+            var pace = ReloadPace()
+            _ = pace.due(for: "a", at: start)
+            pace.ended(at: start, using: &random)
+            return start.duration(to: pace.due(for: "b", at: start))
+        }
+        #expect(waits.allSatisfy { (.milliseconds(250)...(.milliseconds(375))).contains($0) })
+        #expect(Set(waits).count > 100)
+    }
+
+    @Test func `a wish that was forgotten leaves nothing`() {
+        var pace = ReloadPace()
+        _ = pace.due(for: "a", at: start)
+        pace.forget()
+        #expect(pace.due(for: "a", at: start + .seconds(1)) == start + .seconds(1) + .milliseconds(20))
+    }
+}
