@@ -7,6 +7,7 @@ struct Journal {
 
     /// The failure that was told last; nil where all went well.
     private(set) var failure: String?
+    private var isFileBehind = false
 
     /// Makes one that has told nothing.
     init(_ logger: Logger) {
@@ -49,6 +50,19 @@ struct Journal {
             logger.error("HAProxy does not take the configuration; what runs is kept", ["error": text])
         }
         failure = text
+    }
+
+    /// The file could not be brought to what HAProxy runs.
+    mutating func cannotWrite(_ error: any Error) {
+        guard !isFileBehind else { return }
+        isFileBehind = true
+        logger.error("cannot write what HAProxy runs into its file; trying again", ["error": "\(error)"])
+    }
+
+    /// The file is what HAProxy runs.
+    mutating func wrote() {
+        if isFileBehind { logger.info("HAProxy's file is what it runs again") }
+        isFileBehind = false
     }
 
     /// These problems are there now, and no others.

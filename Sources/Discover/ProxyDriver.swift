@@ -22,6 +22,13 @@ struct ProxyDriver {
         case done(Update)
         /// A reload or a start waits for its time; what could be done without it is done.
         case waiting(Duration, done: Update)
+
+        /// What was done last.
+        var update: Update {
+            switch self {
+            case .done(let update), .waiting(_, let update): update
+            }
+        }
     }
 
     private let process: HAProxyProcess
@@ -175,7 +182,7 @@ extension ProxyDriver {
     private mutating func reload(_ next: HAProxyConfiguration) async throws {
         guard let master else { return }
         var random = SystemRandomNumberGenerator()
-        defer { pace.ended(at: .now, using: &random) }
+        defer { pace.ended(at: .now, oldWorkers: oldWorkers ?? 0, using: &random) }
         do {
             let worker = try await process.reload(master, with: next)
             (file, proven) = (next, next)

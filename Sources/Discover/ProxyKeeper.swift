@@ -159,25 +159,25 @@ extension ProxyKeeper {
         let pause = isWaiting ? timing.portInterval : nil
         let empty = render(.empty)
         do {
-            switch try await driver.advance(to: next, or: empty) {
-            case .waiting(let wait, let done):
-                journal.changed(done, driver.current, revision: nil, took: begin.duration(to: .now))
+            let progress = try await driver.advance(to: next, or: empty)
+            let took = begin.duration(to: .now)
+            if case .waiting(let wait, let done) = progress {
+                journal.changed(done, driver.current, revision: nil, took: took)
                 return pause.map { min($0, wait) } ?? wait
-            case .done(let update):
-                journal.applied()
-                journal.changed(
-                    update, driver.current, revision: registry?.revision, took: begin.duration(to: .now),
-                    oldWorkers: driver.oldWorkers)
             }
-            try driver.keep(next)
+            applied = registry
+            journal.applied()
+            journal.changed(
+                progress.update, driver.current, revision: registry?.revision, took: took, oldWorkers: driver.oldWorkers
+            )
         } catch {
             guard !Task.isCancelled else { return nil }
             journal.refused(error)
             let wait = backoff.next()
             return pause.map { min($0, wait) } ?? wait
         }
+        guard keep(next) else { return backoff.next() }
         backoff.reset()
-        applied = registry
         save()
         return pause
     }
@@ -188,6 +188,18 @@ extension ProxyKeeper {
         let changes = holds.judge(await driver.verdicts(on: holds.services))
         journal.tell(changes)
         if !changes.isEmpty { self.due = .now }
+    }
+
+    /// Brings the file to what HAProxy runs; returns whether it is there.
+    private mutating func keep(_ next: HAProxyConfiguration) -> Bool {
+        do {
+            try driver.keep(next)
+            journal.wrote()
+            return true
+        } catch {
+            journal.cannotWrite(error)
+            return false
+        }
     }
 
     private mutating func save() {

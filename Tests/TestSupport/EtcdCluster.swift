@@ -1,6 +1,6 @@
 import FoundationEssentials
 import Glibc
-package import Shared
+import Shared
 import Synchronization
 
 /// A real etcd of three members on free ports, with its data in a folder of its own.

@@ -104,15 +104,16 @@ extension HAProxyConfiguration {
 
     /// Process-wide settings.
     ///
-    /// `mworker-max-reloads` bounds how many generations of workers with open connections may pile up, at about 8 MB
-    /// each; `hard-stop-after` bounds how long.
+    /// `hard-stop-after` bounds how long workers of earlier configurations may finish their connections, at about 8 MB
+    /// each; ``ReloadPace`` bounds how many there come to be. `mworker-max-reloads` is the last resort where both fail:
+    /// it ends a worker that has seen so many reloads, connections or not.
     private static func globals(_ settings: HAProxySettings) -> String {
         """
             stats socket \(settings.statsSocket) mode 600 level admin expose-fd listeners
             stats timeout 30s
             server-state-file \(settings.statesFile)
             hard-stop-after \(settings.hardStopAfter.components.seconds)s
-            mworker-max-reloads 50
+            mworker-max-reloads 1000
 
 
         """

@@ -1,6 +1,7 @@
 /// When a reload is due: soon after the last of several changes, and not too soon after the reload before.
 ///
-/// Each reload leaves a worker with the connections that are open, so changes that come together share one.
+/// Each reload leaves a worker with the connections that are open, so changes that come together share one, and the
+/// more old workers there are, the longer it takes to the next.
 struct ReloadPace: Sendable {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
@@ -10,6 +11,10 @@ struct ReloadPace: Sendable {
         var patience: Duration = .milliseconds(200)
         /// The shortest from the end of one reload to the begin of the next; up to half as much is added at random.
         var interval: Duration = .milliseconds(250)
+        /// How many old workers double it.
+        var crowd = 8
+        /// The longest that it becomes by this.
+        var longest: Duration = .seconds(30)
     }
 
     /// What a reload is wanted for.
@@ -37,12 +42,14 @@ struct ReloadPace: Sendable {
         return earliest.map { max($0, settled) } ?? settled
     }
 
-    /// Notes that a reload was tried.
+    /// Notes that a reload was tried, and how many old workers there are.
     mutating func ended(
-        at now: ContinuousClock.Instant, using generator: inout some RandomNumberGenerator
+        at now: ContinuousClock.Instant, oldWorkers: Int, using generator: inout some RandomNumberGenerator
     ) {
         wish = nil
-        earliest = now + timing.interval * Double.random(in: 1...1.5, using: &generator)
+        let doublings = min(oldWorkers / timing.crowd, 16)
+        let interval = min(timing.interval * (1 << doublings), timing.longest)
+        earliest = now + interval * Double.random(in: 1...1.5, using: &generator)
     }
 
     /// Notes that none is wanted any more.

@@ -72,11 +72,11 @@ struct HoldLedger: Equatable, Sendable {
         Set(missing.values.filter { $0.fate != .left }.map(\.loss.name.service)).sorted()
     }
 
-    /// What has to outlive the program.
+    /// What has to outlive the program, in order.
     var kept: [Kept] {
         missing.values.compactMap { missing in
             missing.hold.map { Kept(loss: missing.loss, since: $0.since, until: $0.until) }
-        }
+        }.sorted { $0.loss.name < $1.loss.name }
     }
 
     /// Whether HAProxy has to be asked before anything is taken out of it.

@@ -21,11 +21,20 @@ struct ReloadPaceTests {
         let waits = (0..<200).map { _ in
             var pace = ReloadPace()
             _ = pace.due(for: "a", at: start)
-            pace.ended(at: start, using: &random)
+            pace.ended(at: start, oldWorkers: 7, using: &random)
             return start.duration(to: pace.due(for: "b", at: start))
         }
         #expect(waits.allSatisfy { (.milliseconds(250)...(.milliseconds(375))).contains($0) })
         #expect(Set(waits).count > 100)
+    }
+
+    @Test(arguments: [(0, 250), (8, 500), (23, 1000), (40, 8000), (64, 30_000), (1_000_000, 30_000)])
+    func `old workers that pile up put the next one off`(oldWorkers: Int, milliseconds: Int) {
+        var random = SystemRandomNumberGenerator()
+        var pace = ReloadPace()
+        pace.ended(at: start, oldWorkers: oldWorkers, using: &random)
+        let least = Duration.milliseconds(milliseconds)
+        #expect((least...(least * 1.5)).contains(start.duration(to: pace.due(for: "b", at: start))))
     }
 
     @Test func `a wish that was forgotten leaves nothing`() {
