@@ -83,7 +83,7 @@ struct MassLossTests {
             // One transaction with all withdrawals, as when all containers of a host are stopped.
             let words = (0..<3).flatMap { number in
                 [
-                    "put /backends/web/\(number)/meta '{\"withdrawn\":\"container stopped\"}' --lease=\(lease)",
+                    #"put /backends/web/\#(number)/meta "{\"withdrawn\":\"stopped\"}" --lease=\#(lease)"#,
                     "del /backends/web/\(number)",
                 ]
             }

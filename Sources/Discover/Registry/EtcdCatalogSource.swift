@@ -49,7 +49,11 @@ struct EtcdCatalogSource: Sendable {
                 publish(state)
                 switch mode {
                 case .poll(let interval): try await Task.sleep(for: interval)
-                case .watch: state = try await follow(state, health, publish)
+                case .watch:
+                    let end = await follow(state, health, publish)
+                    // Also after a failure: what was lost since the last listing would be missed otherwise.
+                    state = end.state
+                    if let error = end.error { throw error }
                 }
             } catch {
                 try Task.checkCancellation()
@@ -59,30 +63,37 @@ struct EtcdCatalogSource: Sendable {
         }
     }
 
-    /// Watches until it is time to list again, and returns the state reached.
+    /// How a watch ended: the state that it reached, and what ended it before its time.
+    private struct End {
+        let state: RegistryState
+        var error: (any Error)?
+    }
+
+    /// Watches until it is time to list again.
     private func follow(
         _ state: RegistryState, _ health: EtcdHealth, _ publish: @escaping @Sendable (RegistryState) -> Void
-    ) async throws -> RegistryState {
+    ) async -> End {
         let limit = timing.relistInterval * Double.random(in: 0.75...1)
-        return try await withThrowingTaskGroup(of: RegistryState?.self) { group in
-            defer { group.cancelAll() }
-            group.addTask { try await self.watch(from: state, health, publish) }
+        return await withTaskGroup(of: End?.self) { group in
+            group.addTask { await self.watch(from: state, health, publish) }
             group.addTask {
                 try? await Task.sleep(for: limit)
                 return nil
             }
-            while let reached = try await group.next() {
-                if let reached { return reached }
+            var end = End(state: state)
+            // Whichever is first ends the other; the state is the watch's.
+            while let next = await group.next() {
+                if let next { end = next }
                 group.cancelAll()
             }
-            throw CancellationError()
+            return end
         }
     }
 
-    /// Applies changes until it is cancelled, and returns the state reached.
+    /// Applies changes until it is cancelled, or only a new listing helps.
     private func watch(
         from state: RegistryState, _ health: EtcdHealth, _ publish: @Sendable (RegistryState) -> Void
-    ) async throws -> RegistryState {
+    ) async -> End {
         var state = state
         let watch = client.watch(
             prefix: keyspace.prefix, after: state.revision, of: state.clusterID, onInterruption: health.failed)
@@ -93,8 +104,10 @@ struct EtcdCatalogSource: Sendable {
                 state.apply(changes)
                 publish(state)
             }
-        } catch  where Task.isCancelled {}
-        return state
+        } catch {
+            return End(state: state, error: Task.isCancelled ? nil : error)
+        }
+        return End(state: state)
     }
 }
 
