@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build release setup demo test bench lint format clean
+.PHONY: help build release setup demo test matrix soak bench lint format clean
 
 SOURCES := Package.swift Sources Tests
 
@@ -20,6 +20,12 @@ demo: ## everything on this machine, of real parts, until Ctrl-C
 
 test: ## every check and every test, on real parts
 	@deploy/test.sh
+
+matrix: ## the tests once more, on Debian trixie's Docker Engine, etcd and HAProxy
+	@deploy/matrix.sh
+
+soak: ## 2 000 random changes and changes under load, on a running HAProxy, with limits for a quiet machine
+	SIDEKICK_REQUIRE=all SIDEKICK_QUIET=1 SIDEKICK_WALK=2000 swift test --filter 'RandomWalk|DiscoverLoad'
 
 bench: ## one table of measured figures
 	@deploy/bench.sh

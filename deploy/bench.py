@@ -14,6 +14,9 @@ import statistics
 import sys
 import time
 
+sys.dont_write_bytecode = True  # no folder of it beside the scripts
+import bench_register  # noqa: E402
+
 ANSWER = re.compile(rb"I'm ([0-9a-f]{12})\n$")
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -77,9 +80,16 @@ class Registry:
     def delete(self, key):
         self.call("/v3/kv/deleterange", key=self.encode(key))
 
+    def delete_all(self, prefix):
+        self.call("/v3/kv/deleterange", key=self.encode(prefix), range_end=self.encode(self.end(prefix)))
+
+    @staticmethod
+    def end(prefix):
+        return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
     def entries(self, prefix):
         """The entries below a prefix, without their meta."""
-        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        end = self.end(prefix)
         answer = self.call("/v3/kv/range", key=self.encode(prefix), range_end=self.encode(end))
         found = {}
         for pair in answer.get("kvs", []):
@@ -232,7 +242,8 @@ class Bench:
         for agent in self.agents:
             resident, anonymous = agent.memory()
             self.table.add(f"{agent.name}: resident, {len(self.containers)} containers", resident, "MB", 30)
-            self.table.add(f"{agent.name}: anonymous of it (RssAnon)", anonymous, "MB", 10)
+            most = 8 if agent.name == "docker-register" else 10
+            self.table.add(f"{agent.name}: anonymous of it (RssAnon)", anonymous, "MB", most)
 
     def measure_growth(self):
         """Two hours of changes: the first one warms up, the second one shows whether memory grows with their number."""
@@ -277,11 +288,14 @@ def main():
         parser.add_argument(f"--{name}", required=True)
     for name in ("port", "spare-port", "register", "discover", "rounds", "seconds", "containers", "changes"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--agent", required=True, help="docker-register's program, for starts of its own")
     parser.add_argument("--build", type=float)
     options = parser.parse_args()
     bench = Bench(options)
     bench.measure_idle()
     bench.measure_start()
+    bench_register.measure_keys(bench)
+    bench_register.ColdStarts(bench, options.agent).measure()
     bench.measure_memory()
     bench.measure_growth()
     if options.build is not None:

@@ -54,6 +54,7 @@ main() {
     python3 "$ROOT/deploy/bench.py" --engine "${ENGINE#unix://}" --etcd "$ETCD" --port "$port" \
         --spare-port "$(free_port $((stats + 1)))" \
         --register "$(launched_pid docker-register)" --discover "$(launched_pid docker-discover)" \
+        --agent "$BIN/docker-register" \
         --rounds "${BENCH_ROUNDS:-30}" --seconds "${BENCH_SECONDS:-60}" \
         --containers "${BENCH_CONTAINERS:-100}" --changes "${BENCH_CHANGES:-3600}" ${BUILD_SECONDS:+--build "$BUILD_SECONDS"}
 }

@@ -145,6 +145,7 @@ stay() {
     note "the keys        ETCDCTL_API=3 etcdctl --endpoints http://$ETCD get --prefix /backends"
     note "the containers  docker -H $ENGINE ps"
     note "one more        docker -H $ENGINE run -d -P --label $LABEL $IMAGE"
+    note "what and why    $BIN/docker-register status --control-socket $STACK/register.sock"
     note "logs            $LOGS"
     note ""
     note "Ctrl-C ends it and cleans everything up."

@@ -37,7 +37,10 @@ has ip                | iproute2              | networks for the private engine 
 has nsenter           | util-linux            | starts programs in those networks
 has_static_busybox    | busybox-static        | the contents of the demo's image
 PARTS
-    [[ ${1:-} != --bench ]] || echo 'has python3 | python3 | takes the measurements of make bench'
+    case ${1:-} in
+    --bench) echo 'has python3 | python3 | takes the measurements of make bench' ;;
+    --matrix) echo 'has debootstrap | debootstrap | makes the Debian of make matrix' ;;
+    esac
 }
 
 missing() { # one line for each missing part: "package what it is for"
@@ -106,8 +109,8 @@ check_versions() {
 
 main() {
     case ${1:-} in
-    '' | --bench) ;;
-    *) echo "usage: setup.sh [--bench]" >&2 && exit 64 ;;
+    '' | --bench | --matrix) ;;
+    *) echo "usage: setup.sh [--bench|--matrix]" >&2 && exit 64 ;;
     esac
     has swift || [[ -n ${SIDEKICK_BIN:-} ]] ||
         die "no Swift toolchain on PATH: install Swift 6.2 or newer from swift.org/install and add its usr/bin to PATH"

@@ -171,6 +171,7 @@ backends() { etcd_keys get --prefix --keys-only "/backends/$1/" | grep -E "^/bac
 
 register_up() {
     local variables=(HOST_IP="$HOST_ADDRESS" ETCD_HOST="$ETCD" DOCKER_HOST="$ENGINE" TTL=15) name
+    variables+=(CONTROL_SOCKET="$STACK/register.sock")
     for name in DOCKER_TLS_VERIFY DOCKER_CERT_PATH LOG_LEVEL; do
         [[ -z ${!name:-} ]] || variables+=("$name=${!name}")
     done

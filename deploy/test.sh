@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # `make test`: every check and every test, on real parts, none skipped. Ends with "N passed, N failed".
+# TEST_BUNDLE names tests that are built already: they alone run then, without Swift's tools, and of them those
+# that TEST_ONLY matches. So does `make matrix`.
 # shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
 . "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
@@ -25,12 +27,12 @@ scripts_parse() {
 # In the background, as bash minds a signal only between commands; and marked, so that the end finds what
 # a test may leave. The lines that only say that a test began are kept for the file. stdbuf: no line is lost
 # in a crash.
-run_tests() { # swift test's arguments
+run_tests() { # COMMAND...
     local output shower status=0
     exec {output}> >(tee "$STACK/output" | grep --line-buffered -vE "^◇|^Test Suite '|Executed 0 tests")
     shower=$!
     TMPDIR=$STACK/tmp SIDEKICK_STACK=$STACK SIDEKICK_REQUIRE=all \
-        timeout -k 20 "$LIMIT" stdbuf -oL swift test "$@" >&"$output" 2>&1 {output}>&- &
+        timeout -k 20 "$LIMIT" stdbuf -oL "$@" >&"$output" 2>&1 {output}>&- &
     TESTS=$!
     exec {output}>&-
     wait "$TESTS" || status=$?
@@ -98,11 +100,21 @@ report() { # STATUS: of the tests
     exit $((failed > 0))
 }
 
+prepare() {
+    check "The formatter's rules" lint || true
+    check "The scripts parse" scripts_parse || true
+    check "Building programs and tests" swift build --build-tests && return
+    echo "0 passed, $FAILED_CHECKS failed"
+    exit 1
+}
+
 main() {
     need_root "make test"
     cd "$ROOT"
-    step "What the tests need"
-    deploy/setup.sh
+    if [[ -z ${TEST_BUNDLE:-} ]]; then
+        step "What the tests need"
+        deploy/setup.sh
+    fi
     deploy/lab-clean.sh
     stack_names "/tmp/sidekick-test-$$"
     trap finish EXIT
@@ -112,15 +124,15 @@ main() {
     mkdir -- "$STACK/tmp"
     : >"$STACK/output"
 
-    check "The formatter's rules" lint || true
-    check "The scripts parse" scripts_parse || true
-    if ! check "Building programs and tests" swift build --build-tests; then
-        echo "0 passed, $FAILED_CHECKS failed"
-        exit 1
+    local command=(swift test --skip-build --xunit-output "$STACK/report.xml") status=0
+    if [[ -n ${TEST_BUNDLE:-} ]]; then
+        command=(env NO_COLOR=1 "$TEST_BUNDLE" --testing-library swift-testing)
+        command+=(--xunit-output "$STACK/report-swift-testing.xml" ${TEST_ONLY:+--filter "$TEST_ONLY"})
+    else
+        prepare
     fi
     step "The tests, on real parts"
-    local status=0
-    run_tests --skip-build --xunit-output "$STACK/report.xml" || status=$?
+    run_tests "${command[@]}" || status=$?
     report "$status"
 }
 

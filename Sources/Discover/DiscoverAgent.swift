@@ -129,8 +129,9 @@ struct DiscoverAgent: Sendable {
         let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
         let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
         var timing = keeperTiming
-        timing.driver.drain = configuration.drainTimeout
-        return ProxyKeeper(process, settings: settings, copy: copy, holdTime: configuration.holdTime, logger: logger, timing: timing)
+        timing.driver.drains.limit = configuration.drainTimeout
+        return ProxyKeeper(
+            process, settings: settings, copy: copy, holdTime: configuration.holdTime, logger: logger, timing: timing)
     }
 
     /// HAProxy itself would only say that it cannot bind, and not who is there.

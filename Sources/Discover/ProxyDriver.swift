@@ -6,12 +6,8 @@ import Shared
 struct ProxyDriver {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
-        /// How long open connections to a server that is no longer wanted may go on.
-        var drain: Duration = .seconds(600)
-        /// The first wait for these connections; it grows up to ``drainPollLimit``.
-        var drainPoll: Duration = .milliseconds(50)
-        /// The longest between two looks at them.
-        var drainPollLimit: Duration = .seconds(2)
+        /// Of servers that are no longer wanted.
+        var drains = DrainWatch.Timing()
         /// Of reloads.
         var pace = ReloadPace.Timing()
     }
@@ -50,8 +46,7 @@ struct ProxyDriver {
     private var isDynamic = true
     private var restart = RestartPolicy()
     private var pace: ReloadPace
-    private var drainBackoff: Backoff
-    private var drainDue: ContinuousClock.Instant?
+    private var drains: DrainWatch
 
     /// Takes the parts and knows nothing yet.
     init(_ process: HAProxyProcess, logger: Logger, timing: Timing = Timing()) {
@@ -59,7 +54,7 @@ struct ProxyDriver {
         self.logger = logger
         self.timing = timing
         pace = ReloadPace(timing.pace)
-        drainBackoff = Backoff(first: timing.drainPoll, limit: timing.drainPollLimit)
+        drains = DrainWatch(process.runtime, logger: logger, timing: timing.drains)
     }
 
     /// What the newest worker runs, where that is known.
@@ -92,7 +87,7 @@ extension ProxyDriver {
         guard let file, let report = try? await process.runtime.report(), report.worker.mark == file.mark else {
             return
         }
-        let end = ContinuousClock.now + timing.drain
+        let end = ContinuousClock.now + timing.drains.limit
         confirm(RunningProxy(worker: report.worker.pid, file: file, states: report.states, until: end))
     }
 
@@ -109,10 +104,7 @@ extension ProxyDriver {
     private mutating func confirm(_ proxy: RunningProxy) {
         var proxy = proxy
         proxy.isDynamic = isDynamic
-        if Set(proxy.leaving.keys) != Set(current?.leaving.keys.map(\.self) ?? []) {
-            drainBackoff.reset()
-            drainDue = .now + drainBackoff.next()
-        }
+        if !proxy.leaving.isEmpty { drains.begin() }
         running = .confirmed(proxy)
     }
 }
@@ -204,7 +196,7 @@ extension ProxyDriver {
         guard let current else { return .none }
         let changes = ServerChanges(from: current, to: next)
         guard !changes.commands.isEmpty else { return .none }
-        let after = current.after(changes, until: .now + timing.drain)
+        let after = current.after(changes, until: .now + timing.drains.limit)
         running = .unknown(.unknownState)
         do {
             try await process.runtime.run(changes.commands)
@@ -227,29 +219,14 @@ extension ProxyDriver {
         }
     }
 
-    /// Removes the servers that are leaving and have no connection any more, and cuts those whose time is over.
+    /// Removes the servers that are leaving and have no connection any more.
     ///
     /// - Returns: when to look again; nil where none is left.
     mutating func finishDrains() async -> Duration? {
         guard var current, !current.leaving.isEmpty else { return nil }
-        if let due = drainDue, due > .now { return ContinuousClock.now.duration(to: due) }
-        do {
-            let sections = Set(current.leaving.keys.map(\.service)).sorted()
-            let open = try await process.runtime.connections(of: sections)
-            let (busy, idle) = current.leavers(open, at: .now)
-            try await process.runtime.run(busy.map { .cut($0) })
-            for name in busy {
-                logger.info(
-                    "cut the connections to an endpoint that is gone", ["server": name, "open": open["\(name)"]])
-            }
-            for name in try await process.runtime.remove(idle) { current.forget(name) }
-            running = .confirmed(current)
-        } catch {
-            logger.debug("cannot see whether drained servers have connections", ["error": "\(error)"])
-        }
-        let pause = drainBackoff.next()
-        drainDue = .now + pause
-        return current.leaving.isEmpty ? nil : pause
+        let pause = await drains.look(after: &current)
+        running = .confirmed(current)
+        return pause
     }
 }
 

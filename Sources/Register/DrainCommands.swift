@@ -15,8 +15,12 @@ struct DrainCommands: Sendable {
     static let undrain = Command(
         "undrain", operands: ["CONTAINER"], help: "Lets a drained container be registered again.")
 
-    static let wait = Setting(flag: "--wait", help: "wait until every docker-discover has applied the withdrawal")
-    static let timeout = Setting(
+    /// Both.
+    static let all = [drain, undrain]
+
+    private static let wait = Setting(
+        flag: "--wait", help: "wait until every docker-discover has applied the withdrawal")
+    private static let timeout = Setting(
         flag: "--timeout", placeholder: "TIME", fallback: "30s", help: "how long to wait for them, at most 1h")
 
     /// The exit status where not everybody has confirmed in time.
@@ -40,6 +44,39 @@ struct DrainCommands: Sendable {
         self.requests = requests
         self.limit = limit
         self.ring = ring
+    }
+
+    /// The line that asks a running agent, and how long its answer may take.
+    static func line(_ call: Command.Call, _ reading: inout Reading) throws -> (String, Duration) {
+        let waits = reading.isOn(wait)
+        let patience = reading.duration(timeout, in: .milliseconds(100)...(.seconds(3600)))
+        try reading.finish()
+        guard call.command == drain, waits, let patience else {
+            return (([call.command.name] + call.operands).joined(separator: " "), .seconds(15))
+        }
+        let words = [call.command.name, wait.flag, DurationText.text(patience)] + call.operands
+        return (words.joined(separator: " "), patience + .seconds(15))
+    }
+
+    /// Answers a line; nil where it is none of these commands.
+    func answer(_ line: String, _ snapshot: Snapshot) async -> CommandAnswer? {
+        let words = line.split(separator: " ").map(String.init)
+        guard let command = Self.all.first(where: { $0.name == words.first }) else { return nil }
+        let patience = words.count == 4 && words[1] == Self.wait.flag ? DurationText.parse(words[2]) : nil
+        guard words.count == (patience == nil ? 2 : 4), let name = words.last else {
+            return CommandAnswer(status: ExitStatus.wrongUsage, "\"\(line.prefix(100))\" is not \(command.usage)\n")
+        }
+        do {
+            let container = try StatusReport(snapshot).container(name)
+            guard let id = InstanceID(container.id) else { return nil }
+            guard command == Self.undrain || snapshot.runs(id) else {
+                return CommandAnswer(status: ExitStatus.failure, "\(name) does not run: there is nothing to drain\n")
+            }
+            return command == Self.drain
+                ? await drain(id, name, waiting: patience) : await undrain(id, name)
+        } catch {
+            return CommandAnswer(status: ExitStatus.failure, "\(error)\n")
+        }
     }
 
     /// Withdraws a container.
@@ -110,4 +147,11 @@ struct DrainCommands: Sendable {
 
     /// Between two looks at what consumers say.
     private static let pause = Duration.milliseconds(25)
+}
+
+extension Snapshot {
+    /// Whether a container runs, and was not told to stop.
+    fileprivate func runs(_ id: InstanceID) -> Bool {
+        verdicts.contains { $0.subject.id == id && $0.container != nil }
+    }
 }

@@ -47,12 +47,11 @@ struct Drains {
     mutating func undrain(_ id: InstanceID) { wanted[id] = nil }
 
     /// Forgets the drains of containers that ended or were started anew.
-    ///
-    /// - Parameter paused: containers that neither run nor have ended, and those that could not be looked at.
-    mutating func keepOnly(_ containers: [Docker.Container], paused: Set<InstanceID>) {
-        let started = Dictionary(containers.map { ($0.id, $0.started) }) { first, _ in first }
+    mutating func keepOnly(_ look: Docker.Look) {
+        let started = Dictionary(look.containers.map { ($0.id, $0.started) }) { first, _ in first }
+        let waiting = Set(look.idle.filter(\.mayGoOn).map(\.subject.id))
         wanted = wanted.filter { id, drain in
-            started[id].map { $0 == drain.started } ?? paused.contains(id)
+            started[id].map { $0 == drain.started } ?? waiting.contains(id)
         }
     }
 

@@ -123,6 +123,7 @@ extension Published {
     /// Takes what etcd holds.
     init(value: Etcd.KeyValue?, meta: Etcd.KeyValue?, lease: Int64) {
         self.init(
-            value: value?.value, meta: meta?.value, isLeased: value?.lease == lease && meta?.lease == lease)
+            value: value?.value, meta: meta?.value, isLeased: value?.lease == lease && meta?.lease == lease,
+            put: value.map { Put(revision: $0.modRevision) })
     }
 }

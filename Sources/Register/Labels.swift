@@ -36,18 +36,35 @@ struct Labels: Equatable, Sendable {
         var label: String
         /// Its value.
         var value: String
+        /// Whether it is an environment variable, rather than a label.
+        var isVariable: Bool
+        /// The container's port that it is about; nil for the container as a whole.
+        var port: Port?
+        /// What came of it.
+        var outcome = Outcome.means("")
+    }
+
+    /// What came of a label.
+    enum Outcome: Equatable, Sendable {
+        /// It counts, and means this.
+        case means(String)
+        /// It counts as absent, since it is not this.
+        case isNot(String)
     }
 
     /// Reads all labels and variables of a container.
     init(labels: [String: String], environment: [String: String]) {
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) where Self.isKnown(name) {
-            said[name.uppercased()] = Said(label: name, value: value)
+            said[name.uppercased()] = Said(label: name, value: value, isVariable: true)
         }
         for (name, value) in labels.sorted(by: { $0.key > $1.key }) where name.uppercased().hasPrefix(Self.prefix) {
-            said[name.uppercased()] = Said(label: name, value: value)
+            said[name.uppercased()] = Said(label: name, value: value, isVariable: false)
         }
         for (name, said) in said.sorted(by: { $0.key < $1.key }) {
-            read(String(name.dropFirst(Self.prefix.count)), said.label, said.value)
+            let outcome = read(String(name.dropFirst(Self.prefix.count)), said.value)
+            self.said[name]?.outcome = outcome
+            self.said[name]?.port = Self.splitPort(name.dropFirst(Self.prefix.count)).flatMap { Port(text: $0.port) }
+            if case .isNot(let expected) = outcome { report(said.label, said.value, expected) }
         }
     }
 
@@ -64,26 +81,28 @@ struct Labels: Equatable, Sendable {
     }
 
     /// Splits `8000_NAME` into port and field; nil where no number stands in front.
-    private static func splitPort(_ field: String) -> (port: Substring, field: String)? {
+    private static func splitPort(_ field: some StringProtocol) -> (port: Substring, field: String)? {
+        let field = Substring(field)
         guard let underscore = field.firstIndex(of: "_") else { return nil }
         let number = field[..<underscore]
         guard !number.isEmpty, number.allSatisfy({ $0.isASCII && $0.isNumber }) else { return nil }
         return (number, String(field[field.index(after: underscore)...]))
     }
 
-    private mutating func read(_ field: String, _ name: String, _ value: String) {
+    private mutating func read(_ field: String, _ value: String) -> Outcome {
         if let (number, field) = Self.splitPort(field) {
             guard let port = Port(text: number), let label = Label.named[field], label.isOfPort else {
-                return report(name, value, "SERVICE_<port>_ followed by \(Label.portNames.joined(separator: ", "))")
+                return .isNot("SERVICE_<port>_ followed by \(Label.portNames.joined(separator: ", "))")
             }
             var fields = ports[port] ?? Fields()
-            guard label.set(value, &fields, &whole) else { return report(name, value, label.expected) }
+            guard label.set(value, &fields, &whole) else { return .isNot(label.expected) }
             ports[port] = fields
-        } else if let label = Label.named[field] {
-            guard label.set(value, &container, &whole) else { return report(name, value, label.expected) }
-        } else {
-            report(name, value, "one of \(Label.all.map { Self.prefix + $0.name }.joined(separator: ", "))")
+            return .means("of port \(port): \(label.meaning)")
         }
+        guard let label = Label.named[field] else {
+            return .isNot("one of \(Label.all.map { Self.prefix + $0.name }.joined(separator: ", "))")
+        }
+        return label.set(value, &container, &whole) ? .means(label.meaning) : .isNot(label.expected)
     }
 
     private mutating func report(_ label: String, _ value: String, _ expected: String) {

@@ -9,7 +9,9 @@ enum Main {
         let environment = ProcessInfo.processInfo.environment
         let launch = Launch(
             RegisterConfiguration.options, arguments: CommandLine.arguments, environment: environment)
+        let commands = RegisterCommands(home: environment["HOME"] ?? "")
         let status = await launch.status(
+            command: { try await commands.run($0, $1) },
             configure: { RegisterConfiguration(&$0, home: environment["HOME"] ?? "") }, grace: { _ in .seconds(5) },
             { configuration, logger in
                 guard let http = HTTPClient() else { throw HTTPError.broken("libcurl", reason: "it cannot be started") }

@@ -8,6 +8,16 @@ struct Published: Hashable, Sendable {
     var meta: [UInt8]?
     /// Whether both keys go with the lease that the agent holds now.
     var isLeased: Bool
+    /// When the entry was put last; nil where it is missing.
+    var put: Put?
+
+    /// A put of an entry.
+    struct Put: Hashable, Sendable {
+        /// The revision that it made.
+        var revision: Int64
+        /// The time, RFC 3339; nil where another process did it.
+        var time: String?
+    }
 }
 
 /// One change to the registry.
@@ -30,11 +40,10 @@ enum Plan {
         unreadable: Set<InstanceID> = []
     ) -> [Action] {
         var actions: [Action] = []
-        for (slot, registration) in desired.sorted(by: { $0.key < $1.key })
-        where !isThere(registration, published[slot]) {
-            actions.append(.put(registration))
-        }
-        for (slot, state) in published.sorted(by: { $0.key < $1.key }) where desired[slot] == nil {
+        let missing = desired.filter { !isThere($0.value, published[$0.key]) }
+        for registration in missing.values.sorted(by: { $0.slot < $1.slot }) { actions.append(.put(registration)) }
+        let surplus = published.filter { desired[$0.key] == nil }
+        for (slot, state) in surplus.sorted(by: { $0.key < $1.key }) {
             // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
             guard state.value != nil || state.meta != nil else { continue }
             guard !unreadable.contains(slot.id) else {

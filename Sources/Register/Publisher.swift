@@ -13,12 +13,14 @@ struct Publisher {
     private let ttl: Duration
     private let logger: Logger
 
-    private var lease: Etcd.Lease?
+    /// The lease that everything goes with.
+    private(set) var lease: Etcd.Lease?
     private var renewed = ContinuousClock.now
     private var desired: [Slot: Registration]?
     private var reasons: [InstanceID: String] = [:]
     private var unreadable: Set<InstanceID> = []
-    private var published: [Slot: Published]?
+    /// What the registry holds of ours, as far as it is known; nil before it was read once.
+    private(set) var published: [Slot: Published]?
     private var isInDoubt = false
     private var yielded: Set<Slot> = []
     private var presence: Presence
@@ -135,7 +137,7 @@ struct Publisher {
     }
 
     /// Leases are written as `etcdctl lease list` writes them.
-    private static func hex(_ lease: Etcd.Lease) -> String {
+    static func hex(_ lease: Etcd.Lease) -> String {
         String(UInt64(bitPattern: lease.id), radix: 16)
     }
 
@@ -175,6 +177,10 @@ struct Publisher {
             return desired?[slot] != nil && !yielded.contains(slot) || !isAnothers(state)
         }
         for slot in slots where published?[slot] == nil && desired?[slot] == nil { forget(slot) }
+        // etcd keeps revisions, and no times.
+        for (slot, before) in known where before.put?.revision == published?[slot]?.put?.revision {
+            published?[slot]?.put = before.put
+        }
     }
 
     /// Whether the meta names another agent, which has taken the entry over.
@@ -208,24 +214,26 @@ struct Publisher {
     // MARK: Changing
 
     private mutating func carryOut() async throws {
-        guard let desired = desired?.filter({ !yielded.contains($0.key) }) else { return }
-        while true {
+        guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
+        let planned = Plan.actions(desired: desired, published: known, reasons: reasons, unreadable: unreadable)
+        let actions = planned + repeated(besides: known)
+        for start in stride(from: 0, to: actions.count, by: EtcdRegistry.actionsAtOnce) {
             try await keepLease()
-            guard !isInDoubt else { return try await publish() }
-            guard let lease, let known = published else { return }
-            let planned = Plan.actions(
-                desired: desired, published: known, reasons: reasons, unreadable: unreadable)
-            let actions = (planned + repeated(besides: known)).prefix(EtcdRegistry.actionsAtOnce)
-            guard !actions.isEmpty else { return }
-            for action in actions { expect(action) }
-            let time = Timestamp.text(Timestamp.now())
-            do {
-                let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
-                for action in actions { note(action, revision) }
-            } catch {
-                suspect(actions)
-                throw error
-            }
+            // What is published has to be known anew, and so what is to be done.
+            guard !isInDoubt, let lease else { return try await publish() }
+            try await carryOut(actions[start..<min(start + EtcdRegistry.actionsAtOnce, actions.count)], under: lease)
+        }
+    }
+
+    private mutating func carryOut(_ actions: ArraySlice<Action>, under lease: Etcd.Lease) async throws {
+        for action in actions { expect(action) }
+        let time = Timestamp.text(Timestamp.now())
+        do {
+            let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
+            for action in actions { note(action, revision, time) }
+        } catch {
+            suspect(actions)
+            throw error
         }
     }
 
@@ -253,11 +261,13 @@ struct Publisher {
     }
 
     /// Keeps in mind what etcd has confirmed.
-    private mutating func note(_ action: Action, _ revision: Int64) {
+    private mutating func note(_ action: Action, _ revision: Int64, _ time: String) {
         switch action {
         case .put(let registration):
             let slot = registration.slot
-            published?[slot] = Published(value: registration.value, meta: registration.meta, isLeased: true)
+            published?[slot] = Published(
+                value: registration.value, meta: registration.meta, isLeased: true,
+                put: Published.Put(revision: revision, time: time))
             graves.removeAll { $0.tombstone.slot == slot }
             withdrawals[slot.id] = nil
             logger.info(

@@ -13,6 +13,7 @@ struct RegisterAgent: ~Copyable {
         case lease
         case registry
         case request
+        case engine
         case retry
     }
 
@@ -24,6 +25,9 @@ struct RegisterAgent: ~Copyable {
     private let bell = Doorbell<Reason>()
     private let newest = Latest<Docker.Look>()
     private let requests = DrainRequests()
+    private let engineTrouble = Latest<Snapshot.Trouble?>()
+    private let board: Board<Snapshot>
+    private var snapshot: Snapshot
     private var publisher: Publisher
     private var drains: Drains
     private var look: Docker.Look?
@@ -48,6 +52,8 @@ struct RegisterAgent: ~Copyable {
         drains = Drains(registry, owner, logger: logger)
         source = Docker.ContainerSource(
             http, configuration.docker, deadline: limit, resync: configuration.resync, logger: logger)
+        snapshot = Snapshot(configuration, owner, engine, agent: .thisProcess)
+        board = Board(snapshot)
         self.configuration = configuration
         self.logger = logger
         logger.info(
@@ -60,16 +66,21 @@ struct RegisterAgent: ~Copyable {
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
-        let (bell, newest, source) = (bell, newest, source)
+        let (bell, newest, source, engineTrouble) = (bell, newest, source, engineTrouble)
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
         try await withThrowingTaskGroup { group in
             group.addTask {
                 try await source.run {
                     newest.put($0)
+                    engineTrouble.put(nil)
                     bell.ring(.containers)
+                } lose: {
+                    engineTrouble.put(Snapshot.Trouble($0))
+                    bell.ring(.engine)
                 }
             }
+            if let server = commandServer() { group.addTask { await server.run() } }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
@@ -105,16 +116,25 @@ struct RegisterAgent: ~Copyable {
         var isLost = false
         defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
-            if let look = newest.take() { self.look = look }
+            if let look = newest.take() {
+                self.look = look
+                decide(look)
+            }
+            if let trouble = engineTrouble.take() { snapshot.engine.trouble = trouble }
+            tellQuestions()
             do {
                 try await turn(reasons)
                 if isLost { logger.info("etcd is back") }
                 isLost = false
+                snapshot.store.trouble = nil
+                tellQuestions()
                 backoff.reset()
             } catch {
                 try Task.checkCancellation()
                 if !isLost { tell(error) }
                 isLost = true
+                note(error)
+                tellQuestions()
                 try await Task.sleep(for: backoff.next())
                 bell.ring(.retry)
             }
@@ -130,11 +150,12 @@ struct RegisterAgent: ~Copyable {
         }
         if reasons.contains(.lease) { publisher.renewalIsDue() }
         // What was drained before the agent started must not come back for a moment.
+        let drained = drains.ids
         try await drains.learn()
         if let look {
             asked += requests.take()
             for request in asked { take(request, look) }
-            decide(look)
+            if drains.ids != drained { decide(look) }
         }
         try await publisher.publish()
         try await drains.store()
@@ -169,10 +190,11 @@ struct RegisterAgent: ~Copyable {
     }
 
     private mutating func decide(_ look: Docker.Look) {
-        drains.keepOnly(look.containers, paused: Set(look.idle.filter(\.mayGoOn).map(\.subject.id)))
+        drains.keepOnly(look)
         let services = Services(
             of: look.containers, owner: publisher.owner, rules: configuration.rules, drained: drains.ids)
         tell(services.verdicts)
+        snapshot.verdicts = services.verdicts + look.idle.map { Verdict(on: $0) }
         publisher.desire(services.registrations, reasons: services.reasons, unreadable: look.unreadable)
     }
 
@@ -192,5 +214,35 @@ struct RegisterAgent: ~Copyable {
             }
         }
         told = Set(all)
+    }
+
+    // MARK: Questions
+
+    /// Where commands are answered; nil where that cannot be, which harms nothing else.
+    private func commandServer() -> CommandServer? {
+        do {
+            let drains = DrainCommands(registry, requests) { [bell] in bell.ring(.request) }
+            return try CommandServer(path: configuration.controlSocket) { [board] line in
+                await drains.answer(line, board.read()) ?? Questions.answer(line, board.read())
+            }
+        } catch {
+            logger.warning(
+                "commands are not answered; CONTROL_SOCKET names another socket",
+                ["socket": configuration.controlSocket, "error": "\(error)"])
+            return nil
+        }
+    }
+
+    private mutating func note(_ error: any Error) {
+        let trouble = Snapshot.Trouble(error)
+        if snapshot.store.trouble == nil { snapshot.store.trouble = trouble }
+        snapshot.store.lastTrouble = trouble
+    }
+
+    /// Puts up what is known now: no question waits for the loop.
+    private mutating func tellQuestions() {
+        snapshot.store.lease = publisher.lease
+        snapshot.published = publisher.published
+        board.put(snapshot)
     }
 }

@@ -19,6 +19,8 @@ struct RegisterConfiguration: Sendable {
 
     /// Whether the entries are withdrawn when the agent is stopped, rather than left to the TTL.
     var withdrawsOnExit: Bool
+    /// The path of the unix socket on which the running agent answers commands.
+    var controlSocket: String
 
     /// The limit of each exchange with the engine or etcd.
     var deadline: Duration { ttl / 3 }
@@ -36,15 +38,18 @@ struct RegisterConfiguration: Sendable {
     private static let withdrawSetting = Setting(
         flag: "--withdraw-on-exit", variable: "WITHDRAW_ON_EXIT",
         help: "withdraw every entry when docker-register is stopped, instead of leaving them until the TTL is over")
+    private static let control = Setting(
+        flag: "--control-socket", variable: "CONTROL_SOCKET", placeholder: "PATH",
+        fallback: "/run/docker-register/control.sock",
+        help: "the unix socket on which the running docker-register answers its commands")
 
     /// The table that the command line, the help and the README are made from.
     static let options = Options(
         program: "docker-register",
         summary: "Keeps this Docker host's running containers registered in etcd.",
         settings: [hostIP] + EtcdOptions.settings + DockerOptions.settings + Rules.settings + [
-            ttlSetting, resyncSetting,
-        ]
-            + LogOptions.settings)
+            ttlSetting, resyncSetting, withdrawSetting, control,
+        ] + LogOptions.settings, commands: RegisterCommands.all)
 
     /// Reads the settings; nil where one is wrong, which the reading has recorded.
     ///
@@ -57,7 +62,9 @@ struct RegisterConfiguration: Sendable {
         let rules = Rules(&reading)
         let ttl = reading.duration(Self.ttlSetting, in: .seconds(2)...(.seconds(3600)))
         let resync = reading.duration(Self.resyncSetting, in: .seconds(1)...(.seconds(86_400)))
-        guard let hostAddress, let docker, let etcd, let keyspace, let rules, let ttl, let resync else { return nil }
+        let controlSocket = Self.controlSocket(from: &reading)
+        guard let hostAddress, let docker, let etcd, let keyspace, let rules, let ttl, let resync, let controlSocket
+        else { return nil }
         self.hostAddress = hostAddress
         self.docker = docker
         self.etcd = etcd
@@ -66,6 +73,15 @@ struct RegisterConfiguration: Sendable {
         self.ttl = ttl
         withdrawsOnExit = reading.isOn(Self.withdrawSetting)
         self.resync = resync
+        self.controlSocket = controlSocket
+    }
+
+    /// Reads `CONTROL_SOCKET` alone; nil where it is wrong, which is then recorded.
+    static func controlSocket(from reading: inout Reading) -> String? {
+        let expected = "a path that begins with a slash and has at most \(CommandSocket.longestPath) bytes"
+        return reading.value(control, expected) { text in
+            text.hasPrefix("/") && text.utf8.count <= CommandSocket.longestPath ? text : nil
+        }
     }
 
     private static func hostAddress(from reading: inout Reading) -> IPAddress? {

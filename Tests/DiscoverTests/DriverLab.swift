@@ -28,8 +28,8 @@ final class DriverLab {
             statsBind: BindAddress(port: port(try FreePort.take())), statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: .seconds(60), abilities: program.abilities)
         var timing = ProxyDriver.Timing()
-        timing.drainPollLimit = .milliseconds(50)
-        timing.drain = drain
+        timing.drains.longestPause = .milliseconds(50)
+        timing.drains.limit = drain
         self.timing = timing
         driver = ProxyDriver(process, logger: logger, timing: timing)
     }

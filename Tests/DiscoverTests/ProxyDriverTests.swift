@@ -84,7 +84,7 @@ struct ProxyDriverTests {
             #expect(await lab.drains())
             #expect(!open.answers("one"))
             #expect(other.answers("two"))
-            #expect(lab.log.count(of: "cut the connections to an endpoint that is gone") == 1)
+            #expect(lab.log.count(of: "cutting connections to an endpoint that is gone") == 1)
             #expect(try await lab.states().keys.sorted() == ["web/2"])
         }
     }
@@ -263,6 +263,19 @@ struct ProxyDriverTests {
             let last = try await lab.apply([half])
             #expect(last.map(\.description) == ["reload: another worker serves"])
             #expect(try answers() == ["one", "two"])
+        }
+    }
+
+    @Test func `a file that cannot be written holds up no endpoint, and follows later`() async throws {
+        try await withDriverLab { lab in
+            try await lab.apply([onlyOne])
+            let candidate = lab.process.directory.configuration.path + ".new"
+            #expect(unsafe mkdir(candidate, 0o700) == 0)
+            await #expect(throws: FileError.self) { try await lab.apply([both]) }
+            #expect(try answers() == ["one", "two"])
+            #expect(unsafe rmdir(candidate) == 0)
+            #expect(try await lab.apply([both]) == [])
+            #expect(lab.file == lab.configuration([both]).text)
         }
     }
 

@@ -158,8 +158,12 @@ struct DiscoverFaultTests {
             #expect(await eventually { agent.log.contain("level=error", "out of luck") })
             #expect(lab.configuration == before)
             #expect(await DiscoverLab.get(port) == "one")
+            // Endpoints of the services that are there go on coming.
+            let other = try DiscoverLab.backend("other")
+            try await lab.put(["web/2": "127.0.0.1:\(other.port)"])
+            #expect(await DiscoverLab.answers(port, "other"))
             try FileManager.default.removeItem(atPath: switchFile)
-            #expect(await DiscoverLab.answers(two, "one"))
+            #expect(await eventually { ["one", "other"].contains(await DiscoverLab.get(two)) })
             #expect(await eventually { agent.log.contain("HAProxy takes the configuration again") })
             #expect(agent.log.count(of: "level=error") == 1)
         }

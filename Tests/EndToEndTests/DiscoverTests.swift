@@ -80,6 +80,27 @@ struct DiscoverTests {
         }
     }
 
+    @Test func `a removed endpoint keeps its connections until the time limit, and gets no new one`() async throws {
+        try await withDiscoverLab { lab in
+            let agent = try lab.start(["DRAIN_TIMEOUT": "3s"])
+            let one = try DiscoverLab.backend("one")
+            let two = try DiscoverLab.backend("two")
+            let port = try FreePort.take()
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
+            #expect(await DiscoverLab.answers(port, "one"))
+            let connection = try LongConnection(port: port)
+            #expect(connection.answers("one"))
+            try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
+            try await lab.etcd.ctl("del", "/backends/web/1")
+            #expect(await eventually { !lab.configuration.contains("server 1 ") })
+            #expect(connection.answers("one"))
+            for _ in 0..<6 { #expect(await DiscoverLab.get(port) == "two") }
+            #expect(await agent.logs("cutting connections to an endpoint that is gone", "server=web/1", "open=1"))
+            #expect(await eventually { !connection.answers("one") })
+            #expect(agent.log.count(of: "by=\"reload") == 1)
+        }
+    }
+
     @Test func `several run side by side, each in its own folder, also in one with the longest path`() async throws {
         try await withDiscoverLab { lab in
             let prefixes = ["/one", "/two"]

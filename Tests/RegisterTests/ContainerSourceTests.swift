@@ -312,6 +312,34 @@ struct ContainerSourceTests {
         #expect(await following.hands(["web": 8080, "api": 9090]))
     }
 
+    @Test func `a container that is told to stop leaves before the engine has answered anything`() async throws {
+        let engine = try StubEngine()
+        engine.run(Self.web, Self.api)
+        let following = try Following(engine.origin)
+        #expect(await following.hands(["web": 8080, "api": 9090]))
+        #expect(await eventually { following.count == 1 })
+        engine.answer("/containers/json", .init(body: "[", hangs: true))
+        engine.event("kill", Self.web, #"{"signal":"15"}"#)
+        #expect(await following.hands(["api": 9090]))
+    }
+
+    @Test func `a signal to an earlier life does not count for one that begins during the look`() async throws {
+        let engine = try StubEngine()
+        engine.run(Self.web)
+        let following = try Following(engine.origin)
+        #expect(await following.hands(["web": 8080]))
+        let again = StubContainer(letter: "a", name: "web", started: "2024-05-01T12:00:09Z")
+        engine.before("/containers/json") { [weak engine] in
+            engine?.before("/containers/json", nil)
+            // What is inspected is the new life already, of which no event has told yet.
+            engine?.run(again)
+        }
+        engine.event("kill", Self.web, #"{"signal":"15"}"#)
+        #expect(await following.hands([:]))
+        engine.event("start", again)
+        #expect(await following.hands(["web": 8080]))
+    }
+
     @Test(arguments: [("SIGTERM", 1), ("SIGTERM", 10), ("SIGINT", 15), ("nonsense", 2)])
     func `a signal that is no stop changes nothing`(stop: String, sent: Int) async throws {
         let engine = try StubEngine()

@@ -10,8 +10,8 @@ import Testing
 /// What real engines have answered, and what newer ones are documented to answer.
 @Suite("Docker answers")
 struct DockerAnswersTests {
-    private func container(_ name: String) throws -> Docker.Container? {
-        try container(json: Recorded.answer("containers/\(name)/json"))
+    private func container(_ name: String, of engine: String) throws -> Docker.Container? {
+        try container(json: Recorded.answer("containers/\(name)/json", of: engine))
     }
 
     private func container(json: String) throws -> Docker.Container? {
@@ -31,9 +31,9 @@ struct DockerAnswersTests {
 
     // MARK: Recorded
 
-    @Test func `a container with several bindings has all of them that are TCP`() throws {
-        let container = try #require(try container("several-bindings"))
-        #expect(container.id.text == "4b2965f7749d")
+    @Test(arguments: Recorded.engines)
+    func `a container with several bindings has all of them that are TCP`(engine: String) throws {
+        let container = try #require(try container("several-bindings", of: engine))
         #expect(container.name == "several-bindings")
         #expect(container.image == "lab/web:1.2")
         #expect(container.labels == ["SERVICE_TAGS": "a,b", "com.example.team": "blue"])
@@ -47,49 +47,103 @@ struct DockerAnswersTests {
             ])
     }
 
-    @Test(arguments: ["exposed-only", "host-network", "nothing-published", "udp-only"])
-    func `what publishes no TCP port runs, without bindings`(name: String) throws {
-        #expect(try #require(try container(name)).bindings == [])
+    @Test(
+        arguments: Recorded.engines,
+        [
+            "exposed-only", "host-network", "host-network-silent", "no-network", "nothing-published", "shared-network",
+            "udp-only",
+        ])
+    func `what publishes no TCP port runs, without bindings`(engine: String, name: String) throws {
+        #expect(try #require(try container(name, of: engine)).bindings == [])
     }
 
-    @Test(arguments: ["paused", "restarting"])
-    func `what is paused or restarts counts as not running`(name: String) throws {
-        #expect(try container(name) == nil)
+    @Test(arguments: Recorded.engines, ["paused", "restarting", "stopped"])
+    func `what is paused, restarts or has ended counts as not running`(engine: String, name: String) throws {
+        #expect(try container(name, of: engine) == nil)
     }
 
-    @Test(arguments: [
-        ("ephemeral", "whoami", 32768), ("health", "whoami", 8004), ("own-network", "whoami", 8007),
-        // The image's name went to another image later; the container keeps what was typed.
-        ("moved-tag", "old:1", 8006),
-        ("by-id", "sha256:01651c3381c4535f6ea71a532a8f184c6557a269a866d79bc0790c4d70b66b48", 8005),
-    ])
+    @Test(
+        arguments: Recorded.engines,
+        [
+            ("ephemeral", "whoami", 32768), ("healthy", "whoami", 8004), ("unhealthy", "whoami", 8014),
+            ("starting", "whoami", 8024), ("own-network", "whoami", 8007), ("ipv6-network", "whoami", 8008),
+            ("stop-signal", "whoami", 8011), ("compose", "whoami", 8012),
+            // The image's name went to another image later; the container keeps what was typed.
+            ("moved-tag", "old:1", 8006),
+        ])
     func `an ordinary container is reached on all addresses, whatever its network, health and image`(
-        name: String, image: String, port: Int
+        engine: String, expected: (name: String, image: String, port: Int)
     ) throws {
-        let container = try #require(try container(name))
-        #expect(container.name == name)
-        #expect(container.image == image)
+        let container = try #require(try container(expected.name, of: engine))
+        #expect(container.name == expected.name)
+        #expect(container.image == expected.image)
+        let port = expected.port
         #expect(container.bindings == [Self.binding(8000, "0.0.0.0", port), Self.binding(8000, "::", port)])
     }
 
-    @Test func `the list says which containers run, and who answers is told`() throws {
-        let json = try Recorded.answer("containers/json")
+    @Test(arguments: Recorded.engines)
+    func `a container that was started by an image's id names no image`(engine: String) throws {
+        let container = try #require(try container("by-id", of: engine))
+        #expect(container.image.hasPrefix("sha256:") && container.image.utf8.count == 71)
+        #expect(container.bindings == [Self.binding(8000, "0.0.0.0", 8005), Self.binding(8000, "::", 8005)])
+    }
+
+    @Test(arguments: Recorded.engines)
+    func `addresses of the loopback interface stay what they are`(engine: String) throws {
+        let container = try #require(try container("ipv6-binding", of: engine))
+        #expect(container.bindings == [Self.binding(8000, "::1", 8009), Self.binding(8000, "127.0.0.1", 8010)])
+    }
+
+    @Test(arguments: Recorded.engines)
+    func `how a container wants to be stopped is known`(engine: String) throws {
+        let container = try #require(try container("stop-signal", of: engine))
+        #expect(container.stopSignal == Docker.StopSignal("INT"))
+        #expect(container.stopTimeout == .seconds(3))
+        let ordinary = try #require(try self.container("compose", of: engine))
+        #expect(ordinary.stopSignal == .standard && ordinary.stopTimeout == .seconds(10))
+        #expect(ordinary.labels["com.docker.compose.service"] == "cart")
+    }
+
+    @Test(arguments: Recorded.engines)
+    func `the list says which containers run, and each changes when something about it does`(engine: String) throws {
+        let json = try Recorded.answer("containers/json", of: engine)
         let listed = try JSONDecoder().decode([WireListed].self, from: Data(json.utf8)).map(Docker.Listed.init)
-        #expect(listed.count == 12)
-        #expect(listed.count(where: \.isRunning) == 10)
-        #expect(Set(listed.map(\.fingerprint)).count == 12)
-        let info = try JSONDecoder().decode(WireInfo.self, from: Data(try Recorded.answer("info").utf8))
-        #expect(info.ID == "EM7D:BVH4:TCFE:FGAB:2CFW:AXO6:JJN7:U4GK:XGFF:7JPL:XC4F:VWD2")
+        #expect(listed.count == 21)
+        #expect(listed.count(where: \.isRunning) == 19)
+        #expect(Set(listed.map(\.fingerprint)).count == 21)
+        #expect(listed.allSatisfy { InstanceID(containerID: $0.id) != nil })
+    }
+
+    @Test(arguments: [
+        ("engine-20.10", "1.41", "1.41", "EM7D:BVH4:TCFE:FGAB:2CFW:AXO6:JJN7:U4GK:XGFF:7JPL:XC4F:VWD2"),
+        ("engine-26.1", "1.45", "1.44", "7fa703da-d035-4631-9ad8-924eb104f049"),
+    ])
+    func `an engine says who it is, and which version to speak with it`(
+        engine: String, offered: String, spoken: String, id: String
+    ) throws {
+        let head = try Recorded.answer("_ping", of: engine)
+        #expect(head.contains("Api-Version: \(offered)\n"))
+        let version = try #require(Docker.Version(offered))
+        #expect(Docker.Version.negotiated(with: version) == Docker.Version(spoken))
+        let info = try JSONDecoder().decode(WireInfo.self, from: Data(try Recorded.answer("info", of: engine).utf8))
+        #expect(info.ID == id)
         #expect(info.Name == "vm")
     }
 
-    @Test func `every event names the container that it is about`() throws {
-        let lines = try Recorded.answer("events").split(separator: "\n")
+    @Test(arguments: Recorded.engines)
+    func `every event names the container that it is about`(engine: String) throws {
+        let lines = try Recorded.answer("events", of: engine).split(separator: "\n")
         let wires = try lines.map { try JSONDecoder().decode(WireEvent.self, from: Data($0.utf8)) }
         let events = wires.map(Docker.Event.init)
         #expect(events.allSatisfy { $0.container?.utf8.count == 64 })
-        #expect(events.contains { !$0.isOfContainer } && events.contains(where: \.isOfContainer))
-        #expect(wires.contains { $0.Action == "health_status: healthy" })
+        #expect(events.contains { !$0.isOfContainer })
+        #expect(
+            Set(wires.filter { $0.Type == "container" }.compactMap(\.Action)) == [
+                "start", "die", "stop", "kill", "pause", "unpause", "restart", "rename", "update", "destroy",
+                "health_status: healthy", "health_status: unhealthy",
+            ])
+        #expect(Set(events.compactMap(\.signal)) == [1, 9, 15])
+        #expect(events.count(where: \.isStart) == wires.count { $0.Action == "start" })
     }
 
     // MARK: Other engines

@@ -11,8 +11,39 @@ struct RegisterDocumentationTests {
         #expect(try Documentation("README.md").table(below: "### docker-register") == table)
     }
 
+    @Test func `the README's table of commands is the code's`() throws {
+        let table = RegisterConfiguration.options.markdownCommands.split(separator: "\n").map(String.init)
+        #expect(try Documentation("README.md").table(below: "## When something is not routed") == table)
+    }
+
+    @Test func `docs/status.md has each field that the JSON has`() throws {
+        let documented = try Documentation("docs/status.md").lines.joined(separator: "\n")
+        for field in Self.fields { #expect(documented.contains("`\(field)`"), "\(field) is not documented") }
+    }
+
+    /// The fields of a report in which every field has a value.
+    private static var fields: Set<String> {
+        let trouble = StatusReport.Trouble(time: "", error: "")
+        let label = ContainerReport.Label(name: "", value: "", source: "", decides: "", problem: "")
+        let port = ContainerReport.Port(port: 1, published: [], services: [], reasons: [])
+        let entry = ContainerReport.Entry(
+            port: 1, service: "", state: .differs, key: "", endpoint: "", meta: "", foundEndpoint: "", foundMeta: "",
+            revision: 1, since: "")
+        let parts: [Any] = [
+            StatusReport.Agent(
+                version: "", running: true, process: 1, started: "", owner: "", host: "", address: ""),
+            StatusReport.Engine(address: "", api: "", lost: trouble),
+            StatusReport.Store(members: [], prefix: "", lease: nil, lost: trouble, lastError: trouble),
+            StatusReport.Lease(id: "", ttl: 1), trouble, label, port, entry,
+        ]
+        let names = parts.flatMap { Mirror(reflecting: $0).children.compactMap(\.label) }
+        return Set(names).union(["agent", "engine", "etcd", "containers", "leftovers"])
+            .union(["labels", "ports", "entries", "reasons", "warnings", "image", "id"])
+    }
+
     @Test func `the help tells every setting with its variable and default`() {
         let options = RegisterConfiguration.options
+        for command in options.commands { #expect(options.help.contains("  \(command.usage)\n")) }
         for setting in options.settings {
             #expect(options.help.contains(setting.flag), "\(setting.flag)")
             #expect(options.help.contains(setting.variable), "\(setting.variable)")

@@ -31,6 +31,15 @@ struct DrainsTests {
             bindings: [])
     }
 
+    private func look(_ containers: [Docker.Container], paused: Docker.Container? = nil) -> Docker.Look {
+        let idle = paused.map { paused in
+            var subject = paused.subject
+            subject.state = "paused"
+            return [Docker.Idle(subject: subject, reason: .notRunning(state: "paused"))]
+        }
+        return Docker.Look(containers: containers, idle: idle ?? [])
+    }
+
     @Test func `a drain outlives the agent, and ends with the container's life or by undrain`() async throws {
         let (one, two) = (container("aaaaaaaaaaaa"), container("bbbbbbbbbbbb"))
         var first = drains()
@@ -43,9 +52,9 @@ struct DrainsTests {
         #expect(second.ids == [one.id, two.id])
         #expect(second.since(one.id) == Self.time)
         // It is paused: still the same life.
-        second.keepOnly([one], paused: [two.id])
+        second.keepOnly(look([one], paused: two))
         #expect(second.ids == [one.id, two.id])
-        second.keepOnly([container("aaaaaaaaaaaa", started: "2"), two], paused: [])
+        second.keepOnly(look([container("aaaaaaaaaaaa", started: "2"), two]))
         #expect(second.ids == [two.id])
         second.undrain(two.id)
         try await second.store()

@@ -95,6 +95,21 @@ struct PublisherTests {
         #expect(ofLease.count == 3)
     }
 
+    @Test func `it is known when, and at which revision, an entry was put`() async throws {
+        var publisher = publisher()
+        let web = try registration("web")
+        try await desire(web, by: &publisher)
+        let put = try #require(publisher.published?[web.slot]?.put)
+        #expect(put.revision == (try await keys()[Self.entryKey])?.modRevision)
+        #expect(put.time?.hasPrefix("20") == true)
+        // Reading it anew forgets nothing, and a change of somebody else is not taken for ours.
+        publisher.doubt()
+        try await publisher.publish()
+        #expect(publisher.published?[web.slot]?.put == put)
+        try await desire(registration("web", port: 8081), by: &publisher)
+        #expect(publisher.published?[web.slot]?.put?.revision ?? 0 > put.revision)
+    }
+
     @Test func `a turn with nothing to do makes no revision, in doubt or not`() async throws {
         var publisher = publisher()
         try await desire(registration("web"), registration("web", 1), by: &publisher)

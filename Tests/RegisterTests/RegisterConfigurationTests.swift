@@ -81,4 +81,12 @@ struct RegisterConfigurationTests {
     func `a wrong ETCD_HOST is named`(text: String) {
         #expect(problems(["HOST_IP": "10.0.0.1", "ETCD_HOST": text]).first?.hasPrefix("ETCD_HOST") == true)
     }
+
+    @Test(arguments: ["relative", "/" + String(repeating: "x", count: 107)])
+    func `a control socket that cannot be is named`(path: String) throws {
+        let environment = ["HOST_IP": "10.0.0.1", "ETCD_HOST": "a"]
+        #expect(try read([], environment).controlSocket == "/run/docker-register/control.sock")
+        #expect(
+            problems(environment.merging(["CONTROL_SOCKET": path]) { $1 }).first?.hasPrefix("CONTROL_SOCKET") == true)
+    }
 }

@@ -164,10 +164,13 @@ extension StubEngine {
     }
 }
 
-/// The answers that were recorded from real engines.
+/// The answers that were recorded from real engines, by `deploy/record.sh`.
 enum Recorded {
+    /// The engines, by folder.
+    static let engines = ["engine-20.10", "engine-26.1"]
+
     /// The answer of a route, such as `containers/json`.
-    static func answer(_ route: String, of engine: String = "engine-20.10") throws -> String {
+    static func answer(_ route: String, of engine: String) throws -> String {
         let folder = #filePath.split(separator: "/").dropLast().reduce("") { "\($0)/\($1)" }
         let url = URL(filePath: "\(folder)/Fixtures/\(engine)/\(route)")
         return String(decoding: try Data(contentsOf: url), as: UTF8.self)

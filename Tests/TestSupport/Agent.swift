@@ -6,6 +6,7 @@ package final class Agent: Sendable {
     /// Its log.
     package let log = CapturedLines()
     private let running: RunningProgram
+    private let folder: ScratchFolder?
 
     /// Starts an agent on a host of a laboratory.
     package init(
@@ -14,11 +15,16 @@ package final class Agent: Sendable {
     ) throws {
         running = try laboratory.start(
             "\(Laboratory.programFolder)/\(name)", arguments, on: host, environment, onLine: log.add)
+        folder = nil
     }
 
     /// Starts an agent on this machine.
     package init(_ name: String, _ arguments: [String] = [], _ environment: [String: String]) throws {
-        let variables = ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/"].merging(environment) { $1 }
+        let folder = try ScratchFolder()
+        let variables = [
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "CONTROL_SOCKET": "\(folder.path)/control.sock",
+        ].merging(environment) { $1 }
+        self.folder = folder
         running = try Program("\(Laboratory.programFolder)/\(name)", arguments, environment: variables)
             .start(onLine: log.add)
     }

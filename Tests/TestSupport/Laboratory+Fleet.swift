@@ -87,7 +87,24 @@ extension Laboratory {
         on host: Host, engine: Engine, _ environment: [String: String] = [:]
     ) throws -> Agent {
         let variables = ["HOST_IP": host.address, "ETCD_HOST": try etcdAddress(), "DOCKER_HOST": engine.url]
-        return try Agent("docker-register", in: self, on: host, variables.merging(environment) { $1 })
+        let own = ["CONTROL_SOCKET": Self.controlSocket(on: host)]
+        return try Agent(
+            "docker-register", in: self, on: host, variables.merging(own) { $1 }.merging(environment) { $1 })
+    }
+
+    /// The control socket of the docker-register that ``register(on:engine:_:)`` runs.
+    package static func controlSocket(on host: Host) -> String { "\(host.folder)/control.sock" }
+
+    /// Calls a command of docker-register on a host, whose agent runs there or does not.
+    ///
+    /// - Parameter environment: what the command is told besides the socket.
+    package func command(
+        _ arguments: String..., on host: Host, _ environment: [String: String] = [:]
+    ) async throws -> Program.Outcome {
+        let own = ["CONTROL_SOCKET": Self.controlSocket(on: host)]
+        let program = program(
+            "\(Self.programFolder)/docker-register", arguments, on: host, own.merging(environment) { $1 })
+        return try await program.run(deadline: .seconds(30))
     }
 
     /// Runs docker-discover on a host.

@@ -42,8 +42,12 @@ extension Docker {
 
         /// Follows the engine until the task is cancelled.
         ///
-        /// - Parameter handOver: takes the newest list.
-        func run(handOver: @escaping @Sendable (Look) -> Void) async throws {
+        /// - Parameters:
+        ///   - handOver: takes the newest list.
+        ///   - lose: is called when the engine does not answer any more, with the error.
+        func run(
+            handOver: @escaping @Sendable (Look) -> Void, lose: @escaping @Sendable (any Swift.Error) -> Void = { _ in }
+        ) async throws {
             // Short, so that everything is right again within a second of the engine's return.
             var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(400))
             var isLost = false
@@ -64,11 +68,19 @@ extension Docker {
                         logger.warning(
                             "docker engine is lost; keeping what is registered and trying again",
                             ["engine": origin.name, "error": "\(error)"])
+                        lose(error)
                     }
                     isLost = true
                 }
                 try await Task.sleep(for: backoff.next())
             }
+        }
+
+        /// Looks once, at everything.
+        func once(_ client: Client) async throws -> Look {
+            var known = KnownContainers()
+            let nothing = Hints.Named(containers: [], inNetworks: [], signals: [:], begun: [])
+            return try await look(client, &known, nothing, isFull: true)
         }
 
         /// Looks at once, and again after each event and resync, until the stream or a look fails.
@@ -92,6 +104,8 @@ extension Docker {
             while let reasons = await bell.answer() {
                 if reasons.contains(.failure) { _ = try await listener.value }
                 let named = hints.take()
+                // At once, from what is known: with many containers a list takes longer than a stop may take to show.
+                if known.noteStops(named, margin: stopMargin, now: .now) { handOver(known.look) }
                 handOver(try await look(client, &known, named, isFull: reasons.contains(.resync)))
                 let now = ContinuousClock.now
                 var pauses = known.followed.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
@@ -137,7 +151,8 @@ extension Docker {
                     logger.warning("cannot inspect a container", ["container": id.prefix(12), "error": "\(error)"])
                 }
             }
-            next.noteStops(named.signals, margin: stopMargin, now: .now)
+            // Once more, as what was inspected may be a new life.
+            next.noteStops(named, margin: stopMargin, now: .now)
             known = next
             return known.look
         }

@@ -162,7 +162,7 @@ extension Docker.Idle.Reason: CustomStringConvertible {
         case .notRunning("created"): "it was never started"
         case .notRunning(let state): "it does not run (\(state))"
         case .stopping: "it was told to stop"
-        case .unreadable: "the Docker Engine does not say how it is"
+        case .unreadable: "the Docker Engine does not say how it is; what is registered of it stays"
         }
     }
 }

@@ -113,10 +113,13 @@ extension Docker {
         var isOfContainer: Bool
         /// The signal that it was sent; nil where the event is another.
         var signal: Int32?
+        /// Whether the container has begun a life.
+        var isStart: Bool
 
         /// Takes what the engine sent.
         init(_ wire: WireEvent) {
             isOfContainer = wire.Type != "network"
+            isStart = isOfContainer && wire.Action == "start"
             container = isOfContainer ? wire.Actor?.ID : wire.Actor?.Attributes?["container"]
             if isOfContainer, wire.Action == "kill" { signal = wire.Actor?.Attributes?["signal"].flatMap { Int32($0) } }
         }

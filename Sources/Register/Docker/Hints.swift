@@ -10,8 +10,10 @@ extension Docker {
             var containers: Set<String>
             /// Containers whose networks changed since the last look.
             var inNetworks: Set<String>
-            /// The signals that containers were sent since the last look.
+            /// The signals that containers were sent since the last look, in the life that they have now.
             var signals: [String: Set<Int32>]
+            /// Containers that began a life since the last look; an earlier signal was not meant for it.
+            var begun: Set<String>
         }
 
         /// How long a named container is looked at again, each time: until the engine's list has surely caught up.
@@ -21,6 +23,7 @@ extension Docker {
             var containers: [String: ContinuousClock.Instant] = [:]
             var inNetworks: Set<String> = []
             var signals: [String: Set<Int32>] = [:]
+            var begun: Set<String> = []
         }
         private let state = Mutex(State())
 
@@ -33,6 +36,10 @@ extension Docker {
                     return
                 }
                 state.containers[container] = .now
+                if event.isStart {
+                    state.begun.insert(container)
+                    state.signals[container] = nil
+                }
                 if let signal = event.signal { state.signals[container, default: []].insert(signal) }
             }
         }
@@ -44,10 +51,12 @@ extension Docker {
                 defer {
                     state.inNetworks = []
                     state.signals = [:]
+                    state.begun = []
                     state.containers = state.containers.filter { now - $0.value < Self.lifetime }
                 }
                 return Named(
-                    containers: Set(state.containers.keys), inNetworks: state.inNetworks, signals: state.signals)
+                    containers: Set(state.containers.keys), inNetworks: state.inNetworks, signals: state.signals,
+                    begun: state.begun)
             }
         }
     }

@@ -74,16 +74,24 @@ extension Docker {
             return before?.isUnreadable != true
         }
 
-        /// Notes which containers were told to stop, and forgets it of those that live on.
-        mutating func noteStops(_ signals: [String: Set<Int32>], margin: Duration, now: ContinuousClock.Instant) {
+        /// Notes which containers were told to stop, and forgets it of those that live on, or again.
+        ///
+        /// - Returns: whether there are more of them than before.
+        @discardableResult
+        mutating func noteStops(_ named: Hints.Named, margin: Duration, now: ContinuousClock.Instant) -> Bool {
+            var isNew = false
             for (id, entry) in followed {
                 guard let container = entry.container else { continue }
-                if let sent = signals[id], sent.contains(where: container.stopSignal.isMeant) {
+                if let sent = named.signals[id], sent.contains(where: container.stopSignal.isMeant) {
                     followed[id]?.stop = Stop(started: container.started, until: now + container.stopTimeout + margin)
-                } else if let stop = entry.stop, stop.until <= now || stop.started != container.started {
+                    isNew = isNew || entry.stop == nil
+                } else if let stop = entry.stop,
+                    stop.until <= now || stop.started != container.started || named.begun.contains(id)
+                {
                     followed[id]?.stop = nil
                 }
             }
+            return isNew
         }
 
         /// All of it, for the agent.

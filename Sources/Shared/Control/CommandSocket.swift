@@ -16,6 +16,9 @@ package struct CommandSocket: Sendable {
         case timedOut(path: String, after: Duration)
     }
 
+    /// The longest path of a socket, in bytes, which is the kernel's.
+    package static let longestPath = UnixAddress.longestPath
+
     /// The longest answer that is read: `show servers state` of 100 000 servers.
     private static let answerCap = 16 << 20
 

@@ -9,6 +9,12 @@ extension Etcd {
         ///
         /// etcd raises what is below its minimum.
         package var ttl: Int64
+
+        /// Names a lease.
+        package init(id: Int64, ttl: Int64) {
+            self.id = id
+            self.ttl = ttl
+        }
     }
 
     /// What etcd says of a lease.

@@ -32,7 +32,7 @@ package struct Command: Sendable, Hashable {
     var needed: [String] { operands.filter { !$0.hasPrefix("[") } }
 
     /// The command with what follows it.
-    var usage: String {
+    package var usage: String {
         ([name] + operands + flags.map { "[\($0.usage)]" }).joined(separator: " ")
     }
 }

@@ -1,0 +1,58 @@
+import Shared
+
+/// Sees to servers that are no longer wanted: removes those without connections, and cuts the connections of those whose
+/// time is over.
+struct DrainWatch {
+    /// The limits; tests shorten them.
+    struct Timing: Sendable {
+        /// How long open connections to a server that is no longer wanted may go on.
+        var limit: Duration = .seconds(600)
+        /// The first wait for these connections; it grows up to ``longestPause``.
+        var firstPause: Duration = .milliseconds(50)
+        /// The longest between two looks at them.
+        var longestPause: Duration = .seconds(2)
+    }
+
+    private let runtime: RuntimeAPI
+    private let logger: Logger
+    private var backoff: Backoff
+    private var due: ContinuousClock.Instant?
+
+    /// Has nothing to see to yet.
+    init(_ runtime: RuntimeAPI, logger: Logger, timing: Timing) {
+        self.runtime = runtime
+        self.logger = logger
+        backoff = Backoff(first: timing.firstPause, limit: timing.longestPause)
+    }
+
+    /// Servers were drained: most of them have no connection a moment later.
+    mutating func begin() {
+        backoff.reset()
+        due = .now + backoff.next()
+    }
+
+    /// Looks after the servers that are leaving, if it is time.
+    ///
+    /// - Returns: when to look again; nil where none is left.
+    mutating func look(after proxy: inout RunningProxy) async -> Duration? {
+        if let due, due > .now { return ContinuousClock.now.duration(to: due) }
+        do {
+            try await finish(&proxy)
+        } catch {
+            logger.debug("cannot see whether drained servers have connections", ["error": "\(error)"])
+        }
+        let pause = backoff.next()
+        due = .now + pause
+        return proxy.leaving.isEmpty ? nil : pause
+    }
+
+    private func finish(_ proxy: inout RunningProxy) async throws {
+        let open = try await runtime.connections(of: Set(proxy.leaving.keys.map(\.service)).sorted())
+        let (overdue, idle) = proxy.leavers(open, at: .now)
+        for name in overdue {
+            logger.info("cutting connections to an endpoint that is gone", ["server": name, "open": open["\(name)"]])
+        }
+        try await runtime.run(overdue.map { .cut($0) })
+        for name in try await runtime.remove(idle) { proxy.forget(name) }
+    }
+}

@@ -1,0 +1,112 @@
+import Glibc
+import Shared
+
+/// docker-register's commands, as they are called from a shell.
+///
+/// They ask the running agent. Where none answers, those that only ask find out the same from the engine and etcd.
+struct RegisterCommands: Sendable {
+    /// All of them, in the order of the help.
+    static let all = [
+        Questions.status, Questions.why, DrainCommands.drain, DrainCommands.undrain, DryRun.command,
+    ]
+
+    /// The user's folder, where Docker's client keeps certificates.
+    let home: String
+    /// Where complaints go.
+    let logger = Logger(level: .warning, format: .logfmt)
+
+    /// The limit of one answer of the agent, which has it at hand.
+    private static let patience = Duration.seconds(10)
+
+    /// Why a command cannot be carried out.
+    enum Failure: Error, Equatable {
+        /// The agent's socket is there, but not for this account.
+        case forbidden(path: String)
+        /// libcurl does not work.
+        case noHTTP
+    }
+
+    /// Carries a command out.
+    ///
+    /// - Returns: the exit status.
+    func run(_ call: Command.Call, _ reading: Reading) async throws -> Int32 {
+        if call.command == DryRun.command {
+            for line in try DryRun.lines(try await examine(reading)) { print(line) }
+            return ExitStatus.success
+        }
+        var reading = reading
+        if DrainCommands.all.contains(call.command) { return tell(try await drain(call, &reading)) }
+        let line = Questions.line(call, &reading)
+        switch try await ask(line, reading, Self.patience) {
+        case .success(let answer): return tell(answer)
+        case .failure(let absent):
+            StandardError.write("\(absent.description); asking the Docker Engine and etcd directly")
+        }
+        return tell(Questions.answer(line, try await examine(reading).snapshot))
+    }
+
+    /// Has the agent drain a container; only an agent that runs can keep it drained.
+    private func drain(_ call: Command.Call, _ reading: inout Reading) async throws -> CommandAnswer {
+        let (line, patience) = try DrainCommands.line(call, &reading)
+        switch try await ask(line, reading, patience) {
+        case .success(let answer): return answer
+        case .failure(let absent): return CommandAnswer(status: ExitStatus.failure, "\(absent.description)\n")
+        }
+    }
+
+    /// That no agent answers.
+    private struct Absent: Error {
+        /// Why.
+        let reason: String
+
+        var description: String { "no docker-register runs here (\(reason))" }
+    }
+
+    /// What the running agent answers.
+    private func ask(
+        _ line: String, _ reading: Reading, _ patience: Duration
+    ) async throws -> Result<CommandAnswer, Absent> {
+        var reading = reading
+        guard let path = RegisterConfiguration.controlSocket(from: &reading) else {
+            try reading.finish()
+            return .failure(Absent(reason: "no socket is named"))
+        }
+        do {
+            let wire = try await CommandSocket(path: path).send(line, deadline: patience)
+            if let answer = CommandAnswer(wire: wire) { return .success(answer) }
+            return .failure(Absent(reason: "what listens on \(path) does not answer"))
+        } catch let error as CommandSocket.Failure {
+            if case .unreachable(let error) = error, error.code == EACCES { throw Failure.forbidden(path: path) }
+            return .failure(Absent(reason: error.description))
+        }
+    }
+
+    /// Finds out from the engine and etcd what an agent would know.
+    private func examine(_ reading: Reading) async throws -> Examination.Finding {
+        var reading = reading
+        let configuration = RegisterConfiguration(&reading, home: home)
+        try reading.finish()
+        guard let configuration, let http = HTTPClient() else { throw Failure.noHTTP }
+        return try await Examination(configuration, http, logger: logger).find()
+    }
+
+    private func tell(_ answer: CommandAnswer) -> Int32 {
+        if answer.status == ExitStatus.success {
+            print(answer.text, terminator: "")
+        } else {
+            StandardError.write(answer.text.last == "\n" ? String(answer.text.dropLast()) : answer.text)
+        }
+        return answer.status
+    }
+}
+
+extension RegisterCommands.Failure: CustomStringConvertible {
+    /// One sentence for whoever asks.
+    var description: String {
+        switch self {
+        case .forbidden(let path):
+            "docker-register runs, but this account may not ask it at \(path); try it as root (sudo)"
+        case .noHTTP: "libcurl cannot be started"
+        }
+    }
+}

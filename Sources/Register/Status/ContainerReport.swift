@@ -1,0 +1,172 @@
+import Shared
+
+/// What is known of one container, as `--json` prints it.
+struct ContainerReport: Encodable, Equatable, Sendable {
+    /// A label or variable that was read.
+    struct Label: Encodable, Equatable, Sendable {
+        /// As it was written.
+        var name: String
+        /// As it was written.
+        var value: String
+        /// `label` or `variable`.
+        var source: String
+        /// What it means.
+        var decides: String?
+        /// Why it counts as absent.
+        var problem: String?
+    }
+
+    /// A port of the container.
+    struct Port: Encodable, Equatable, Sendable {
+        /// The port inside of the container.
+        var port: UInt16
+        /// Where the host publishes it.
+        var published: [String]
+        /// The services that it is registered for.
+        var services: [String]
+        /// Why it is not registered, or not for all.
+        var reasons: [String]
+    }
+
+    /// What should be in the registry for one port, and what is.
+    struct Entry: Encodable, Equatable, Sendable {
+        /// Whether it is there.
+        enum State: String, Encodable, Sendable {
+            /// It is, as it should be.
+            case registered
+            /// Something else is.
+            case differs
+            /// Nothing is.
+            case missing
+            /// etcd has not said, not even once.
+            case unknown
+        }
+
+        /// The port inside of the container.
+        var port: UInt16?
+        /// The service.
+        var service: String
+        /// Whether it is there.
+        var state: State
+        /// The key of the entry; that of its meta has `/meta` behind it.
+        var key: String
+        /// The value that it should have.
+        var endpoint: String
+        /// The meta that it should have.
+        var meta: String
+        /// The value that it has instead.
+        var foundEndpoint: String?
+        /// The meta that it has instead.
+        var foundMeta: String?
+        /// The revision that put it.
+        var revision: Int64?
+        /// When this agent put it, RFC 3339.
+        var since: String?
+    }
+
+    /// The short id.
+    var id: String
+    /// The name.
+    var name: String
+    /// The image as the user typed it.
+    var image: String
+    /// The engine's word for its state.
+    var state: String
+    /// The labels and variables that were read.
+    var labels: [Label]
+    /// The TCP ports that are published, or that something was decided about.
+    var ports: [Port]
+    /// What should be in the registry, by service.
+    var entries: [Entry]
+    /// Why something is not registered.
+    var reasons: [String]
+    /// What somebody should change.
+    var warnings: [String]
+
+    /// Makes the report of a verdict.
+    init(_ verdict: Verdict, _ snapshot: Snapshot) {
+        id = verdict.subject.id.text
+        name = verdict.subject.name
+        image = verdict.subject.image
+        state = verdict.subject.state
+        let ports = Self.ports(verdict)
+        self.ports = ports
+        labels = Self.labels(verdict, ports: Set(ports.map(\.port)))
+        entries = verdict.entries.map { Entry($0, snapshot) }.sorted { $0.service < $1.service }
+        reasons = verdict.remarks.filter { $0.kind != .warning }.map(\.text)
+        warnings = verdict.remarks.filter { $0.kind == .warning }.map(\.text)
+        addLeftovers(verdict, snapshot)
+    }
+
+    /// Notes what is in the registry without being wanted: until it is withdrawn, or because nothing is known.
+    private mutating func addLeftovers(_ verdict: Verdict, _ snapshot: Snapshot) {
+        let wanted = Set(verdict.entries.map(\.registration.slot))
+        for (slot, found) in (snapshot.published ?? [:]).sorted(by: { $0.key < $1.key })
+        where slot.id == verdict.subject.id && found.value != nil && !wanted.contains(slot) {
+            let key = snapshot.store.keyspace.text(of: .entry(slot.service, slot.id))
+            warnings.append("registered nevertheless: \(key)")
+        }
+    }
+
+    private static func labels(_ verdict: Verdict, ports: Set<UInt16>) -> [Label] {
+        (verdict.labels?.said ?? [:]).sorted { $0.key < $1.key }.map { _, said in
+            var label = Label(name: said.label, value: said.value, source: said.isVariable ? "variable" : "label")
+            switch said.outcome {
+            case .means(let meaning):
+                label.decides = meaning
+                if let port = said.port, !ports.contains(port.number) {
+                    label.problem = "port \(port) is not published"
+                }
+            case .isNot(let expected): label.problem = "not understood; expected \(expected)"
+            }
+            return label
+        }
+    }
+
+    private static func ports(_ verdict: Verdict) -> [Port] {
+        let bindings = Dictionary(grouping: verdict.container?.bindings ?? [], by: \.containerPort)
+        let ports = Set(bindings.keys).union(verdict.entries.map(\.port)).union(verdict.remarks.compactMap(\.port))
+        return ports.sorted().map { port in
+            let ofPort = verdict.remarks.filter { $0.port == port && $0.kind != .warning }
+            let services = verdict.entries.filter { $0.port == port }.map(\.registration.slot.service.text)
+            let ofAll = services.isEmpty ? verdict.remarks.filter { $0.port == nil && $0.kind != .warning } : []
+            return Port(
+                port: port.number, published: (bindings[port] ?? []).map(\.description).sorted(),
+                services: services, reasons: (ofPort + ofAll).map(\.text))
+        }
+    }
+}
+
+extension ContainerReport.Entry {
+    /// Compares what should be with what is.
+    init(_ entry: Verdict.Entry, _ snapshot: Snapshot) {
+        let registration = entry.registration
+        let found = snapshot.published?[registration.slot]
+        port = entry.port.number
+        service = registration.slot.service.text
+        key = snapshot.store.keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
+        endpoint = registration.endpoint.description
+        meta = String(decoding: registration.meta, as: UTF8.self)
+        guard snapshot.published != nil else {
+            state = .unknown
+            return
+        }
+        guard let found, let value = found.value else {
+            state = .missing
+            return
+        }
+        revision = found.put?.revision
+        since = found.put?.time
+        if value != registration.value { foundEndpoint = String(decoding: value, as: UTF8.self) }
+        if found.meta != registration.meta { foundMeta = String(decoding: found.meta ?? [], as: UTF8.self) }
+        state = foundEndpoint == nil && foundMeta == nil ? .registered : .differs
+    }
+}
+
+extension Docker.Binding: CustomStringConvertible {
+    /// Host address and port, as `docker port` writes them.
+    var description: String {
+        guard let hostAddress else { return "*:\(hostPort)" }
+        return Endpoint(address: hostAddress, port: hostPort).description
+    }
+}

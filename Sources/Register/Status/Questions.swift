@@ -1,0 +1,76 @@
+import Shared
+
+/// The commands that ask: what they are called, and what they answer from what is known.
+enum Questions {
+    private static let json = Setting(flag: "--json", help: "as one JSON object, for programs")
+
+    /// Shows everything.
+    static let status = Command(
+        "status", flags: [json],
+        help: "Shows each container of this host and what is registered for it, or why not.")
+    /// Shows one container.
+    static let why = Command(
+        "why", operands: ["CONTAINER"], flags: [json],
+        help: "Shows one container in full, by its name or id: what each label and port decides, and what etcd has.")
+
+    /// The line that asks a running agent.
+    static func line(_ call: Command.Call, _ reading: inout Reading) -> String {
+        let flags = call.command.flags.filter { reading.isOn($0) }.map(\.flag)
+        return ([call.command.name] + flags + call.operands).joined(separator: " ")
+    }
+
+    /// Answers a line.
+    static func answer(_ line: String, _ snapshot: Snapshot) -> CommandAnswer {
+        var words = line.split(separator: " ").map(String.init)
+        let isJSON = words.contains(json.flag)
+        words.removeAll { $0 == json.flag }
+        let report = StatusReport(snapshot)
+        do {
+            switch (words.first, words.count) {
+            case (status.name, 1): return CommandAnswer(isJSON ? try StatusReport.json(report) : report.text)
+            case (why.name, 2):
+                let container = try report.container(words[1])
+                return CommandAnswer(isJSON ? try StatusReport.json(container) : container.text(report))
+            default:
+                let usages = [status, why].map(\.usage).joined(separator: "; ")
+                return CommandAnswer(
+                    status: ExitStatus.wrongUsage, "\"\(line.prefix(100))\" is no command; there are: \(usages)\n")
+            }
+        } catch {
+            return CommandAnswer(status: ExitStatus.failure, "\(error)\n")
+        }
+    }
+}
+
+extension StatusReport {
+    /// Why no container could be found.
+    enum NotFound: Error, Equatable {
+        /// None has that name or id.
+        case none(String)
+        /// Several ids begin like that.
+        case several(String, [String])
+    }
+
+    /// The container of a name, or of an id or its beginning.
+    func container(_ text: String) throws(NotFound) -> ContainerReport {
+        let named = containers.filter { $0.name == text }
+        if named.count == 1 { return named[0] }
+        let matching = containers.filter { !text.isEmpty && ($0.id.hasPrefix(text) || text.hasPrefix($0.id)) }
+        switch matching.count {
+        case 0: throw .none(text)
+        case 1: return matching[0]
+        default: throw .several(text, matching.map { "\($0.name) (\($0.id))" })
+        }
+    }
+}
+
+extension StatusReport.NotFound: CustomStringConvertible {
+    /// One sentence for whoever asks.
+    var description: String {
+        switch self {
+        case .none(let text): "no container of this host has the name or id \(TextTable.shown(text))"
+        case .several(let text, let names):
+            "\(TextTable.shown(text)) is the beginning of several ids: \(names.joined(separator: ", "))"
+        }
+    }
+}

@@ -1,0 +1,81 @@
+import Glibc
+import Shared
+
+/// What docker-register knows at one moment: the whole state that questions are answered from.
+struct Snapshot: Sendable {
+    /// The running agent.
+    struct Agent: Equatable, Sendable {
+        /// Its process id.
+        var process: Int32
+        /// When it started, RFC 3339.
+        var started: String
+    }
+
+    /// Something that failed.
+    struct Trouble: Equatable, Sendable {
+        /// When, RFC 3339.
+        var time: String
+        /// What, in one sentence.
+        var error: String
+
+        /// Takes what has just failed.
+        init(_ error: any Error) {
+            time = Timestamp.text(Timestamp.now())
+            self.error = "\(error)"
+        }
+    }
+
+    /// Where the engine is, and how.
+    struct Engine: Equatable, Sendable {
+        /// Its name in messages.
+        var address: String
+        /// The API version that is spoken.
+        var api: String
+        /// Since when, and why, it does not answer; nil while it does.
+        var trouble: Trouble?
+    }
+
+    /// Where etcd is, and how.
+    struct Store: Equatable, Sendable {
+        /// The members.
+        var members: [String]
+        /// Where the keys are.
+        var keyspace: Keyspace
+        /// The agent's lease; nil where there is none.
+        var lease: Etcd.Lease?
+        /// Since when, and why, it does not answer; nil while it does.
+        var trouble: Trouble?
+        /// What failed last, also if it is over.
+        var lastTrouble: Trouble?
+    }
+
+    /// The agent that says this; nil where none does, and engine and etcd were asked directly.
+    var agent: Agent?
+    /// Whose entries these are.
+    var owner: Owner
+    /// The engine.
+    var engine: Engine
+    /// The registry's etcd.
+    var store: Store
+    /// What becomes of each container of this host.
+    var verdicts: [Verdict] = []
+    /// What the registry holds of ours; nil where that is not known.
+    var published: [Slot: Published]?
+}
+
+extension Snapshot {
+    /// What is known from the start, before anything was looked at.
+    init(_ configuration: RegisterConfiguration, _ owner: Owner, _ engine: Docker.Client, agent: Agent?) {
+        self.agent = agent
+        self.owner = owner
+        self.engine = Engine(address: configuration.docker.name, api: engine.version.description)
+        store = Store(members: configuration.etcd.endpoints.map(\.name), keyspace: configuration.keyspace)
+    }
+}
+
+extension Snapshot.Agent {
+    /// This process, which is starting now.
+    static var thisProcess: Snapshot.Agent {
+        Snapshot.Agent(process: getpid(), started: Timestamp.text(Timestamp.now()))
+    }
+}

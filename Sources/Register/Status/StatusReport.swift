@@ -1,0 +1,110 @@
+import FoundationEssentials
+import Shared
+
+/// What `status` shows, as `--json` prints it.
+///
+/// docs/status.md documents every field; fields that are not known are left out.
+struct StatusReport: Encodable, Equatable, Sendable {
+    /// docker-register itself.
+    struct Agent: Encodable, Equatable, Sendable {
+        /// Of the program that answers.
+        var version: String
+        /// Whether an agent answers; otherwise engine and etcd were asked directly.
+        var running: Bool
+        /// Its process id.
+        var process: Int32?
+        /// Since when it runs.
+        var started: String?
+        /// What stands in the metas of its entries.
+        var owner: String
+        /// The host's name.
+        var host: String
+        /// `HOST_IP`.
+        var address: String
+    }
+
+    /// The Docker Engine.
+    struct Engine: Encodable, Equatable, Sendable {
+        /// `DOCKER_HOST`.
+        var address: String
+        /// The API version that is spoken.
+        var api: String
+        /// Since when, and why, it does not answer.
+        var lost: Trouble?
+    }
+
+    /// etcd.
+    struct Store: Encodable, Equatable, Sendable {
+        /// `ETCD_HOST`.
+        var members: [String]
+        /// What all keys begin with.
+        var prefix: String
+        /// What the entries go with.
+        var lease: Lease?
+        /// Since when, and why, it does not answer.
+        var lost: Trouble?
+        /// What failed last, also if it is over.
+        var lastError: Trouble?
+    }
+
+    /// The agent's lease.
+    struct Lease: Encodable, Equatable, Sendable {
+        /// As etcdctl writes it.
+        var id: String
+        /// In seconds.
+        var ttl: Int64
+    }
+
+    /// Something that failed.
+    struct Trouble: Encodable, Equatable, Sendable {
+        /// When, RFC 3339.
+        var time: String
+        /// What, in one sentence.
+        var error: String
+    }
+
+    /// docker-register itself.
+    var agent: Agent
+    /// The Docker Engine.
+    var engine: Engine
+    /// etcd.
+    var etcd: Store
+    /// The containers of this host, by name.
+    var containers: [ContainerReport]
+    /// Keys of ours whose containers are gone.
+    var leftovers: [String]
+
+    /// Makes the report of what is known.
+    init(_ snapshot: Snapshot) {
+        let owner = snapshot.owner
+        agent = Agent(
+            version: Version.current, running: snapshot.agent != nil, process: snapshot.agent?.process,
+            started: snapshot.agent?.started, owner: owner.text, host: owner.host, address: owner.address.text)
+        engine = Engine(
+            address: snapshot.engine.address, api: snapshot.engine.api, lost: snapshot.engine.trouble.map(Trouble.init))
+        let store = snapshot.store
+        etcd = Store(
+            members: store.members, prefix: store.keyspace.prefix,
+            lease: store.lease.map { Lease(id: Publisher.hex($0), ttl: $0.ttl) },
+            lost: store.trouble.map(Trouble.init), lastError: store.lastTrouble.map(Trouble.init))
+        containers = snapshot.verdicts.map { ContainerReport($0, snapshot) }
+            .sorted { ($0.name, $0.id) < ($1.name, $1.id) }
+        let known = Set(snapshot.verdicts.map(\.subject.id))
+        leftovers = (snapshot.published ?? [:]).filter { $0.value.value != nil && !known.contains($0.key.id) }.keys
+            .sorted().map { store.keyspace.text(of: .entry($0.service, $0.id)) }
+    }
+
+    /// One object with sorted fields.
+    static func json(_ report: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
+    }
+}
+
+extension StatusReport.Trouble {
+    /// Takes what is known of it.
+    init(_ trouble: Snapshot.Trouble) {
+        self.init(time: trouble.time, error: trouble.error)
+    }
+}
