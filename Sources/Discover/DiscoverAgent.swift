@@ -31,6 +31,7 @@ struct DiscoverAgent: Sendable {
         case registry
         case proxyEnded
         case request
+        case consumers
         case retry
     }
 
@@ -42,46 +43,47 @@ struct DiscoverAgent: Sendable {
         let lock = try configuration.directory.open()
         defer { lock.release() }
         guard let http = HTTPClient() else { throw Failure.noHTTP }
-        let client = Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024))
-        let source = EtcdCatalogSource(
-            client: client, keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming,
-            logger: logger)
-        let presence = ConsumerPresence(
-            client, configuration.keyspace, instance: configuration.directory.instance(), logger: logger)
+        let link = RegistryLink(http, configuration, sourceTiming, logger)
         var keeper = try await makeKeeper()
         logger.info(
             "docker-discover started",
             [
                 "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
-                "state_dir": configuration.directory.path, "stats": configuration.statsBind,
+                "state_dir": configuration.directory.path, "stats": configuration.host.statsBind,
             ])
         try await keeper.recollect()
         if keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()
         guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
-        await serve(&keeper, source, presence, retry: retry)
+        await serve(&keeper, link, retry: retry)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
         await Task { [keeper] in await keeper.stop(grace: grace) }.value
     }
 
     /// Answers rings until the task is cancelled.
-    private func serve(
-        _ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, _ presence: ConsumerPresence, retry: Duration?
-    ) async {
+    private func serve(_ keeper: inout ProxyKeeper, _ link: RegistryLink, retry: Duration?) async {
         let bell = Doorbell<Reason>()
         let newest = Latest<RegistryState>()
+        let consumers = Latest<Int>()
         let requests = LoopRequests { bell.ring(.request) }
         let commands = answers(requests).server(at: configuration.directory.controlSocket, logger)
         await withDiscardingTaskGroup { [known = keeper.registry] group in
             if let commands { group.addTask { await commands.run() } }
             group.addTask {
-                try? await source.run(from: known) { state in
+                try? await link.source.run(from: known) { state in
                     newest.put(state)
                     bell.ring(.registry)
                 }
             }
-            group.addTask { await presence.run() }
+            group.addTask { try? await link.claimer.run() }
+            group.addTask { await link.presence.run() }
+            group.addTask {
+                try? await link.census.run { count in
+                    consumers.put(count)
+                    bell.ring(.consumers)
+                }
+            }
             var confirmed: Int64 = 0
             var watched: Int32?
             var retry = retry
@@ -97,12 +99,16 @@ struct DiscoverAgent: Sendable {
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
                 guard await bell.answer() != nil else { break }
-                if let state = newest.take() { keeper.take(state) }
+                let state = newest.take()
+                if let state { keeper.take(state) }
+                if let count = consumers.take() { keeper.learn(consumers: count) }
                 requests.perform(on: &keeper)
                 keeper.look()
                 retry = await keeper.converge()
+                // What was read from the disk may long be settled.
+                if state != nil { link.claimer.submit(keeper.claims) }
                 if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
-                    presence.confirm(applied.revision, of: applied.clusterID)
+                    link.presence.confirm(applied.revision, of: applied.clusterID)
                     confirmed = applied.revisionToConfirm
                 }
             }
@@ -123,7 +129,7 @@ struct DiscoverAgent: Sendable {
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
         let settings = HAProxySettings(
-            statsBind: configuration.statsBind, statsSocket: directory.statsSocket,
+            host: configuration.host, statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: configuration.hardStopAfter,
             abilities: program.abilities)
         let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
@@ -136,7 +142,7 @@ struct DiscoverAgent: Sendable {
 
     /// HAProxy itself would only say that it cannot bind, and not who is there.
     private func checkStatsPort() async throws {
-        let bind = configuration.statsBind
+        let bind = configuration.host.statsBind
         let obstacles = await PortOccupancy.obstacles(to: [bind], patience: keeperTiming.portPatience)
         if let obstacle = obstacles[bind] { throw Failure.noStatsPort(bind, obstacle) }
     }

@@ -12,8 +12,8 @@ struct DiscoverConfiguration: Sendable {
     var haproxy: String
     /// Where its files are.
     var directory: StateDirectory
-    /// Where the stats page is.
-    var statsBind: BindAddress
+    /// Where it runs.
+    var host: ConsumerHost
     /// How long open connections may take when the program stops.
     var stopGrace: Duration
     /// How long they may take after a reload.
@@ -39,6 +39,16 @@ struct DiscoverConfiguration: Sendable {
     static let statsBind = Setting(
         flag: "--stats-bind", variable: "STATS_BIND", placeholder: "ADDRESS", fallback: ":1936",
         help: "where HAProxy's stats page and its /metrics are")
+    static let listenAddress = Setting(
+        flag: "--listen-address", variable: "LISTEN_ADDRESS", placeholder: "ADDRESS", fallback: "0.0.0.0",
+        help: "where services listen that do not say so themselves; :: is for IPv4 and IPv6")
+    static let portRange = Setting(
+        flag: "--port-range", variable: "PORT_RANGE", placeholder: "FIRST-LAST",
+        fallback: PortRange.standard.description,
+        help: "ports for services that ask for one that another service has; the same at all consumers")
+    static let zone = Setting(
+        flag: "--zone", variable: "ZONE", placeholder: "NAME",
+        help: "where this host is: endpoints of the same zone come first, the others serve when none of them works")
     static let stopGrace = Setting(
         flag: "--stop-grace", variable: "STOP_GRACE", placeholder: "TIME", fallback: "10s",
         help: "how long open connections may take to end when docker-discover is stopped")
@@ -60,8 +70,8 @@ struct DiscoverConfiguration: Sendable {
         program: "docker-discover",
         summary: "Balances connections with HAProxy over the services that etcd lists.",
         settings: EtcdOptions.settings + [
-            mode, pollInterval, haproxy, stateDirectory, statsBind, stopGrace, hardStopAfter,
-            drainTimeout, holdTime,
+            mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, portRange, zone, stopGrace,
+            hardStopAfter, drainTimeout, holdTime,
         ] + LogOptions.settings, commands: DiscoverCommands.all)
 
     private enum Mode: String, CaseIterable {
@@ -76,20 +86,20 @@ struct DiscoverConfiguration: Sendable {
         let mode: Mode? = reading.choice(Self.mode)
         let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
         let directory = Self.directory(from: &reading)
-        let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
+        let host = Self.host(&reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
         let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
         let hold = reading.duration(Self.holdTime, in: .zero...(.seconds(86400)))
         guard let etcd, let keyspace, let mode, let interval, let haproxy = reading.text(Self.haproxy), let directory,
-            let statsBind, let stopGrace, let hardStop, let drain, let hold
+            let host, let stopGrace, let hardStop, let drain, let hold
         else { return nil }
         self.mode = mode == .watch ? .watch : .poll(every: interval)
         self.etcd = etcd
         self.keyspace = keyspace
         self.haproxy = haproxy
         self.directory = directory
-        self.statsBind = statsBind
+        self.host = host
         self.stopGrace = stopGrace
         hardStopAfter = hardStop
         drainTimeout = drain
@@ -99,5 +109,14 @@ struct DiscoverConfiguration: Sendable {
     /// Where its files are; commands need nothing else.
     static func directory(from reading: inout Reading) -> StateDirectory? {
         reading.value(stateDirectory, StateDirectory.expected) { StateDirectory($0) }
+    }
+
+    private static func host(_ reading: inout Reading) -> ConsumerHost? {
+        let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
+        let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
+        let zone = reading.value(Self.zone, ServiceName.expected) { Zone($0) }
+        let portRange = reading.value(Self.portRange, PortRange.expected) { PortRange($0) }
+        guard let statsBind, let listenAddress, let portRange else { return nil }
+        return ConsumerHost(statsBind: statsBind, listenAddress: listenAddress, zone: zone, portRange: portRange)
     }
 }

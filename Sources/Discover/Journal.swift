@@ -71,9 +71,9 @@ struct Journal {
         for problem in changes.appeared {
             let fields: Logger.Fields = ["of": problem.subject, "problem": problem.explanation]
             if problem.isSevere {
-                logger.error("a service is left out", fields)
+                logger.error(problem.headline, fields)
             } else {
-                logger.warning("the registry holds something wrong", fields)
+                logger.warning(problem.headline, fields)
             }
         }
         for problem in changes.gone {
@@ -83,6 +83,12 @@ struct Journal {
 }
 
 extension Journal {
+    /// This consumer checks less often than before, or more.
+    func stretched(to floor: Duration) {
+        logger.info(
+            "the number of consumers decides how often they check", ["at_least_apart": DurationText.text(floor)])
+    }
+
     /// What is held because it was lost, and what no longer is.
     func tell(_ changes: [HoldChange]) {
         for change in changes {

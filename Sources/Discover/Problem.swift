@@ -12,10 +12,13 @@ enum Problem: Hashable, Sendable {
     case badField(key: String, field: String)
     /// One service's instances come from different image repositories.
     case repositoriesDiffer(ServiceName, repositories: [String])
-    /// The instances of a service name different listener ports; the newest deployment decides.
-    case portsDiffer(ServiceName, ports: [Port], chosen: Port)
-    /// Another service claimed the listener port first.
-    case portClaimed(ServiceName, Port, by: ServiceName)
+    /// The instances of a service say different things of the whole service; the newest deployment decides.
+    case valuesDiffer(ServiceName, field: String, values: [String], chosen: String)
+    /// An option that does not go with the others and counts as not said.
+    case optionMisfits(ServiceName, field: String, why: String)
+    /// Another service claimed the listener port first; nil for `by` where that one has no endpoint any more, and for
+    /// `instead` where the range has no port left.
+    case portClaimed(ServiceName, Port, by: ServiceName?, instead: Port?)
     /// The listener port is the stats page's.
     case portOfStats(ServiceName, Port)
     /// HAProxy could not listen on the port, mostly because another process on this host does.
@@ -23,10 +26,19 @@ enum Problem: Hashable, Sendable {
 }
 
 extension Problem {
+    /// What it comes to, as the log's message.
+    var headline: StaticString {
+        switch self {
+        case .portClaimed(_, _, _, .some): "a service is not at the port that it asks for"
+        case .portClaimed, .portOfStats, .portUnavailable: "a service is left out"
+        default: "the registry holds something wrong"
+        }
+    }
+
     /// Whether a person must act before the service is reachable again.
     var isSevere: Bool {
         switch self {
-        case .badKey, .badValue, .badField, .repositoriesDiffer, .portsDiffer: false
+        case .badKey, .badValue, .badField, .repositoriesDiffer, .valuesDiffer, .optionMisfits: false
         case .portClaimed, .portOfStats, .portUnavailable: true
         }
     }
@@ -35,8 +47,9 @@ extension Problem {
     var subject: String {
         switch self {
         case .badKey(let key, _), .badValue(let key, _, _), .badField(let key, _): key
-        case .repositoriesDiffer(let service, _), .portsDiffer(let service, _, _), .portClaimed(let service, _, _),
-            .portOfStats(let service, _), .portUnavailable(let service, _, _):
+        case .repositoriesDiffer(let service, _), .valuesDiffer(let service, _, _, _),
+            .optionMisfits(let service, _, _),
+            .portClaimed(let service, _, _, _), .portOfStats(let service, _), .portUnavailable(let service, _, _):
             service.text
         }
     }
@@ -49,9 +62,11 @@ extension Problem {
         case .badField(_, let field): field
         case .repositoriesDiffer(_, let repositories):
             "one service is fed by several repositories: \(repositories.map(\.shortened).joined(separator: ", "))"
-        case .portsDiffer(_, let ports, let chosen):
-            "instances name the listener ports \(ports.map(\.description).joined(separator: ", ")); \(chosen) is used"
-        case .portClaimed(_, let port, let winner): "port \(port) belongs to service \(winner), which claimed it first"
+        case .valuesDiffer(_, let field, let values, let chosen):
+            "instances differ in \(field): \(values.map(\.shortened).joined(separator: ", ")); \(chosen) is used"
+        case .optionMisfits(_, let field, let why): "\(field): \(why); it counts as not said"
+        case .portClaimed(_, let port, let winner, let other):
+            Self.claimed(port, by: winner) + (other.map { "; \($0) is used" } ?? ", and PORT_RANGE has none left")
         case .portOfStats(_, let port): "port \(port) is the stats page's"
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
         }
@@ -61,8 +76,17 @@ extension Problem {
 extension Problem {
     /// The problem without what may change while it stays the same one.
     var identity: Problem {
-        guard case .portUnavailable(let service, let port, _) = self else { return self }
-        return .portUnavailable(service, port, obstacle: "")
+        switch self {
+        case .portUnavailable(let service, let port, _): .portUnavailable(service, port, obstacle: "")
+        case .portClaimed(let service, let port, let winner, .some):
+            .portClaimed(service, port, by: winner, instead: port)
+        default: self
+        }
+    }
+
+    private static func claimed(_ port: Port, by winner: ServiceName?) -> String {
+        winner.map { "port \(port) belongs to service \($0), which claimed it first" }
+            ?? "port \(port) was another service's when this one first asked for it"
     }
 }
 

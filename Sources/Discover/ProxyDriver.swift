@@ -44,6 +44,8 @@ struct ProxyDriver {
 
     /// Whether this HAProxy can add and remove servers while it runs, as far as is known.
     private var isDynamic = true
+    /// Whether it can do so with servers that have a cookie, as far as is known.
+    private var takesCookies = true
     private var restart = RestartPolicy()
     private var pace: ReloadPace
     private var drains: DrainWatch
@@ -103,7 +105,7 @@ extension ProxyDriver {
 
     private mutating func confirm(_ proxy: RunningProxy) {
         var proxy = proxy
-        proxy.isDynamic = isDynamic
+        (proxy.isDynamic, proxy.takesCookies) = (isDynamic, takesCookies)
         if !proxy.leaving.isEmpty { drains.begin() }
         running = .confirmed(proxy)
     }
@@ -159,7 +161,8 @@ extension ProxyDriver {
             do {
                 restart.starts(at: .now)
                 let (started, worker) = try await process.start(with: candidate, isProven: candidate == proven)
-                (master, file, proven, isDynamic) = (started, candidate, candidate, true)
+                (master, file, proven) = (started, candidate, candidate)
+                (isDynamic, takesCookies) = (true, true)
                 confirm(RunningProxy(worker: worker.pid, loaded: candidate))
                 logger.info("HAProxy started", ["pid": started.pid, "version": process.program.version])
                 break
@@ -205,6 +208,7 @@ extension ProxyDriver {
             return .runtime(changes.commands)
         } catch let failure as RuntimeFailure {
             if failure.isForWantOfAbility { isDynamic = false }
+            if failure.isForWantOfCookies { takesCookies = false }
             running = .unknown(.runtimeFailed(failure))
             return .none
         }

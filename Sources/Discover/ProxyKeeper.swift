@@ -17,11 +17,13 @@ struct ProxyKeeper {
         var portPatience: Duration = .seconds(1)
         /// Between two looks at what HAProxy says of endpoints that are held.
         var holdInterval: Duration = .seconds(1)
+        /// Of steps from one interval of checks to another.
+        var stretch = CheckStretch.Timing()
         /// Of what is done with HAProxy.
         var driver = ProxyDriver.Timing()
     }
 
-    private let settings: HAProxySettings
+    private var settings: HAProxySettings
     private let copy: CatalogFile
     private let logger: Logger
     private let timing: Timing
@@ -32,9 +34,14 @@ struct ProxyKeeper {
     private var saved: CatalogFile.Copy?
     /// The lost endpoints that stay in service.
     private var holds: HoldKeeper
+    /// How far checks are stretched, as there are so many consumers.
+    private var stretch = CheckStretch()
     private var driver: ProxyDriver
     private var backoff: Backoff
     private var journal: Journal
+    /// What has to be written into the registry so that all services keep their ports.
+    private(set) var claims: [ClaimChange] = []
+    private var absentClaims = AbsentClaims()
     /// When HAProxy is to be brought to what should be; nil where it is there.
     private var due: ContinuousClock.Instant? = .now
 
@@ -72,6 +79,8 @@ extension ProxyKeeper {
             saved = try copy.load()
             registry = saved?.registry
             journal.tell(holds.recall(saved?.holds ?? []))
+            stretch = CheckStretch(floor: saved?.checkFloor, timing: timing.stretch)
+            settings.host.checkFloor = stretch.floor
         } catch {
             logger.warning("ignoring the last known catalogue", ["error": "\(error)"])
         }
@@ -84,6 +93,12 @@ extension ProxyKeeper {
         journal.tell(holds.take(registry))
         backoff.reset()
         due = .now
+    }
+
+    /// Learns how many consumers there are, this one included.
+    mutating func learn(consumers: Int) {
+        var random = SystemRandomNumberGenerator()
+        stretch.learn(consumers, at: .now, using: &random)
     }
 
     /// Ends the holds of a service, or all of them; returns what was held.
@@ -109,7 +124,8 @@ extension ProxyKeeper {
             return master == nil ? (driver.file ?? render(.empty), false) : nil
         }
         let catalog = Catalog(registry.holding(holds.records))
-        let wish = ProxyPlan(catalog, statsPort: settings.statsBind.port)
+        let wish = ProxyPlan(catalog, on: settings.host)
+        claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
         let obstacles = await obstacles(to: wish.binds)
         let plan = wish.without(obstacles)
         journal.tell(catalog.problems.union(plan.problems))
@@ -119,7 +135,7 @@ extension ProxyKeeper {
     private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
         let known = driver.file?.binds ?? []
         guard master == nil else {
-            return await PortOccupancy.obstacles(to: binds.subtracting(known), patience: .zero)
+            return await PortOccupancy.obstacles(to: binds, beside: known, patience: .zero)
         }
         let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
         return await PortOccupancy.obstacles(to: binds, patience: patience)
@@ -138,12 +154,19 @@ extension ProxyKeeper {
     /// - Returns: when to look again although nothing changed; nil where all is as it should be.
     mutating func converge() async -> Duration? {
         await judgeHolds()
+        if stretch.advance(at: .now) {
+            settings.host.checkFloor = stretch.floor
+            journal.stretched(to: stretch.floor)
+            due = .now
+        }
         if let due, due <= .now {
             let pause = await advance()
             self.due = pause.map { .now + $0 }
         }
         let drains = await driver.finishDrains()
-        let waits = [due, holds.due].compactMap(\.self).map { max(ContinuousClock.now.duration(to: $0), .zero) }
+        let waits = [due, holds.due, stretch.due].compactMap(\.self).map {
+            max(ContinuousClock.now.duration(to: $0), .zero)
+        }
         return (waits + [drains].compactMap(\.self)).min()
     }
 
@@ -204,7 +227,7 @@ extension ProxyKeeper {
 
     private mutating func save() {
         guard let registry else { return }
-        let next = CatalogFile.Copy(registry: registry, holds: holds.kept)
+        let next = CatalogFile.Copy(registry: registry, holds: holds.kept, checkFloor: stretch.floor)
         guard next != saved else { return }
         do {
             try copy.save(next)

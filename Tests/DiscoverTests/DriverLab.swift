@@ -25,7 +25,8 @@ final class DriverLab {
         process.timing.answer = answer
         self.process = process
         settings = HAProxySettings(
-            statsBind: BindAddress(port: port(try FreePort.take())), statsSocket: directory.statsSocket,
+            host: ConsumerHost(statsBind: BindAddress(port: port(try FreePort.take()))),
+            statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: .seconds(60), abilities: program.abilities)
         var timing = ProxyDriver.Timing()
         timing.drains.longestPause = .milliseconds(50)

@@ -148,7 +148,8 @@ struct ProxyDriverTests {
         try await withDriverLab { lab in
             try await lab.apply([onlyTwo])
             var number = 0
-            for (change, _) in ServerKeywordsTests.cases {
+            // New servers with cookies need HAProxy 3.0.
+            for (change, words) in ServerKeywordsTests.cases where !words.contains("cookie") {
                 number += 1
                 let next = "\(onlyTwo) x\(number)=127.0.0.1:\(one.port)*1"
                 let updates = try await lab.apply([next]) { if $0.weight == 1 { change(&$0) } }

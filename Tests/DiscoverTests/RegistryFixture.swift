@@ -39,7 +39,7 @@ struct RegistryFixture {
     var catalog: Catalog { Catalog(state) }
 
     /// The plan, with the stats page on 1936.
-    var plan: ProxyPlan { ProxyPlan(catalog, statsPort: port(1936)) }
+    var plan: ProxyPlan { ProxyPlan(catalog, on: HAProxySettings.sample.host) }
 
     private static var impossible: Keyspace { preconditionFailure("the standard prefix is a prefix") }
 }

@@ -13,12 +13,14 @@ final class DiscoverLab: Sendable {
     let etcd: EtcdServer
     let folder: ScratchFolder
     let statsPort: Int
+    let portRange: String
     private let agents = Mutex<[Agent]>([])
 
     init() async throws {
         etcd = try await EtcdServer()
         folder = try ScratchFolder()
         statsPort = try FreePort.take()
+        portRange = try FreePort.takeRange()
     }
 
     /// STATE_DIR.
@@ -29,6 +31,7 @@ final class DiscoverLab: Sendable {
     func start(_ settings: [String: String] = [:]) throws -> Agent {
         let standard = [
             "ETCD_HOST": "127.0.0.1:\(etcd.port)", "STATE_DIR": statePath, "STATS_BIND": ":\(statsPort)",
+            "PORT_RANGE": portRange,
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LOG_LEVEL": "debug",
             "HAPROXY": RealParts.haproxy,
         ]
@@ -87,15 +90,15 @@ final class DiscoverLab: Sendable {
     }
 
     /// What answers on a port of this host; nil for a failure.
-    static func get(_ port: Int, _ path: String = "/") async -> String? {
-        let program = Program("curl", ["-s", "-f", "-m", "5", "http://127.0.0.1:\(port)\(path)"])
+    static func get(_ port: Int, _ path: String = "/", at address: String = "127.0.0.1") async -> String? {
+        let program = Program("curl", ["-s", "-f", "-g", "-m", "5", "http://\(address):\(port)\(path)"])
         guard let outcome = try? await program.run(deadline: .seconds(10)), outcome.isSuccess else { return nil }
         return outcome.lines.joined(separator: "\n")
     }
 
     /// Whether that text is answered before long.
-    static func answers(_ port: Int, _ text: String) async -> Bool {
-        await eventually { await get(port) == text }
+    static func answers(_ port: Int, _ text: String, at address: String = "127.0.0.1") async -> Bool {
+        await eventually { await get(port, at: address) == text }
     }
 
     /// Whether nobody answers there before long.

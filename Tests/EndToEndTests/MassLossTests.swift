@@ -100,7 +100,8 @@ struct MassLossTests {
         }
     }
 
-    @Test func `release lets go, and so does the end of the hold time, for the next docker-discover too`() async throws {
+    @Test func `release lets go, and so does the end of the hold time, for the next docker-discover too`() async throws
+    {
         try await withScene { scene in
             let lease = try await scene.register()
             #expect(await scene.agent.applies("endpoints=3"))

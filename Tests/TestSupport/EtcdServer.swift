@@ -98,7 +98,11 @@ package final class EtcdServer: Sendable {
 
     /// Runs `etcdctl` against it, and gives what it printed.
     @discardableResult
-    package func ctl(_ arguments: String...) async throws -> [String] {
+    package func ctl(_ arguments: String...) async throws -> [String] { try await ctl(arguments) }
+
+    /// Runs `etcdctl` against it, and gives what it printed.
+    @discardableResult
+    package func ctl(_ arguments: [String]) async throws -> [String] {
         let environment = [
             "ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": "http://127.0.0.1:\(port)", "PATH": "/usr/bin:/bin", "HOME": "/",
         ]

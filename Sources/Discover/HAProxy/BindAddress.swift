@@ -2,7 +2,7 @@ import Shared
 
 /// Where HAProxy listens: an address, or all of them, and a port.
 struct BindAddress: Hashable, Sendable {
-    /// The address; nil for all IPv4 addresses.
+    /// The address; nil for all IPv4 addresses, and `::` for those of both families.
     let address: IPAddress?
 
     /// The port.
@@ -10,7 +10,7 @@ struct BindAddress: Hashable, Sendable {
 
     /// Makes one.
     init(address: IPAddress? = nil, port: Port) {
-        self.address = address
+        self.address = address?.isUnspecified == true && address?.family == .v4 ? nil : address
         self.port = port
     }
 
@@ -32,8 +32,24 @@ struct BindAddress: Hashable, Sendable {
 }
 
 extension BindAddress: CustomStringConvertible {
-    /// As HAProxy's `bind` takes it: `:1936` or `127.0.0.1:1936`.
+    /// The address and the port: `:1936`, `127.0.0.1:1936` or `[::]:1936`.
     var description: String {
         address.map { Endpoint(address: $0, port: port).description } ?? ":\(port)"
+    }
+
+    /// As HAProxy's `bind` takes it; it would leave it to the system whether `::` is about IPv4 as well.
+    var words: String { isOfBothFamilies ? "\(description) v4v6" : description }
+
+    /// Whether it is `::`, which stands for all addresses.
+    var isOfBothFamilies: Bool { address?.isUnspecified == true }
+}
+
+extension BindAddress {
+    /// Whether a connection could be meant for either of them, so that only one can be listened on.
+    func overlaps(_ other: BindAddress) -> Bool {
+        guard port == other.port, address != other.address else { return port == other.port }
+        if isOfBothFamilies || other.isOfBothFamilies { return true }
+        guard let address, let otherAddress = other.address else { return (address ?? other.address)?.family == .v4 }
+        return address == otherAddress
     }
 }

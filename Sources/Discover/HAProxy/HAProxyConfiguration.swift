@@ -29,7 +29,7 @@ extension HAProxyConfiguration {
         for listener in plan.listeners {
             let lines = listener.servers.map { texts.line($0) }
             sections[listener.service] = lines
-            let head = "\n" + Self.head(listener)
+            let head = "\n" + Self.head(listener, settings.abilities)
             fixed += head
             body += head
             for line in lines { body += "    server \(line.id) \(line.words)\n" }
@@ -106,7 +106,8 @@ extension HAProxyConfiguration {
     ///
     /// `hard-stop-after` bounds how long workers of earlier configurations may finish their connections, at about 8 MB
     /// each; ``ReloadPace`` bounds how many there come to be. `mworker-max-reloads` is the last resort where both fail:
-    /// it ends a worker that has seen so many reloads, connections or not.
+    /// it ends a worker that has seen so many reloads, connections or not. `spread-checks` lets no two consumers check an
+    /// endpoint at the same moments for long.
     private static func globals(_ settings: HAProxySettings) -> String {
         """
             stats socket \(settings.statsSocket) mode 600 level admin expose-fd listeners
@@ -114,6 +115,7 @@ extension HAProxyConfiguration {
             server-state-file \(settings.statesFile)
             hard-stop-after \(settings.hardStopAfter.components.seconds)s
             mworker-max-reloads 1000
+            spread-checks 20
 
 
         """
@@ -123,11 +125,14 @@ extension HAProxyConfiguration {
     ///
     /// Database pools keep connections open and silent for long: an hour of silence is allowed, and TCP keepalives
     /// find peers that are gone. A connection that fails goes to the next server at once (`redispatch 1`), so often that
-    /// also most of the servers may be dead (docs/decisions/0010).
+    /// also most of the servers may be dead (docs/decisions/0010). Hashes are consistent, since only such servers can
+    /// come and go while HAProxy runs. Of servers that are spare all are used, not only the first.
     private static let defaults = """
         defaults
             mode tcp
             balance roundrobin
+            hash-type consistent
+            option allbackups
             option redispatch 1
             retries 10
             option clitcpka
@@ -145,7 +150,7 @@ extension HAProxyConfiguration {
     /// The stats page, there even with no service, so that the file never lacks a listener.
     private static func stats(_ settings: HAProxySettings) -> String {
         var lines = [
-            "mode http", "bind \(settings.statsBind)", "timeout client 30s", "timeout http-request 10s",
+            "mode http", "bind \(settings.statsBind.words)", "timeout client 30s", "timeout http-request 10s",
             // A browser that waits for the next refresh must not hold up a stop.
             "timeout http-keep-alive 1s",
         ]
@@ -160,9 +165,8 @@ extension HAProxyConfiguration {
     }
 
     /// A service's section without its servers.
-    private static func head(_ listener: ProxyPlan.Listener) -> String {
-        // The page shows the description beside the name, and no addresses.
-        section("listen \(listener.service)", ["description port \(listener.port)", "bind \(listener.bind)"])
+    private static func head(_ listener: ProxyPlan.Listener, _ abilities: HAProxyAbilities) -> String {
+        section("listen \(listener.service)", listener.head(abilities))
     }
 
     private static func section(_ title: String, _ lines: [String]) -> String {

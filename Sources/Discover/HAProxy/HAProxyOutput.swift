@@ -21,6 +21,7 @@ final class HAProxyOutput: Sendable {
 
     /// Takes a line.
     func take(_ printed: String) {
+        if let access = AccessLogLine(printed) { return tell(access) }
         let line = HAProxyLine(printed)
         switch line.level {
         case .notice: logger.debug("haproxy", ["says": line.text])
@@ -30,5 +31,17 @@ final class HAProxyOutput: Sendable {
             logger.error("haproxy", ["says": line.text])
             recent.withLock { if $0.count < 10 { $0.append(line.text) } }
         }
+    }
+
+    private func tell(_ access: AccessLogLine) {
+        let told = access.fields
+        logger.info(
+            access.mode == .http ? "request" : "connection",
+            [
+                "service": told["service"], "client": told["client"], "endpoint": told["endpoint"],
+                "status": told["status"], "method": told["method"], "path": told["path"], "ms": told["ms"],
+                "queue_ms": told["queue_ms"], "connect_ms": told["connect_ms"], "answer_ms": told["answer_ms"],
+                "bytes": told["bytes"], "end": told["end"],
+            ])
     }
 }

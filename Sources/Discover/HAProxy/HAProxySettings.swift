@@ -2,8 +2,8 @@ import Shared
 
 /// What haproxy.cfg says besides the services.
 struct HAProxySettings: Equatable, Sendable {
-    /// Where the stats page is.
-    var statsBind: BindAddress
+    /// Where it runs.
+    var host: ConsumerHost
 
     /// The path of the runtime API's socket.
     var statsSocket: String
@@ -16,6 +16,9 @@ struct HAProxySettings: Equatable, Sendable {
 
     /// What the installed HAProxy can do.
     var abilities: HAProxyAbilities
+
+    /// Where the stats page is.
+    var statsBind: BindAddress { host.statsBind }
 }
 
 /// What differs among builds of HAProxy and matters here; found out by trying, not by version.

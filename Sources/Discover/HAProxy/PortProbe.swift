@@ -7,16 +7,23 @@ enum PortProbe {
     ///
     /// Without SO_REUSEPORT, with which HAProxy would share the port with another process of the same user, and with
     /// SO_REUSEADDR, so that connections that have just ended do not count.
-    static func obstacle(to bind: BindAddress) -> Int32? {
+    ///
+    /// - Parameter isShared: whether an HAProxy of ours listens there on another address; it shares the port with the
+    ///   worker that follows.
+    static func obstacle(to bind: BindAddress, isShared: Bool = false) -> Int32? {
         let family = bind.address?.family == .v6 ? AF_INET6 : AF_INET
         let probe = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard probe >= 0 else { return errno }
         defer { close(probe) }
+        for option in [SO_REUSEADDR] + (isShared ? [SO_REUSEPORT] : []) {
+            guard turnOn(option, of: probe) else { return errno }
+        }
+        return Self.bind(probe, to: bind) ? nil : errno
+    }
+
+    private static func turnOn(_ option: Int32, of socket: Int32) -> Bool {
         var on: Int32 = 1
-        guard unsafe setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size)) == 0,
-            Self.bind(probe, to: bind)
-        else { return errno }
-        return nil
+        return unsafe setsockopt(socket, SOL_SOCKET, option, &on, socklen_t(MemoryLayout<Int32>.size)) == 0
     }
 
     private static func bind(_ socket: Int32, to bind: BindAddress) -> Bool {

@@ -8,11 +8,15 @@ struct ProxyPlan: Equatable, Sendable {
         let service: ServiceName
         /// Where consumers connect.
         let port: Port
-        /// Where their connections go, by name.
+        /// On which address; nil for all IPv4 addresses.
+        var address: IPAddress?
+        /// How connections are treated.
+        var options = ListenerOptions()
+        /// Where they go, by name.
         let servers: [Server]
 
-        /// The port on all addresses.
-        var bind: BindAddress { BindAddress(port: port) }
+        /// Address and port.
+        var bind: BindAddress { BindAddress(address: address, port: port) }
     }
 
     /// One instance behind a listener.
@@ -31,28 +35,31 @@ struct ProxyPlan: Equatable, Sendable {
     /// What was left out, and why.
     private(set) var problems: Set<Problem>
 
+    /// What has to be written into the registry so that all services keep their ports.
+    private(set) var claims: [ClaimChange]
+
     /// Where it listens.
     var binds: Set<BindAddress> { Set(listeners.map(\.bind)) }
 
     /// How many servers there are.
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
 
-    /// Decides which service listens where; `statsPort` is taken.
-    init(_ catalog: Catalog, statsPort: Port) {
-        var winners: [Port: Claim] = [:]
-        var problems: Set<Problem> = []
-        for claim in catalog.services.compactMap(Claim.init).sorted() {
-            problems.formUnion(claim.problems)
-            if claim.port == statsPort {
-                problems.insert(.portOfStats(claim.service.name, claim.port))
-            } else if let winner = winners[claim.port] {
-                problems.insert(.portClaimed(claim.service.name, claim.port, by: winner.service.name))
+    /// Decides which service listens where, and how.
+    init(_ catalog: Catalog, on host: ConsumerHost) {
+        let services = catalog.services.compactMap { ServiceResolution($0, zone: host.zone) }
+        let assignment = PortAssignment(services, claims: catalog.claims, range: host.portRange)
+        claims = assignment.changes
+        problems = services.reduce(into: assignment.problems) { $0.formUnion($1.problems) }
+        listeners = []
+        for service in services {
+            guard let port = assignment.ports[service.service] else { continue }
+            let listener = Listener(service, port, on: host)
+            if listener.bind.overlaps(host.statsBind) {
+                problems.insert(.portOfStats(service.service, port))
             } else {
-                winners[claim.port] = claim
+                listeners.append(listener)
             }
         }
-        listeners = winners.values.map(\.listener).sorted { $0.service < $1.service }
-        self.problems = problems
     }
 
     /// The plan of no service at all.
@@ -62,6 +69,7 @@ struct ProxyPlan: Equatable, Sendable {
     init(listeners: [Listener]) {
         self.listeners = listeners
         problems = []
+        claims = []
     }
 
     /// The plan without the listeners that something is in the way of.
@@ -76,34 +84,19 @@ struct ProxyPlan: Equatable, Sendable {
     }
 }
 
-/// A service that asks for a port.
-///
-/// The order of claims is that of the services' oldest entries.
-private struct Claim: Comparable {
-    let service: Catalog.Service
-    let port: Port
-    let problems: Set<Problem>
-    private let age: Int64
-
-    init?(_ service: Catalog.Service) {
-        guard let age = service.instances.map(\.createRevision).min(), let wish = ListenerPort(service)
-        else { return nil }
-        self.service = service
-        self.age = age
-        port = wish.port
-        problems = wish.problems
+extension ProxyPlan.Listener {
+    fileprivate init(_ service: ServiceResolution, _ port: Port, on host: ConsumerHost) {
+        self.init(
+            service: service.service, port: port, address: service.address ?? host.listenAddress,
+            options: service.options, servers: service.servers.map { $0.checked(notBelow: host.checkFloor) })
     }
+}
 
-    var listener: ProxyPlan.Listener {
-        let servers = service.instances.map { ProxyPlan.Server(id: $0.id, endpoint: $0.endpoint) }
-        return ProxyPlan.Listener(service: service.name, port: port, servers: servers)
-    }
-
-    static func < (left: Claim, right: Claim) -> Bool {
-        (left.age, left.service.name) < (right.age, right.service.name)
-    }
-
-    static func == (left: Claim, right: Claim) -> Bool {
-        left.service == right.service
+extension ProxyPlan.Server {
+    fileprivate func checked(notBelow floor: Duration) -> ProxyPlan.Server {
+        guard let check = keywords.check, floor > .zero else { return self }
+        var server = self
+        server.keywords.check = check.stretched(to: floor)
+        return server
     }
 }

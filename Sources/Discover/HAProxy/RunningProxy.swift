@@ -21,6 +21,8 @@ struct RunningProxy: Equatable, Sendable {
     private(set) var leaving: [ServerName: Leaving] = [:]
     /// Whether it can add and remove servers while it runs, as far as is known.
     var isDynamic = true
+    /// Whether it can do so with servers that have a cookie, as far as is known.
+    var takesCookies = true
 
     /// How many servers take connections.
     var serverCount: Int { sections.values.reduce(0) { $0 + $1.count } }

@@ -7,11 +7,17 @@ enum RuntimeFailure: Error, Equatable, Sendable {
     /// No answer, or none in time.
     case silent(String)
 
+    /// Whether the answer means that this HAProxy cannot add servers with cookies while it runs, as before 3.0.
+    var isForWantOfCookies: Bool {
+        guard case .unexpected(let answer, _) = self else { return false }
+        return answer.contains("'cookie' option is not accepted for dynamic")
+    }
+
     /// Whether the answer means that this HAProxy cannot add or remove servers while it runs.
     ///
     /// 2.4 and 2.5 keep these commands for experiments, and 2.4 knows no checks there.
     var isForWantOfAbility: Bool {
-        guard case .unexpected(let answer, let command) = self else { return false }
+        guard case .unexpected(let answer, let command) = self, !isForWantOfCookies else { return false }
         guard command.hasPrefix("add server") || command.hasPrefix("del server") else { return false }
         return ["Unknown command", "experimental", "not accepted for dynamic"].contains { answer.contains($0) }
     }

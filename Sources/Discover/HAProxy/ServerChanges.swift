@@ -21,7 +21,7 @@ struct ServerChanges: Equatable, Sendable {
             section.compare(old, new, gone: gone)
             if section.needsReload {
                 obstacle = obstacle ?? .keywordsChanged
-            } else if section.isDynamic, !running.isDynamic {
+            } else if section.isDynamic, !running.canAdd(to: new) {
                 obstacle = obstacle ?? .staticServers
             } else {
                 commands += section.commands
@@ -92,4 +92,11 @@ private struct SectionChanges {
     }
 
     private func name(_ line: ServerLine) -> ServerName { ServerName(service: service, id: line.id) }
+}
+
+extension RunningProxy {
+    /// Whether servers such as these can come and go while it runs.
+    fileprivate func canAdd(to lines: [ServerLine]) -> Bool {
+        isDynamic && (takesCookies || !lines.contains(where: \.hasCookie))
+    }
 }

@@ -42,7 +42,7 @@ struct ServerLine: Sendable {
         weight = server.keywords.weight
         maxConnections = server.keywords.maxConnections ?? 0
         startsDown = server.keywords.startsDown
-        self.fixed = fixed
+        self.fixed = server.keywords.hasCookie ? "cookie \(id) \(fixed)" : fixed
     }
 
     /// Makes one of a server of which HAProxy tells only this.
@@ -79,6 +79,9 @@ struct ServerLine: Sendable {
         let rest = fixed.map { $0.isEmpty ? "" : " " + $0 } ?? ""
         return "\(endpoint) weight \(weight)\(limit)\(rest)"
     }
+
+    /// Whether a cookie keeps clients at it.
+    var hasCookie: Bool { fixed?.hasPrefix("cookie ") == true }
 
     /// Whether it is checked.
     var isChecked: Bool { fixed?.split(separator: " ").contains("check") == true }

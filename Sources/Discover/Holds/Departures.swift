@@ -19,7 +19,7 @@ struct Departures {
         case .entry(let service, let id, _): withdrawn.remove(ServerName(service: service, id: id))
         case .meta(let service, let id, let meta) where meta.withdrawn != nil:
             withdrawn.insert(ServerName(service: service, id: id))
-        case .meta, .config, .port, .nothing: break
+        case .meta, .config, .port, .claim, .nothing: break
         }
     }
 
@@ -56,7 +56,8 @@ struct Departures {
         else { return nil }
         let name = ServerName(service: service, id: id)
         guard !withdrawn.contains(name), !after.tellsWithdrawal(of: name) else { return nil }
-        let others = [Keyspace.Key.meta(service, id), .config(service), .port(service)].compactMap { key in
+        let others = [Keyspace.Key.meta(service, id), .config(service), .port(service), .claim(service)].compactMap {
+            key in
             gone[Array(after.keyspace.text(of: key).utf8)]
         }
         let records = ([entry] + others).map { $0.older(by: replaced ?? 0) }

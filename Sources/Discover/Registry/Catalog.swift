@@ -26,8 +26,19 @@ struct Catalog: Equatable, Sendable {
         let port: Port?
     }
 
+    /// A port that a service keeps.
+    struct Claim: Equatable, Sendable {
+        /// Which port, and for which.
+        let claim: PortClaim
+        /// The revision at which it was made: of two claims of one port the older one counts.
+        let revision: Int64
+    }
+
     /// The services by name.
     let services: [Service]
+
+    /// The claims of ports, also of services that have no instance now.
+    let claims: [ServiceName: Claim]
 
     /// What was wrong, and left out.
     let problems: Set<Problem>
@@ -39,6 +50,7 @@ struct Catalog: Equatable, Sendable {
     init(_ state: RegistryState) {
         let parts = CatalogParts(state.records.values)
         services = parts.entries.keys.sorted().map(parts.service)
+        claims = parts.claims
         problems = services.reduce(into: parts.problems) { problems, service in
             if let problem = service.mixture { problems.insert(problem) }
         }
@@ -48,6 +60,7 @@ struct Catalog: Equatable, Sendable {
 /// The records of a registry, sorted by what they speak of.
 private struct CatalogParts {
     private(set) var entries: [ServiceName: [Catalog.Instance]] = [:]
+    private(set) var claims: [ServiceName: Catalog.Claim] = [:]
     private(set) var problems: Set<Problem> = []
     private var configs: [ServiceName: ServiceConfig] = [:]
     private var ports: [ServiceName: Port] = [:]
@@ -60,6 +73,8 @@ private struct CatalogParts {
             case .meta(let service, let id, let meta): metas[Name(service: service, id: id)] = meta
             case .config(let service, let config): configs[service] = config
             case .port(let service, let port): ports[service] = port
+            case .claim(let service, let claim):
+                claims[service] = Catalog.Claim(claim: claim, revision: record.keyValue.modRevision)
             case .entry, .nothing: break
             }
         }

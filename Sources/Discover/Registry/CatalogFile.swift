@@ -10,10 +10,13 @@ struct CatalogFile: Sendable {
         var registry: RegistryState
         /// The lost endpoints that are held.
         var holds: [HoldLedger.Kept] = []
+        /// The shortest interval between two checks; nil where it is not known.
+        var checkFloor: Duration?
 
         /// Whether the file of one would be that of the other.
         static func == (left: Copy, right: Copy) -> Bool {
             left.registry.records == right.registry.records && left.holds == right.holds
+                && left.checkFloor == right.checkFloor
         }
     }
 
@@ -50,7 +53,8 @@ struct CatalogFile: Sendable {
         }
         return Copy(
             registry: RegistryState(keyspace: keyspace, listing: stored.listing),
-            holds: (stored.held ?? []).compactMap { $0.kept(in: keyspace) })
+            holds: (stored.held ?? []).compactMap { $0.kept(in: keyspace) },
+            checkFloor: stored.checkFloor.flatMap { (0...3600).contains($0) ? .seconds($0) : nil })
     }
 
     /// Replaces the copy.
@@ -71,6 +75,8 @@ private struct Stored: Codable {
     let keys: [Key]
     /// Not there where nothing is held.
     let held: [Held]?
+    /// In seconds.
+    let checkFloor: Double?
 
     struct Key: Codable {
         let key: String
@@ -98,6 +104,7 @@ private struct Stored: Codable {
             .map { Key($0.keyValue) }
             .sorted { $0.key < $1.key }
         let holds = copy.holds.sorted { $0.loss.name < $1.loss.name }
+        checkFloor = copy.checkFloor.map { $0 / .seconds(1) }
         held = holds.isEmpty ? nil : holds.map(Held.init)
     }
 

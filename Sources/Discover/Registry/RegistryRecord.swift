@@ -8,6 +8,7 @@ struct RegistryRecord: Equatable, Sendable {
         case meta(ServiceName, InstanceID, Meta)
         case config(ServiceName, ServiceConfig)
         case port(ServiceName, Port)
+        case claim(ServiceName, PortClaim)
         /// Not of the contract: it counts as absent.
         case nothing
     }
@@ -78,6 +79,9 @@ extension RegistryRecord {
         case .port(let service):
             guard let port = text(value).flatMap({ Port(text: $0) }) else { return refused(Port.expected) }
             return accepted(.port(service, port))
+        case .claim(let service):
+            guard let claim = PortClaim(json: value) else { return refused(PortClaim.expected) }
+            return accepted(.claim(service, claim))
         }
     }
 

@@ -6,6 +6,7 @@
 /// | `<prefix>/<service>/<id>/meta` | ``Meta`` |
 /// | `<prefix>/<service>/config` | ``ServiceConfig`` |
 /// | `<prefix>/<service>/port` | a listener port in decimal |
+/// | `<prefix>/-ports/<service>` | ``PortClaim`` |
 package struct Keyspace: Hashable, Sendable {
     /// The prefix with a slash at both ends, such as `/backends/`.
     package let prefix: String
@@ -40,7 +41,11 @@ package struct Keyspace: Hashable, Sendable {
         case meta(ServiceName, InstanceID)
         case config(ServiceName)
         case port(ServiceName)
+        case claim(ServiceName)
     }
+
+    /// Where claims of ports stand: no service has such a name.
+    private static let claims = "-ports"
 
     /// Why a key below the prefix is not one of the contract's.
     package enum KeyProblem: Error, Equatable, Sendable {
@@ -63,6 +68,10 @@ package struct Keyspace: Hashable, Sendable {
         else { throw .foreign }
         let parts = text.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count == 2 || parts.count == 3 && parts[2] == "meta" else { throw .unknown }
+        if parts.count == 2, parts[0] == Self.claims {
+            guard let service = ServiceName(parts[1]) else { throw .badService(String(parts[1])) }
+            return .claim(service)
+        }
         guard let service = ServiceName(parts[0]) else { throw .badService(String(parts[0])) }
         switch (parts.count, parts[1]) {
         case (2, "config"): return .config(service)
@@ -80,6 +89,7 @@ package struct Keyspace: Hashable, Sendable {
         case .meta(let service, let id): "\(prefix)\(service)/\(id)/meta"
         case .config(let service): "\(prefix)\(service)/config"
         case .port(let service): "\(prefix)\(service)/port"
+        case .claim(let service): "\(prefix)\(Self.claims)/\(service)"
         }
     }
 }

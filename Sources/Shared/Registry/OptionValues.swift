@@ -148,6 +148,14 @@ package struct StatusCodes: Hashable, Sendable, CustomStringConvertible {
     /// What may be written, for messages.
     package static let expected = "statuses from 100 to 599 such as 200, 200-399 or 200,204"
 
+    /// All that is no failure: `200-399`.
+    package static let standard = StatusCodes(description: "200-399", ranges: [200...399])
+
+    private init(description: String, ranges: [ClosedRange<Int>]) {
+        self.description = description
+        self.ranges = ranges
+    }
+
     /// Makes them; nil for anything else.
     package init?(_ text: some StringProtocol) {
         var ranges: [ClosedRange<Int>] = []
@@ -171,6 +179,11 @@ package struct RetryConditions: Hashable, Sendable, CustomStringConvertible {
 
     /// What may be written, for messages.
     package static let expected = "one or more of \(all.joined(separator: ", ")), separated by commas"
+
+    /// Connections that fail: `conn-failure`.
+    package static let standard = RetryConditions(words: ["conn-failure"])
+
+    private init(words: [String]) { self.words = words }
 
     private static let all = [
         "none", "conn-failure", "empty-response", "response-timeout", "junk-response", "all-retryable-errors", "404",

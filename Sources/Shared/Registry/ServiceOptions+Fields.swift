@@ -36,7 +36,8 @@ extension ServiceOptions {
             "between two checks of an endpoint"),
         .time(
             "check_fast_interval", .service, \.checkFastInterval, .milliseconds(50)...(.seconds(3600)),
-            standard: "200ms", "between two checks while it is changing from up to down or back"),
+            standard: "200ms, or the interval where that is shorter",
+            "between two checks while it is changing from up to down or back"),
         .time(
             "check_down_interval", .service, \.checkDownInterval, .milliseconds(100)...(.seconds(3600)),
             standard: "the interval", "between two checks while it is down"),

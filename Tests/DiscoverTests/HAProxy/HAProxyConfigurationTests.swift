@@ -8,40 +8,39 @@ import Testing
 extension HAProxySettings {
     /// What tests render with.
     static let sample = HAProxySettings(
-        statsBind: BindAddress(port: port(1936)), statsSocket: "/run/d/haproxy-stats.sock",
+        host: ConsumerHost(statsBind: BindAddress(port: port(1936))), statsSocket: "/run/d/haproxy-stats.sock",
         statesFile: "/run/d/haproxy-servers.state", hardStopAfter: .seconds(600),
         abilities: HAProxyAbilities(idleCloseOnResponse: true, prometheus: true))
 }
 
 @Suite("HAProxyConfiguration")
 struct HAProxyConfigurationTests {
-    static let golden: [(String, KeyValuePairs<String, String>)] = [
-        ("no-service", [:]),
-        (
-            "services",
-            [
-                "whoami/0123456789ab": "10.0.0.5:49153", "whoami/0123456789ab/meta": #"{"port":8000}"#,
-                "whoami/ba9876543210": "10.0.0.6:49154", "whoami/ba9876543210/meta": #"{"port":8000}"#,
-                "whoami-9000/0123456789ab": "10.0.0.5:49155",
-                "whoami-9000/0123456789ab/meta": #"{"port":9000}"#,
-                "db/by-hand": "[fd00::5]:5432",
-            ]
-        ),
-    ]
-
-    @Test(arguments: golden)
-    func `the text is the golden one`(name: String, keys: KeyValuePairs<String, String>) throws {
-        let text = HAProxyConfiguration(RegistryFixture(keys).plan, .sample).text
-        let path = "\(Self.folder)/\(name).cfg"
+    @Test(arguments: GoldenCase.all)
+    func `the text is the golden one`(example: GoldenCase) throws {
+        let text = example.configuration.text
+        let path = "\(Self.folder)/\(example.name).cfg"
         if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] != nil {
             try AtomicFile(path: path).replace(with: Array(text.utf8))
         }
         #expect(try WholeFile(path).text == text)
     }
 
-    @Test(.enabled(if: RealParts.canRun("haproxy"), "haproxy is not installed"), arguments: golden.map(\.0))
-    func `HAProxy takes the golden files`(name: String) async throws {
-        try await checkWithHAProxy("\(Self.folder)/\(name).cfg")
+    @Test(
+        .enabled(if: RealParts.canRun("haproxy"), "haproxy is not installed"),
+        arguments: try FileManager.default.contentsOfDirectory(atPath: folder).sorted())
+    func `HAProxy takes the golden files`(file: String) async throws {
+        try await checkWithHAProxy("\(Self.folder)/\(file)")
+    }
+
+    @Test func `every option has a golden file`() {
+        let values = GoldenCase.all.flatMap { $0.keys.map(\.value) }.joined()
+        for field in ServiceOptions.fields { #expect(values.contains("\"\(field.name)\""), "\(field.name)") }
+    }
+
+    @Test(arguments: GoldenCase.all)
+    func `a registry in any order gives the same bytes`(example: GoldenCase) {
+        let texts = (0..<20).map { _ in example.configuration.text }
+        #expect(Set(texts).count == 1)
     }
 
     @Test(.enabled(if: RealParts.canRun("haproxy"), "haproxy is not installed"))

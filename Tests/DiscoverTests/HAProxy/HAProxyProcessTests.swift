@@ -40,7 +40,7 @@ struct HAProxyProcessTests {
     private func configuration(stats: BindAddress? = nil) throws -> HAProxyConfiguration {
         let bind = try stats ?? BindAddress(port: port(FreePort.take()))
         let settings = HAProxySettings(
-            statsBind: bind, statsSocket: directory.statsSocket,
+            host: ConsumerHost(statsBind: bind), statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: .seconds(60),
             abilities: HAProxyAbilities(idleCloseOnResponse: true, prometheus: true))
         return HAProxyConfiguration(.empty, settings)

@@ -22,6 +22,13 @@ struct PortTests {
             to: [BindAddress(port: free), BindAddress(port: taken), elsewhere], patience: .zero)
         #expect(Set(obstacles.keys) == [BindAddress(port: taken), elsewhere])
         #expect(obstacles[BindAddress(port: taken)]?.hasPrefix("in use by process ") == true)
+        let beside = await PortOccupancy.obstacles(
+            to: [BindAddress(port: taken), elsewhere], beside: [BindAddress(port: taken)], patience: .zero)
+        #expect(Array(beside.keys) == [elsewhere])
+        // Who listens there does not share the port.
+        let other = BindAddress(address: IPAddress("127.0.0.1"), port: taken)
+        #expect(
+            await PortOccupancy.obstacles(to: [other], beside: [BindAddress(port: taken)], patience: .zero).count == 1)
         #expect(obstacles[elsewhere] == "not to be had: Cannot assign requested address")
         withExtendedLifetime(server) {}
     }
@@ -34,5 +41,18 @@ struct PortTests {
         ] as [(String, String?)])
     func `an address to listen on is parsed or refused`(text: String, expected: String?) {
         #expect(BindAddress(text)?.description == expected)
+    }
+
+    @Test(
+        arguments: [
+            (":80", ":80", true), (":80", ":81", false), (":80", "127.0.0.1:80", true), (":80", "[::1]:80", false),
+            ("[::]:80", ":80", true), ("[::]:80", "[::1]:80", true), ("[::]:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false), ("[::1]:80", "127.0.0.1:80", false), ("0.0.0.0:80", ":80", true),
+        ])
+    func `addresses overlap where one connection could be meant for both`(one: String, other: String, overlap: Bool)
+        throws
+    {
+        let (one, other) = (try #require(BindAddress(one)), try #require(BindAddress(other)))
+        #expect(one.overlaps(other) == overlap && other.overlaps(one) == overlap)
     }
 }

@@ -36,15 +36,16 @@ struct ProxyPlanTests {
                 "web/b": "10.0.0.5:1", "web/b/meta": #"{"port":8000}"#, "web/a": "10.0.0.6:1",
                 "web/a/meta": #"{"port":8001}"#, "web/c": "10.0.0.7:1",
             ], listeners: ["web:8001"],
-            problems: [.portsDiffer(service("web"), ports: [port(8000), port(8001)], chosen: port(8001))]),
+            problems: [.valuesDiffer(service("web"), field: "port", values: ["8000", "8001"], chosen: "8001")]),
         Case(
             name: "of two services on one port the older entry wins",
             keys: ["young/1": "10.0.0.5:80", "a/1": "10.0.0.6:81", "b/1": "10.0.0.7:80"],
-            listeners: ["a:81", "young:80"], problems: [.portClaimed(service("b"), port(80), by: service("young"))]),
+            listeners: ["a:81", "young:80"],
+            problems: [.portClaimed(service("b"), port(80), by: service("young"), instead: port(19877))]),
         Case(
             name: "the oldest of a service's entries counts",
             keys: ["b/1": "10.0.0.5:80", "a/1": "10.0.0.6:80", "b/2": "10.0.0.7:80"], listeners: ["b:80"],
-            problems: [.portClaimed(service("a"), port(80), by: service("b"))]),
+            problems: [.portClaimed(service("a"), port(80), by: service("b"), instead: port(19520))]),
         Case(
             name: "the stats page's port is taken", keys: ["web/1": "10.0.0.5:1936", "api/1": "10.0.0.5:80"],
             listeners: ["api:80"], problems: [.portOfStats(service("web"), port(1936))]),

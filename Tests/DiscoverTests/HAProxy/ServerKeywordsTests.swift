@@ -9,6 +9,8 @@ struct ServerKeywordsTests {
 
     static let health = "fall 2 rise 2"
     static let observed = "observe layer4 error-limit 3 on-error sudden-death"
+    static let checked = "check inter 2s fastinter 200ms \(health) \(observed)"
+    static let checked81 = "check inter 2s fastinter 200ms \(health) port 81 \(observed)"
     static let cases: [(Change, String)] = [
         ({ _ in }, "weight 100 check inter 2s fastinter 200ms \(health) \(observed)"),
         ({ ($0.check, $0.weight) = (nil, 0) }, "weight 0"),
@@ -17,6 +19,9 @@ struct ServerKeywordsTests {
         ({ ($0.check, $0.slowStart) = (nil, .milliseconds(1500)) }, "weight 100 slowstart 1500ms"),
         ({ ($0.check, $0.slowStart) = (nil, .zero) }, "weight 100"),
         ({ ($0.check, $0.proxyProtocol) = (nil, .v1) }, "weight 100 send-proxy"),
+        ({ ($0.check, $0.hasCookie, $0.isBackup) = (nil, true, true) }, "weight 100 cookie 1 backup"),
+        ({ $0.proxyProtocol = .v2 }, "weight 100 send-proxy-v2 check-send-proxy \(checked)"),
+        ({ ($0.check, $0.proxyProtocol) = (.init(port: port(81)), .v1) }, "weight 100 send-proxy \(checked81)"),
         ({ ($0.check, $0.proxyProtocol) = (nil, .v2) }, "weight 100 send-proxy-v2"),
         (
             {

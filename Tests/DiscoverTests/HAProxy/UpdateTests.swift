@@ -84,6 +84,21 @@ struct UpdateTests {
         #expect(Update(from: .confirmed(fixture.running), to: next) == .reload(.settingsChanged))
     }
 
+    @Test func `an HAProxy that takes no cookies for new servers is reloaded for these alone`() {
+        func update(cookies: Bool) -> Update {
+            let adjust: (inout ServerKeywords) -> Void = { $0.hasCookie = cookies }
+            var running = PlanFixture([Self.web], adjust).running
+            running.takesCookies = false
+            let next = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80"], adjust).configuration
+            return Update(from: .confirmed(running), to: next)
+        }
+        #expect(update(cookies: true) == .reload(.staticServers))
+        #expect(update(cookies: false).description == "runtime: 3 commands")
+        let answer = "'cookie' option is not accepted for dynamic server"
+        let failure = RuntimeFailure.unexpected(answer: answer, to: "add server web/2 ...")
+        #expect(failure.isForWantOfCookies && !failure.isForWantOfAbility)
+    }
+
     @Test func `an HAProxy that cannot add servers is reloaded for that, and for nothing else`() {
         var running = PlanFixture([Self.web]).running
         running.isDynamic = false

@@ -128,7 +128,8 @@ struct HoldLedgerTests {
         #expect(desk.held == [])
     }
 
-    @Test func `who else comes to the address ends it, in any service, but not the same container or an old neighbour`() {
+    @Test func `who else comes to the address ends it, in any service, but not the same container or an old neighbour`()
+    {
         var desk = Desk("web/1", "web/2", "web/3")
         let address = RegistryStory.address(of:)
         desk.story.watch([.put("alias/a", address("web/1"), lease: 0)])
