@@ -34,7 +34,8 @@ struct CheckStretchTests {
         var (random, now) = (SystemRandomNumberGenerator(), ContinuousClock.now)
         var stretch = CheckStretch()
         stretch.learn(150, at: now, using: &random)
-        #expect(stretch.advance(at: now) && stretch.floor == .seconds(4))
+        let step1 = stretch.advance(at: now)
+        #expect(step1 && stretch.floor == .seconds(4))
         stretch.learn(300, at: now, using: &random)
         let due = stretch.due
         now += .seconds(60)
@@ -42,8 +43,10 @@ struct CheckStretchTests {
         #expect(stretch.due == due)
         #expect(due.map { $0 <= now + .seconds(120) } == true)
         now += .seconds(120)
-        #expect(stretch.advance(at: now) && stretch.floor == .seconds(8))
-        #expect(!stretch.advance(at: now) && stretch.due == nil)
+        let step2 = stretch.advance(at: now)
+        #expect(step2 && stretch.floor == .seconds(8))
+        let step3 = stretch.advance(at: now)
+        #expect(!step3 && stretch.due == nil)
     }
 
     @Test func `moments differ from consumer to consumer`() {
@@ -63,10 +66,12 @@ struct CheckStretchTests {
         for count in [10, 10, 1_000, 10] {
             stretch.learn(count, at: now, using: &random)
             now += .seconds(300)
-            #expect(!stretch.advance(at: now))
+            let step4 = stretch.advance(at: now)
+            #expect(!step4)
         }
         now += .seconds(480)
-        #expect(stretch.advance(at: now) && stretch.floor == .milliseconds(500))
+        let step5 = stretch.advance(at: now)
+        #expect(step5 && stretch.floor == .milliseconds(500))
     }
 
     @Test func `what an earlier run knew goes on, and takes its time to change`() {
@@ -74,7 +79,8 @@ struct CheckStretchTests {
         var stretch = CheckStretch(floor: .seconds(32))
         #expect(stretch.floor == .seconds(32))
         stretch.learn(2, at: .now, using: &random)
-        #expect(!stretch.advance(at: .now))
+        let step6 = stretch.advance(at: .now)
+        #expect(!step6)
     }
 
     @Test func `intervals are stretched, also those that somebody set, and a quick look stays quick`() {
