@@ -11,6 +11,8 @@ struct DiscoverAgent: Sendable {
     let searchPath: String
     /// Where everything is told.
     let logger: Logger
+    /// What wakes its loop.
+    var bell = Doorbell<Reason>()
     /// The limits of its source.
     var sourceTiming = EtcdCatalogSource.Timing()
     /// The limits of its keeper.
@@ -27,11 +29,18 @@ struct DiscoverAgent: Sendable {
     }
 
     /// Why the loop looks again.
-    private enum Reason: Hashable {
+    enum Reason: Hashable {
+        /// The registry is not what it was.
         case registry
+        /// What an operator adds is to be read again.
+        case hangup
+        /// HAProxy is no more.
         case proxyEnded
+        /// Somebody asks for something.
         case request
+        /// The consumers were counted.
         case consumers
+        /// A wait is over.
         case retry
     }
 
@@ -51,6 +60,7 @@ struct DiscoverAgent: Sendable {
                 "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
                 "state_dir": configuration.directory.path, "stats": configuration.host.statsBind,
             ])
+        keeper.take(configuration.additionFiles.read())
         try await keeper.recollect()
         if keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()
@@ -63,7 +73,6 @@ struct DiscoverAgent: Sendable {
 
     /// Answers rings until the task is cancelled.
     private func serve(_ keeper: inout ProxyKeeper, _ link: RegistryLink, retry: Duration?) async {
-        let bell = Doorbell<Reason>()
         let newest = Latest<RegistryState>()
         let consumers = Latest<Int>()
         let requests = LoopRequests { bell.ring(.request) }
@@ -98,7 +107,8 @@ struct DiscoverAgent: Sendable {
                 alarm = retry.map { wait in
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
-                guard await bell.answer() != nil else { break }
+                guard let reasons = await bell.answer() else { break }
+                if reasons.contains(.hangup) { keeper.take(configuration.additionFiles.read()) }
                 let state = newest.take()
                 if let state { keeper.take(state) }
                 if let count = consumers.take() { keeper.learn(consumers: count) }

@@ -14,6 +14,8 @@ struct DiscoverConfiguration: Sendable {
     var directory: StateDirectory
     /// Where it runs.
     var host: ConsumerHost
+    /// Where it is said what is added to haproxy.cfg.
+    var additionFiles: AdditionFiles
     /// How long open connections may take when the program stops.
     var stopGrace: Duration
     /// How long they may take after a reload.
@@ -49,6 +51,14 @@ struct DiscoverConfiguration: Sendable {
     static let zone = Setting(
         flag: "--zone", variable: "ZONE", placeholder: "NAME",
         help: "where this host is: endpoints of the same zone come first, the others serve when none of them works")
+    static let globalFile = Setting(
+        flag: "--global-file", variable: "GLOBAL_FILE", placeholder: "FILE",
+        help: "lines to add to the global section of haproxy.cfg; read at the start and at SIGHUP, as the next two")
+    static let defaultsFile = Setting(
+        flag: "--defaults-file", variable: "DEFAULTS_FILE", placeholder: "FILE",
+        help: "lines to add to its defaults section")
+    static let extraFile = Setting(
+        flag: "--extra-file", variable: "EXTRA_FILE", placeholder: "FILE", help: "whole sections to add to its end")
     static let stopGrace = Setting(
         flag: "--stop-grace", variable: "STOP_GRACE", placeholder: "TIME", fallback: "10s",
         help: "how long open connections may take to end when docker-discover is stopped")
@@ -70,7 +80,8 @@ struct DiscoverConfiguration: Sendable {
         program: "docker-discover",
         summary: "Balances connections with HAProxy over the services that etcd lists.",
         settings: EtcdOptions.settings + [
-            mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, portRange, zone, stopGrace,
+            mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, portRange, zone,
+            globalFile, defaultsFile, extraFile, stopGrace,
             hardStopAfter, drainTimeout, holdTime,
         ] + LogOptions.settings, commands: DiscoverCommands.all)
 
@@ -87,6 +98,7 @@ struct DiscoverConfiguration: Sendable {
         let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
         let directory = Self.directory(from: &reading)
         let host = Self.host(&reading)
+        additionFiles = Self.additionFiles(&reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
         let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
@@ -109,6 +121,19 @@ struct DiscoverConfiguration: Sendable {
     /// Where its files are; commands need nothing else.
     static func directory(from reading: inout Reading) -> StateDirectory? {
         reading.value(stateDirectory, StateDirectory.expected) { StateDirectory($0) }
+    }
+
+    private static func additionFiles(_ reading: inout Reading) -> AdditionFiles {
+        let settings = [
+            Addition.Place.global: Self.globalFile, .defaults: Self.defaultsFile, .extra: Self.extraFile,
+        ]
+        var files = AdditionFiles()
+        for (place, setting) in settings {
+            files.paths[place] = reading.value(setting, "an absolute path") { text in
+                text.hasPrefix("/") && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f } ? text : nil
+            }
+        }
+        return files
     }
 
     private static func host(_ reading: inout Reading) -> ConsumerHost? {

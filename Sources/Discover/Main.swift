@@ -9,14 +9,18 @@ enum Main {
         let environment = ProcessInfo.processInfo.environment
         let launch = Launch(
             DiscoverConfiguration.options, arguments: CommandLine.arguments, environment: environment)
+        let bell = Doorbell<DiscoverAgent.Reason>()
         let status = await launch.status(
             command: { try await DiscoverCommands().run($0, $1) },
             configure: { DiscoverConfiguration(&$0) },
             // The grace period is HAProxy's; what is left of the time is ours.
             grace: { $0.stopGrace + .seconds(5) },
+            onHangup: { bell.ring(.hangup) },
             { configuration, logger in
                 let searchPath = environment["PATH"] ?? ""
-                try await DiscoverAgent(configuration: configuration, searchPath: searchPath, logger: logger).run()
+                let agent = DiscoverAgent(
+                    configuration: configuration, searchPath: searchPath, logger: logger, bell: bell)
+                try await agent.run()
             })
         exit(status)
     }

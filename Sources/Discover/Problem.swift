@@ -21,6 +21,10 @@ enum Problem: Hashable, Sendable {
     case portClaimed(ServiceName, Port, by: ServiceName?, instead: Port?)
     /// The listener port is the stats page's.
     case portOfStats(ServiceName, Port)
+    /// What this host's operator adds to haproxy.cfg listens on the port.
+    case portOfAddition(ServiceName, Port)
+    /// What this host's operator adds to haproxy.cfg has a section of the service's name.
+    case nameOfAddition(ServiceName)
     /// HAProxy could not listen on the port, mostly because another process on this host does.
     case portUnavailable(ServiceName, Port, obstacle: String)
 }
@@ -30,7 +34,7 @@ extension Problem {
     var headline: StaticString {
         switch self {
         case .portClaimed(_, _, _, .some): "a service is not at the port that it asks for"
-        case .portClaimed, .portOfStats, .portUnavailable: "a service is left out"
+        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable: "a service is left out"
         default: "the registry holds something wrong"
         }
     }
@@ -39,7 +43,7 @@ extension Problem {
     var isSevere: Bool {
         switch self {
         case .badKey, .badValue, .badField, .repositoriesDiffer, .valuesDiffer, .optionMisfits: false
-        case .portClaimed, .portOfStats, .portUnavailable: true
+        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable: true
         }
     }
 
@@ -49,7 +53,9 @@ extension Problem {
         case .badKey(let key, _), .badValue(let key, _, _), .badField(let key, _): key
         case .repositoriesDiffer(let service, _), .valuesDiffer(let service, _, _, _),
             .optionMisfits(let service, _, _),
-            .portClaimed(let service, _, _, _), .portOfStats(let service, _), .portUnavailable(let service, _, _):
+            .portClaimed(let service, _, _, _), .portOfStats(let service, _), .portOfAddition(let service, _),
+            .nameOfAddition(let service),
+            .portUnavailable(let service, _, _):
             service.text
         }
     }
@@ -68,6 +74,8 @@ extension Problem {
         case .portClaimed(_, let port, let winner, let other):
             Self.claimed(port, by: winner) + (other.map { "; \($0) is used" } ?? ", and PORT_RANGE has none left")
         case .portOfStats(_, let port): "port \(port) is the stats page's"
+        case .portOfAddition(_, let port): "EXTRA_FILE listens on port \(port)"
+        case .nameOfAddition: "EXTRA_FILE has a section of the same name"
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
         }
     }

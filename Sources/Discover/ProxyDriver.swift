@@ -137,6 +137,11 @@ extension ProxyDriver {
         }
     }
 
+    /// Why HAProxy would not run a configuration; nil where it would.
+    func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
+        try await process.refusal(of: configuration)
+    }
+
     /// Brings the file to the configuration that runs already.
     mutating func keep(_ next: HAProxyConfiguration) throws {
         guard file != next else { return }

@@ -36,6 +36,7 @@ struct ProxyKeeper {
     private var holds: HoldKeeper
     /// How far checks are stretched, as there are so many consumers.
     private var stretch = CheckStretch()
+    private var additions: AdditionKeeper
     private var driver: ProxyDriver
     private var backoff: Backoff
     private var journal: Journal
@@ -63,6 +64,8 @@ struct ProxyKeeper {
         self.copy = copy
         self.logger = logger
         self.timing = timing
+        additions = AdditionKeeper(Additions.Copy(file: process.directory.additions), logger: logger)
+        self.settings.host.additions = additions.accepted
         driver = ProxyDriver(process, logger: logger, timing: timing.driver)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         journal = Journal(logger)
@@ -109,6 +112,13 @@ extension ProxyKeeper {
         return changes.flatMap(\.holds)
     }
 
+    /// Takes what the files say now that an operator adds to haproxy.cfg.
+    mutating func take(_ offer: AdditionFiles.Offer) {
+        additions.take(offer)
+        backoff.reset()
+        due = .now
+    }
+
     /// Notes whether HAProxy has ended.
     mutating func look() {
         if driver.look() { due = .now }
@@ -144,6 +154,55 @@ extension ProxyKeeper {
     private func render(_ plan: ProxyPlan) -> HAProxyConfiguration {
         HAProxyConfiguration(plan, settings)
     }
+
+    /// What is rendered where nothing else works: the stats page alone, and nothing that anybody added.
+    private var bare: HAProxyConfiguration {
+        var settings = settings
+        settings.host.additions = Additions()
+        return HAProxyConfiguration(.empty, settings)
+    }
+}
+
+// MARK: What an operator adds
+
+extension ProxyKeeper {
+    /// Has HAProxy say which of the additions that are offered it takes; returns whether it could be asked.
+    private mutating func settleAdditions() async -> Bool {
+        var additions = additions
+        let isSettled = await additions.settle { try await self.refusal(of: $0) }
+        self.additions = additions
+        settings.host.additions = additions.accepted
+        return isSettled
+    }
+
+    /// Why a file with these additions is refused for their sake; nil where it is not.
+    private func refusal(of additions: Additions) async throws -> String? {
+        guard !additions.isEmpty else { return nil }
+        var settings = settings
+        settings.host.additions = additions
+        if let obstacle = await obstacle(to: additions) { return obstacle }
+        let plan = registry.map { ProxyPlan(Catalog($0), on: settings.host) } ?? .empty
+        guard let refusal = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) else { return nil }
+        settings.host.additions = Additions()
+        let isTheServicesFault = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) != nil
+        settings.host.additions = additions
+        let configuration = HAProxyConfiguration(isTheServicesFault ? .empty : plan, settings)
+        let reason = isTheServicesFault ? try await driver.refusal(of: configuration) : refusal
+        return reason.map { configuration.explain($0.description, additions) }
+    }
+
+    /// What is in the way of an addition that listens: a reload that cannot bind one port would stop all of them.
+    private func obstacle(to additions: Additions) async -> String? {
+        if let bind = additions.binds.first(where: settings.statsBind.overlaps) {
+            return "it listens on \(bind), where the stats page is"
+        }
+        let known = driver.file?.binds ?? []
+        let obstacles = await PortOccupancy.obstacles(
+            to: additions.binds, beside: master == nil ? [] : known,
+            patience: master == nil ? timing.portPatience : .zero)
+        let first = obstacles.min { $0.key.description < $1.key.description }
+        return first.map { "it listens on \($0.key), which is \($0.value)" }
+    }
 }
 
 // MARK: What is done
@@ -178,11 +237,11 @@ extension ProxyKeeper {
     /// One try; returns when the next is due.
     private mutating func advance() async -> Duration? {
         let begin = ContinuousClock.now
+        let isSettled = await settleAdditions()
         guard let (next, isWaiting) = await desired() else { return nil }
-        let pause = isWaiting ? timing.portInterval : nil
-        let empty = render(.empty)
+        let pause = isWaiting || !isSettled ? timing.portInterval : nil
         do {
-            let progress = try await driver.advance(to: next, or: empty)
+            let progress = try await driver.advance(to: next, or: bare)
             let took = begin.duration(to: .now)
             if case .waiting(let wait, let done) = progress {
                 journal.changed(done, driver.current, revision: nil, took: took)

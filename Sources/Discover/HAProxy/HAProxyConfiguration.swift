@@ -23,7 +23,7 @@ extension HAProxyConfiguration {
     /// Renders a plan.
     init(_ plan: ProxyPlan, _ settings: HAProxySettings) {
         var sections: [ServiceName: [ServerLine]] = [:]
-        var fixed = Self.globals(settings) + Self.defaults + "\n" + Self.stats(settings)
+        var fixed = Self.globals(settings) + Self.defaults(settings) + Self.stats(settings)
         var body = fixed
         var texts = ServerTexts()
         for listener in plan.listeners {
@@ -34,14 +34,16 @@ extension HAProxyConfiguration {
             body += head
             for line in lines { body += "    server \(line.id) \(line.words)\n" }
         }
-        mark = Self.mark(of: fixed)
+        let extra = Self.added(settings.additions, at: .extra)
+        if !extra.isEmpty { body += "\n" + extra }
+        mark = Self.mark(of: fixed + extra)
         text = """
             # Written by docker-discover from the registry; it replaces this file with every change.
             global
                 \(Self.description) \(mark)
             \(body)
             """
-        binds = plan.binds.union([settings.statsBind])
+        binds = plan.binds.union([settings.statsBind]).union(settings.additions.binds)
         self.sections = sections
     }
 
@@ -51,7 +53,9 @@ extension HAProxyConfiguration {
         var binds: Set<BindAddress> = []
         var sections: [ServiceName: [ServerLine]] = [:]
         var section: ServiceName?
-        for line in text.split(separator: "\n") {
+        let lines = text.split(separator: "\n")
+        let end = lines.firstIndex { $0.hasPrefix(Self.extraMark) } ?? lines.endIndex
+        for line in lines[..<end] {
             let words = line.split(separator: " ")
             guard words.count >= 2 else { continue }
             if line.first != " " {
@@ -70,7 +74,7 @@ extension HAProxyConfiguration {
         guard let mark else { return nil }
         self.mark = mark
         self.text = text
-        self.binds = binds
+        self.binds = binds.union(Addition(path: "", lines: lines[end...].map(String.init)).binds)
         self.sections = sections
     }
 }
@@ -117,8 +121,7 @@ extension HAProxyConfiguration {
             mworker-max-reloads 1000
             spread-checks 20
 
-
-        """
+        """ + added(settings.additions, at: .global) + "\n"
     }
 
     /// What holds for every service.
@@ -127,7 +130,8 @@ extension HAProxyConfiguration {
     /// find peers that are gone. A connection that fails goes to the next server at once (`redispatch 1`), so often that
     /// also most of the servers may be dead (docs/decisions/0010). Hashes are consistent, since only such servers can
     /// come and go while HAProxy runs. Of servers that are spare all are used, not only the first.
-    private static let defaults = """
+    private static func defaults(_ settings: HAProxySettings) -> String {
+        """
         defaults
             mode tcp
             balance roundrobin
@@ -145,7 +149,8 @@ extension HAProxyConfiguration {
             timeout server-fin 30s
             load-server-state-from-file global
 
-        """
+        """ + added(settings.additions, at: .defaults) + "\n"
+    }
 
     /// The stats page, there even with no service, so that the file never lacks a listener.
     private static func stats(_ settings: HAProxySettings) -> String {

@@ -21,6 +21,18 @@ extension HAProxyProcess {
         }
     }
 
+    /// Why HAProxy would not run a configuration; nil where it would.
+    func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
+        let candidate = try directory.configuration.candidate(Array(configuration.text.utf8))
+        defer { candidate.discard() }
+        do {
+            try await program.check(candidate.path)
+            return nil
+        } catch let refusal as HAProxyProgram.Refusal {
+            return refusal
+        }
+    }
+
     /// Brings the file to a configuration that HAProxy runs already.
     func keep(_ configuration: HAProxyConfiguration) throws {
         try directory.configuration.replace(with: Array(configuration.text.utf8))

@@ -17,6 +17,9 @@ struct HAProxySettings: Equatable, Sendable {
     /// What the installed HAProxy can do.
     var abilities: HAProxyAbilities
 
+    /// What its operator adds.
+    var additions: Additions { host.additions }
+
     /// Where the stats page is.
     var statsBind: BindAddress { host.statsBind }
 }

@@ -54,8 +54,8 @@ struct ProxyPlan: Equatable, Sendable {
         for service in services {
             guard let port = assignment.ports[service.service] else { continue }
             let listener = Listener(service, port, on: host)
-            if listener.bind.overlaps(host.statsBind) {
-                problems.insert(.portOfStats(service.service, port))
+            if let problem = host.obstacle(to: listener) {
+                problems.insert(problem)
             } else {
                 listeners.append(listener)
             }
@@ -98,5 +98,15 @@ extension ProxyPlan.Server {
         var server = self
         server.keywords.check = check.stretched(to: floor)
         return server
+    }
+}
+
+extension ConsumerHost {
+    /// What of this host is in the way of a listener.
+    fileprivate func obstacle(to listener: ProxyPlan.Listener) -> Problem? {
+        if listener.bind.overlaps(statsBind) { return .portOfStats(listener.service, listener.port) }
+        if additions.proxies.contains(listener.service.text) { return .nameOfAddition(listener.service) }
+        return additions.binds.contains(where: listener.bind.overlaps)
+            ? .portOfAddition(listener.service, listener.port) : nil
     }
 }

@@ -16,4 +16,7 @@ struct ConsumerHost: Equatable, Sendable {
 
     /// The shortest interval between two checks of an endpoint, which depends on how many consumers there are.
     var checkFloor = Duration.zero
+
+    /// What its operator adds to haproxy.cfg.
+    var additions = Additions()
 }

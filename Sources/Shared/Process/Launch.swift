@@ -18,10 +18,12 @@ package struct Launch: Sendable {
     ///     a mistake in those is a ``UsageError``.
     ///   - configure: makes the configuration; nil where something is wrong, which the reading has recorded.
     ///   - grace: how long the body may take to end after a signal.
+    ///   - onHangup: called at SIGHUP; must only ring or set something.
     /// - Returns: the exit status.
     package func status<Configuration: Sendable>(
         command: @Sendable (Command.Call, Reading) async throws -> Int32 = { _, _ in ExitStatus.wrongUsage },
         configure: @Sendable (inout Reading) -> Configuration?, grace: @Sendable (Configuration) -> Duration,
+        onHangup: (@Sendable () -> Void)? = nil,
         _ body: @escaping @Sendable (Configuration, Logger) async throws -> Void
     ) async -> Int32 {
         switch options.parse(arguments: arguments, environment: environment) {
@@ -44,7 +46,7 @@ package struct Launch: Sendable {
                 return fail(error)
             }
             guard let configuration, let logger else { return ExitStatus.wrongUsage }
-            return await Lifecycle.run(logger: logger, grace: grace(configuration)) {
+            return await Lifecycle.run(logger: logger, grace: grace(configuration), onHangup: onHangup) {
                 try await body(configuration, logger)
             }
         }

@@ -37,7 +37,7 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
                 "whoami-9000/0123456789ab/meta": #"{"port":9000}"#,
                 "db/by-hand": "[fd00::5]:5432",
             ]),
-        addresses, balance, checks, endpoints, http, limits, logs, near, far,
+        addresses, additions, balance, checks, endpoints, http, limits, logs, near, far,
     ]
 
     private static let addresses = GoldenCase(
@@ -51,6 +51,21 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
         ],
         host: ConsumerHost(
             statsBind: BindAddress(address: IPAddress("::"), port: port(1936)), listenAddress: IPAddress("127.0.0.1")))
+
+    private static let additions = GoldenCase(
+        name: "additions", keys: ["web/1": "10.0.0.5:8000"],
+        host: ConsumerHost(
+            statsBind: BindAddress(port: port(1936)),
+            additions: {
+                var additions = Additions()
+                additions[.global] = Addition(path: "/etc/sidekick/global.cfg", lines: ["tune.maxaccept 50"])
+                additions[.defaults] = Addition(
+                    path: "/etc/sidekick/defaults.cfg", lines: ["    timeout client 5m", "", "    option dontlognull"])
+                additions[.extra] = Addition(
+                    path: "/etc/sidekick/extra.cfg",
+                    lines: ["userlist people", "    user me insecure-password x", "listen mine", "    bind :8001"])
+                return additions
+            }()))
 
     private static let balance = GoldenCase(
         name: "balance",

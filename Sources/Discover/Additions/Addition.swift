@@ -1,0 +1,140 @@
+import Shared
+
+/// Lines that an operator adds to haproxy.cfg on this host, from a file of their own, which are put there as they are.
+struct Addition: Equatable, Codable, Sendable {
+    /// Where they go.
+    enum Place: String, CaseIterable, Comparable, Codable, Sendable {
+        /// At the end of the global section.
+        case global
+        /// At the end of the defaults section.
+        case defaults
+        /// Whole sections, at the end of the file.
+        case extra
+
+        static func < (left: Place, right: Place) -> Bool { left.rawValue > right.rawValue }
+    }
+
+    /// The file, for messages.
+    let path: String
+
+    /// Its lines, without their ends.
+    let lines: [String]
+
+    /// Why a file cannot be used.
+    enum Failure: Error, Equatable {
+        /// The system refused.
+        case system(FileError)
+        /// There is no such file.
+        case missing(path: String)
+        /// It is larger than a file of configuration can be.
+        case tooLarge(path: String)
+        /// A line of it is not text, or does not belong there.
+        case wrong(path: String, line: Int, why: String)
+    }
+
+    /// The largest file, in bytes.
+    static let largest = 1 << 20
+
+    /// Takes lines of haproxy.cfg.
+    init(path: String, lines: [String]) {
+        self.path = path
+        self.lines = lines
+    }
+
+    /// Reads a file.
+    init(_ path: String, for place: Place) throws(Failure) {
+        let bytes: [UInt8]?
+        do {
+            bytes = try WholeFile(path, upTo: Self.largest + 1).bytes
+        } catch {
+            throw .system(error)
+        }
+        guard let bytes else { throw .missing(path: path) }
+        guard bytes.count <= Self.largest else { throw .tooLarge(path: path) }
+        try self.init(bytes, of: path, for: place)
+    }
+
+    /// Takes the bytes of a file: lines end with LF or CRLF, the last one also without.
+    init(_ bytes: [UInt8], of path: String, for place: Place) throws(Failure) {
+        var pieces = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        if pieces.last?.isEmpty == true { pieces.removeLast() }
+        var lines: [String] = []
+        for piece in pieces {
+            let line = piece.last == UInt8(ascii: "\r") ? piece.dropLast() : piece
+            guard let text = String(validating: line, as: UTF8.self), line.allSatisfy({ $0 >= 0x20 || $0 == 0x09 })
+            else { throw .wrong(path: path, line: lines.count + 1, why: "it is not text") }
+            lines.append(text)
+        }
+        self.init(path: path, lines: lines)
+        if let (line, why) = misplaced(in: place) { throw .wrong(path: path, line: line, why: why) }
+    }
+
+    /// The words of each line that has some, without comments.
+    fileprivate var words: [(line: Int, words: [Substring])] {
+        lines.enumerated().compactMap { index, line in
+            let words = line.prefix { $0 != "#" }.split { $0 == " " || $0 == "\t" }
+            return words.isEmpty ? nil : (index + 1, words)
+        }
+    }
+}
+
+// MARK: What belongs where
+
+extension Addition {
+    /// What begins a section, up to HAProxy 3.4.
+    private static let sections: Set<Substring> = [
+        "global", "defaults", "frontend", "backend", "listen", "userlist", "peers", "mailers", "resolvers", "cache",
+        "ring", "log-forward", "log-profile", "http-errors", "fcgi-app", "program", "crt-store", "traces", "acme",
+    ]
+
+    /// What docker-discover depends on.
+    private static let ownKeywords: Set<Substring> = ["description", "daemon", "server-state-file", "master-worker"]
+
+    /// The first line that would change what docker-discover itself has written, and why.
+    private func misplaced(in place: Place) -> (Int, String)? {
+        var isInSection = false
+        for (line, words) in words {
+            let word = words[0]
+            switch place {
+            case .global where Self.ownKeywords.contains(word): return (line, "'\(word)' is docker-discover's")
+            case .global where Self.sections.contains(word), .defaults where Self.sections.contains(word):
+                return (line, "'\(word)' begins a section, which belongs into EXTRA_FILE")
+            case .extra where word == "global": return (line, "'global' is for GLOBAL_FILE")
+            case .extra:
+                isInSection = isInSection || Self.sections.contains(word)
+                if !isInSection { return (line, "'\(word)' is in no section") }
+            default: continue
+            }
+        }
+        return nil
+    }
+
+    /// The names of the proxies that it defines: no service can have one of them.
+    var proxies: Set<String> {
+        Set(
+            words.compactMap { _, words in
+                guard ["frontend", "backend", "listen"].contains(words[0]), words.count > 1 else { return nil }
+                return String(words[1])
+            })
+    }
+
+    /// Where it listens, as far as it says so with an address and a port.
+    var binds: Set<BindAddress> {
+        Set(
+            words.filter { $0.words[0] == "bind" && $0.words.count > 1 }.flatMap { _, words in
+                words[1].split(separator: ",").compactMap { BindAddress($0) }
+            })
+    }
+}
+
+extension Addition.Failure: CustomStringConvertible {
+    /// One sentence for the log.
+    var description: String {
+        switch self {
+        case .system(let error): error.description
+        case .missing(let path): "there is no file \(path)"
+        case .tooLarge(let path): "\(path) has more than \(Addition.largest >> 20) MB"
+        case .wrong(let path, let line, let why): "\(path), line \(line): \(why)"
+        }
+    }
+}

@@ -1,0 +1,87 @@
+import Shared
+
+/// Keeps what an operator adds to haproxy.cfg: what is in use, and what is offered and not yet reviewed.
+struct AdditionKeeper {
+    private let copy: Additions.Copy
+    private let logger: Logger
+    private var offer: AdditionFiles.Offer?
+    private var isWaiting = false
+
+    /// What is in use.
+    private(set) var accepted: Additions
+
+    /// Begins with what an earlier run used.
+    init(_ copy: Additions.Copy, logger: Logger) {
+        self.copy = copy
+        self.logger = logger
+        accepted = copy.load() ?? Additions()
+    }
+
+    /// Takes what the files say now.
+    mutating func take(_ offer: AdditionFiles.Offer) {
+        self.offer = offer
+    }
+
+    /// Reviews what is offered, if anything is.
+    ///
+    /// - Parameter check: gives the reason why a file with these additions is refused; nil where it is not.
+    /// - Returns: whether that is settled; where nothing could be checked, the offer stands.
+    mutating func settle(check: (Additions) async throws -> String?) async -> Bool {
+        guard let offer else { return true }
+        let before = accepted
+        do {
+            let review = try await AdditionReview(of: offer, before: before, check: check)
+            accepted = review.accepted
+            self.offer = nil
+            isWaiting = false
+            tell(review, before: before)
+        } catch {
+            if !isWaiting {
+                logger.warning("cannot check what is added to haproxy.cfg; trying again", ["error": "\(error)"])
+            }
+            isWaiting = true
+            return false
+        }
+        save(before)
+        return true
+    }
+
+    private func tell(_ review: AdditionReview, before: Additions) {
+        for place in Addition.Place.allCases {
+            guard let reason = review.refusals[place] else { continue }
+            let fields: Logger.Fields = ["of": "\(place.variable)", "error": reason]
+            if accepted[place] == nil {
+                logger.error("a file that is added to haproxy.cfg is wrong and left out", fields)
+            } else {
+                logger.error("a file that is added to haproxy.cfg is wrong; what it said before stays", fields)
+            }
+        }
+        guard !accepted.isEmpty || accepted != before else { return }
+        logger.info(
+            accepted == before ? "what is added to haproxy.cfg stays as it was" : "took what is added to haproxy.cfg",
+            [
+                "global": accepted[.global]?.path, "defaults": accepted[.defaults]?.path,
+                "extra": accepted[.extra]?.path,
+            ])
+    }
+
+    private func save(_ before: Additions) {
+        guard accepted != before else { return }
+        do {
+            try copy.save(accepted)
+        } catch {
+            logger.warning("cannot keep what is added to haproxy.cfg for the next start", ["error": "\(error)"])
+        }
+    }
+}
+
+extension Addition.Place {
+    /// The setting that names its file.
+    var variable: String {
+        switch self {
+        case .global: DiscoverConfiguration.globalFile.variable
+        case .defaults: DiscoverConfiguration.defaultsFile.variable
+        case .extra: DiscoverConfiguration.extraFile.variable
+        }
+    }
+}

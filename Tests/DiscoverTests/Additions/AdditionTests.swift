@@ -1,0 +1,169 @@
+import FoundationEssentials
+import Shared
+import TestSupport
+import Testing
+
+@testable import Discover
+
+extension Additions {
+    /// Additions that a test writes down.
+    init(_ texts: [Addition.Place: String]) throws {
+        self.init()
+        for (place, text) in texts {
+            self[place] = try Addition(Array(text.utf8), of: "/etc/\(place).cfg", for: place)
+        }
+    }
+}
+
+@Suite("Additions")
+struct AdditionTests {
+    @Test(arguments: [
+        ("", []), ("\n", [""]), ("a", ["a"]), ("a\n", ["a"]), ("a\r\nb\r\n", ["a", "b"]),
+        ("a\n\n\tb", ["a", "", "\tb"]),
+        ("# caf\u{e9}\n", ["# caf\u{e9}"]),
+    ])
+    func `lines are taken as they are, however they end`(text: String, lines: [String]) throws {
+        #expect(try Addition(Array(text.utf8), of: "/f", for: .defaults).lines == lines)
+    }
+
+    @Test(
+        arguments: [
+            ("a\nb\0c", .global, "/f, line 2: it is not text"), ("a\rb", .defaults, "/f, line 1: it is not text"),
+            ("tune.bufsize 1\ndescription x", .global, "/f, line 2: 'description' is docker-discover's"),
+            ("#\nfrontend x", .global, "/f, line 2: 'frontend' begins a section, which belongs into EXTRA_FILE"),
+            ("  listen x", .defaults, "/f, line 1: 'listen' begins a section, which belongs into EXTRA_FILE"),
+            ("\n# x\n mode http\nlisten x", .extra, "/f, line 3: 'mode' is in no section"),
+            ("listen x\n\nglobal", .extra, "/f, line 3: 'global' is for GLOBAL_FILE"),
+        ] as [(String, Addition.Place, String)])
+    func `what is no text, or does not belong there, is told with its line`(
+        text: String, place: Addition.Place, expected: String
+    ) {
+        let failure = #expect(throws: Addition.Failure.self) { try Addition(Array(text.utf8), of: "/f", for: place) }
+        #expect(failure?.description == expected)
+    }
+
+    @Test func `bytes that are not UTF-8 are no text`() {
+        #expect(throws: Addition.Failure.wrong(path: "/f", line: 2, why: "it is not text")) {
+            try Addition([0x61, 0x0a, 0xff], of: "/f", for: .extra)
+        }
+    }
+
+    @Test func `files that are missing, too large or no files are told`() throws {
+        let folder = try ScratchFolder()
+        try AtomicFile(path: folder.path + "/large").replace(
+            with: [UInt8](repeating: 0x61, count: Addition.largest + 1))
+        let cases = [("/missing", "there is no file"), ("/large", "has more than 1 MB"), ("", "cannot read")]
+        for (name, expected) in cases {
+            let failure = #expect(throws: Addition.Failure.self) { try Addition(folder.path + name, for: .global) }
+            #expect(failure?.description.contains(expected) == true, "\(String(describing: failure))")
+        }
+        #expect(throws: Addition.Failure.tooLarge(path: "/dev/zero")) { try Addition("/dev/zero", for: .global) }
+    }
+
+    @Test func `an addition tells its proxies and where it listens`() throws {
+        let additions = try Additions([
+            .extra: """
+            frontend web # with a comment
+                bind *:8080,[::1]:8081 ssl
+                bind /run/x.sock
+            backend api
+            listen\tdb
+                bind :5432
+            userlist u
+            """
+        ])
+        #expect(additions.proxies == ["web", "api", "db"])
+        #expect(Set(additions.binds.map(\.description)) == [":8080", "[::1]:8081", ":5432"])
+    }
+
+    @Test func `services make way for what an operator adds`() throws {
+        var host = HAProxySettings.sample.host
+        host.additions = try Additions([.extra: "listen web\n    bind 127.0.0.1:8080\n"])
+        let keys: KeyValuePairs = ["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:8080", "db/1": "10.0.0.5:81"]
+        let plan = ProxyPlan(RegistryFixture(keys).catalog, on: host)
+        #expect(plan.listeners.map(\.service.text) == ["db"])
+        #expect(plan.problems == [.nameOfAddition(service("web")), .portOfAddition(service("api"), port(8080))])
+    }
+
+    @Test func `HAProxy's words name the lines of the files that they are in`() throws {
+        var settings = HAProxySettings.sample
+        settings.host.additions = try Additions([
+            .global: "tune.bufsize 32768\nnonsense", .defaults: "option nonsense\n", .extra: "listen x\n\nnonsense\n",
+        ])
+        let configuration = HAProxyConfiguration(.empty, settings)
+        let lines = configuration.text.split(separator: "\n", omittingEmptySubsequences: false)
+        let told = lines.indices.filter { lines[$0].contains("nonsense") }.map { index in
+            configuration.explain(
+                "parsing [/s/haproxy.cfg.new:\(index + 1)] : unknown [x] 'nonsense'", settings.additions)
+        }
+        #expect(
+            told == [
+                "parsing [/etc/global.cfg:2] : unknown [x] 'nonsense'",
+                "parsing [/etc/defaults.cfg:1] : unknown [x] 'nonsense'",
+                "parsing [/etc/extra.cfg:3] : unknown [x] 'nonsense'",
+            ])
+        #expect(configuration.explain("[/s/haproxy.cfg:2] [", settings.additions) == "[/s/haproxy.cfg:2] [")
+    }
+
+    @Test func `what HAProxy last accepted is kept for the next start`() throws {
+        let folder = try ScratchFolder()
+        let copy = Additions.Copy(file: AtomicFile(path: folder.path + "/additions.json"))
+        #expect(copy.load() == nil)
+        let additions = try Additions([.global: "a\n\nb", .extra: "listen x"])
+        try copy.save(additions)
+        #expect(copy.load() == additions)
+        try AtomicFile(path: folder.path + "/additions.json").replace(with: Array("[]".utf8))
+        #expect(copy.load() == nil)
+    }
+}
+
+@Suite("AdditionReview")
+struct AdditionReviewTests {
+    private func review(
+        _ offered: [Addition.Place: String], failures: [Addition.Place: Addition.Failure] = [:],
+        before: [Addition.Place: String] = [:], wrong: Set<String>
+    ) async throws -> AdditionReview {
+        let offer = AdditionFiles.Offer(additions: try Additions(offered), failures: failures)
+        return try await AdditionReview(of: offer, before: try Additions(before)) { additions in
+            let lines = Addition.Place.allCases.flatMap { additions.lines($0) }
+            return lines.first { wrong.contains($0) }.map { "\($0) is wrong" }
+        }
+    }
+
+    @Test func `what is right is taken`() async throws {
+        let review = try await review([.global: "a", .defaults: "b"], wrong: [])
+        #expect(review.accepted == (try Additions([.global: "a", .defaults: "b"])))
+        #expect(review.refusals.isEmpty)
+    }
+
+    @Test func `a wrong file costs only itself, and what it said before stays`() async throws {
+        let review = try await review(
+            [.global: "a2", .defaults: "wrong"], before: [.global: "a", .defaults: "b"], wrong: ["wrong"])
+        #expect(review.accepted == (try Additions([.global: "a2", .defaults: "b"])))
+        #expect(review.refusals == [.defaults: "wrong is wrong"])
+    }
+
+    @Test func `without anything before it is left out`() async throws {
+        let review = try await review([.global: "wrong", .extra: "listen x"], wrong: ["wrong"])
+        #expect(review.accepted == (try Additions([.extra: "listen x"])))
+        #expect(review.refusals == [.global: "wrong is wrong"])
+    }
+
+    @Test func `what was right once is not trusted`() async throws {
+        let review = try await review(
+            [.global: "old", .defaults: "b"], before: [.global: "old"], wrong: ["old"])
+        #expect(review.accepted == (try Additions([.defaults: "b"])))
+        #expect(review.refusals == [.global: "old is wrong"])
+    }
+
+    @Test func `a file that cannot be read leaves what it said before`() async throws {
+        let review = try await review(
+            [.defaults: "b"], failures: [.global: .missing(path: "/etc/global.cfg")], before: [.global: "a"], wrong: [])
+        #expect(review.accepted == (try Additions([.global: "a", .defaults: "b"])))
+        #expect(review.refusals == [.global: "there is no file /etc/global.cfg"])
+    }
+
+    @Test func `what is no longer offered goes`() async throws {
+        #expect(try await review([:], before: [.global: "a"], wrong: []).accepted == Additions())
+    }
+}

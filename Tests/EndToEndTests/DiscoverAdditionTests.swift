@@ -1,0 +1,110 @@
+import FoundationEssentials
+import Glibc
+import Shared
+import TestSupport
+import Testing
+
+@Suite(
+    "docker-discover's added files", .timeLimit(.minutes(2)),
+    .enabled(if: canDiscover, "haproxy, etcd or curl is missing"))
+struct DiscoverAdditionTests {
+    private let files: ScratchFolder
+    private let one: StubServer
+    private let port: Int
+    private let place: Int
+
+    init() throws {
+        files = try ScratchFolder()
+        one = try DiscoverLab.backend("one")
+        port = try FreePort.take()
+        place = try FreePort.take()
+    }
+
+    private func write(_ text: String, to name: String) throws {
+        try Data(text.utf8).write(to: URL(filePath: files.path + "/" + name))
+    }
+
+    private var settings: [String: String] {
+        [
+            "GLOBAL_FILE": files.path + "/global", "DEFAULTS_FILE": files.path + "/defaults",
+            "EXTRA_FILE": files.path + "/extra",
+        ]
+    }
+
+    private func extra(_ answer: String) -> String {
+        "listen mine\n    mode http\n    bind 127.0.0.1:\(place)\n    http-request return status 200 content-type text/plain string \(answer)\n"
+    }
+
+    @Test func `files are added as they are, read again at SIGHUP, and a wrong one changes nothing`() async throws {
+        try await withDiscoverLab { lab in
+            try write("tune.maxaccept 50\r\ntune.comp.maxlevel 2", to: "global")
+            try write("option dontlognull\n", to: "defaults")
+            try write(extra("first"), to: "extra")
+            let agent = try lab.start(settings)
+            #expect(await DiscoverLab.answers(place, "first"))
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(lab.configuration.contains("\ntune.maxaccept 50\ntune.comp.maxlevel 2\n"))
+            try write(extra("second") + "    nonsense\n", to: "extra")
+            try write("tune.maxaccept 60\n", to: "global")
+            agent.signal(SIGHUP)
+            #expect(await agent.logs("what it said before stays", "EXTRA_FILE", "\(files.path)/extra:5", "nonsense"))
+            #expect(await eventually { lab.configuration.contains("\ntune.maxaccept 60\n") })
+            #expect(await DiscoverLab.get(place) == "first")
+            // The registry goes on.
+            try await lab.etcd.ctl("del", "/backends/web/1")
+            #expect(await DiscoverLab.falls(silent: port))
+            try write(extra("second"), to: "extra")
+            agent.signal(SIGHUP)
+            #expect(await DiscoverLab.answers(place, "second"))
+            try FileManager.default.removeItem(atPath: files.path + "/defaults")
+            agent.signal(SIGHUP)
+            #expect(await agent.logs("what it said before stays", "DEFAULTS_FILE", "there is no file"))
+            #expect(lab.configuration.contains("option dontlognull\n"))
+            #expect(agent.log.count(of: "level=error") == 2)
+        }
+    }
+
+    @Test func `a start with a wrong file is one without it, or with what it said before`() async throws {
+        try await withDiscoverLab { lab in
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
+            try write("\u{1}", to: "global")
+            try write("timeout client 7m\nnonsense many\n", to: "defaults")
+            try write(extra("mine"), to: "extra")
+            let agent = try lab.start(settings)
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await DiscoverLab.answers(place, "mine"))
+            #expect(agent.log.contain("wrong and left out", "GLOBAL_FILE", "line 1: it is not text"))
+            #expect(agent.log.contain("wrong and left out", "DEFAULTS_FILE", "\(files.path)/defaults:2", "nonsense"))
+            #expect(try await agent.stop() == .exited(0))
+            try write("listen mine\n    bind nonsense\n", to: "extra")
+            let next = try lab.start(settings)
+            #expect(await DiscoverLab.answers(place, "mine"))
+            #expect(next.log.contain("what it said before stays", "EXTRA_FILE"))
+        }
+    }
+
+    @Test func `services make way for sections and ports that are added`() async throws {
+        try await withDiscoverLab { lab in
+            let agent = try lab.start(settings.filter { $0.key == "EXTRA_FILE" })
+            #expect(await agent.logs("wrong and left out", "there is no file"))
+            try await lab.put([
+                "web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)", "mine/port": "\(try FreePort.take())",
+                "mine/1": "127.0.0.1:1", "third/port": "\(place)", "third/1": "127.0.0.1:\(one.port)",
+            ])
+            #expect(await DiscoverLab.answers(place, "one"))
+            try write(extra("mine"), to: "extra")
+            agent.signal(SIGHUP)
+            #expect(await DiscoverLab.answers(place, "mine"))
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await agent.logs("a service is left out", "of=third", "EXTRA_FILE listens on port \(place)"))
+            #expect(await agent.logs("a service is left out", "of=mine", "EXTRA_FILE has a section of the same name"))
+            var holder: StubServer? = try DiscoverLab.backend("other")
+            try write(extra("mine") + "    bind 127.0.0.1:\(holder?.port ?? 0)\n", to: "extra")
+            agent.signal(SIGHUP)
+            #expect(await agent.logs("what it said before stays", "which is in use by process"))
+            #expect(await DiscoverLab.get(place) == "mine")
+            holder = nil
+        }
+    }
+}
