@@ -137,6 +137,9 @@ extension ProxyDriver {
         }
     }
 
+    /// The path of the file that HAProxy runs.
+    var filePath: String { process.directory.configuration.path }
+
     /// Why HAProxy would not run a configuration; nil where it would.
     func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
         try await process.refusal(of: configuration)

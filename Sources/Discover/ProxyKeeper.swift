@@ -42,6 +42,10 @@ struct ProxyKeeper {
     private var journal: Journal
     /// What has to be written into the registry so that all services keep their ports.
     private(set) var claims: [ClaimChange] = []
+    /// The services that HAProxy refuses.
+    private var quarantine = Quarantine()
+    /// The newest file that HAProxy has accepted as a whole, also one of an earlier run.
+    private var accepted: HAProxyConfiguration?
     private var absentClaims = AbsentClaims()
     /// When HAProxy is to be brought to what should be; nil where it is there.
     private var due: ContinuousClock.Instant? = .now
@@ -87,6 +91,8 @@ extension ProxyKeeper {
         } catch {
             logger.warning("ignoring the last known catalogue", ["error": "\(error)"])
         }
+        let text = try? WholeFile(driver.filePath).text
+        accepted = text.flatMap(HAProxyConfiguration.init(text:))
         try await driver.adopt()
     }
 
@@ -129,17 +135,19 @@ extension ProxyKeeper {
 
 extension ProxyKeeper {
     /// What should run, and whether a service waits for its port; nil where nobody knows yet, and HAProxy serves.
-    private mutating func desired() async -> (HAProxyConfiguration, isWaiting: Bool)? {
+    private mutating func desired() async -> (HAProxyConfiguration, ProxyPlan?, isWaiting: Bool)? {
         guard let registry else {
-            return master == nil ? (driver.file ?? render(.empty), false) : nil
+            return master == nil ? (driver.file ?? render(.empty), nil, false) : nil
         }
         let catalog = Catalog(registry.holding(holds.records))
-        let wish = ProxyPlan(catalog, on: settings.host)
+        let plain = ProxyPlan(catalog, on: settings.host)
+        quarantine.forget(besides: plain)
+        let wish = quarantine.treating(plain)
         claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
         let obstacles = await obstacles(to: wish.binds)
         let plan = wish.without(obstacles)
         journal.tell(catalog.problems.union(plan.problems))
-        return (render(plan), !obstacles.isEmpty)
+        return (render(plan), plan, !obstacles.isEmpty)
     }
 
     private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
@@ -181,7 +189,10 @@ extension ProxyKeeper {
         var settings = settings
         settings.host.additions = additions
         if let obstacle = await obstacle(to: additions) { return obstacle }
-        let plan = registry.map { ProxyPlan(Catalog($0), on: settings.host) } ?? .empty
+        let plan =
+            registry.map { registry in
+                quarantine.treating(ProxyPlan(Catalog(registry.holding(holds.records)), on: settings.host))
+            } ?? .empty
         guard let refusal = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) else { return nil }
         settings.host.additions = Additions()
         let isTheServicesFault = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) != nil
@@ -218,12 +229,13 @@ extension ProxyKeeper {
             journal.stretched(to: stretch.floor)
             due = .now
         }
+        if quarantine.wake(at: .now) { due = .now }
         if let due, due <= .now {
             let pause = await advance()
             self.due = pause.map { .now + $0 }
         }
         let drains = await driver.finishDrains()
-        let waits = [due, holds.due, stretch.due].compactMap(\.self).map {
+        let waits = [due, holds.due, stretch.due, quarantine.due].compactMap(\.self).map {
             max(ContinuousClock.now.duration(to: $0), .zero)
         }
         return (waits + [drains].compactMap(\.self)).min()
@@ -238,7 +250,7 @@ extension ProxyKeeper {
     private mutating func advance() async -> Duration? {
         let begin = ContinuousClock.now
         let isSettled = await settleAdditions()
-        guard let (next, isWaiting) = await desired() else { return nil }
+        guard let (next, plan, isWaiting) = await desired() else { return nil }
         let pause = isWaiting || !isSettled ? timing.portInterval : nil
         do {
             let progress = try await driver.advance(to: next, or: bare)
@@ -254,14 +266,31 @@ extension ProxyKeeper {
             )
         } catch {
             guard !Task.isCancelled else { return nil }
+            if error is HAProxyProgram.Refusal, let plan, await examine(plan) { return .zero }
             journal.refused(error)
             let wait = backoff.next()
             return pause.map { min($0, wait) } ?? wait
         }
         guard keep(next) else { return backoff.next() }
         backoff.reset()
+        accepted = next
         save()
+        // What is no longer wrong is told at the next turn.
+        if let plan, quarantine.discharge(plan) { return .zero }
         return pause
+    }
+
+    /// Finds the services for whose sake HAProxy refuses a plan; returns whether there is something to do without them.
+    private mutating func examine(_ plan: ProxyPlan) async -> Bool {
+        let (driver, settings, accepted) = (driver, settings, accepted)
+        var examination = ServiceExamination(plan) { trial in
+            let configuration = HAProxyConfiguration(trial, settings)
+            return try await driver.refusal(of: configuration).map { ServiceRefusal($0, of: configuration) }
+        }
+        guard let patients = try? await examination.patients(lastAccepted: { accepted?.section(of: $0) })
+        else { return false }
+        quarantine.admit(patients, at: .now)
+        return true
     }
 
     /// Asks HAProxy of lost endpoints, where that is due.

@@ -5,7 +5,8 @@ import Testing
 
 @Suite("Check load", .timeLimit(.minutes(2)), .enabled(if: canDiscover, "haproxy, etcd or curl is missing"))
 struct CheckLoadTests {
-    @Test func `an endpoint is checked as often as the number of consumers allows, whatever it asks for`() async throws {
+    @Test func `an endpoint is checked as often as the number of consumers allows, whatever it asks for`() async throws
+    {
         try await withDiscoverLab { lab in
             let checks = Atomic(0)
             let endpoint = try StubServer { connection in

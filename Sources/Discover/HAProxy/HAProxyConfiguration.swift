@@ -27,9 +27,9 @@ extension HAProxyConfiguration {
         var body = fixed
         var texts = ServerTexts()
         for listener in plan.listeners {
-            let lines = listener.servers.map { texts.line($0) }
+            let lines = listener.written?.servers ?? listener.servers.map { texts.line($0) }
             sections[listener.service] = lines
-            let head = "\n" + Self.head(listener, settings.abilities)
+            let head = "\n" + (listener.written?.head ?? Self.head(listener, settings.abilities))
             fixed += head
             body += head
             for line in lines { body += "    server \(line.id) \(line.words)\n" }

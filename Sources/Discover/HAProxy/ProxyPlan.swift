@@ -14,6 +14,16 @@ struct ProxyPlan: Equatable, Sendable {
         var options = ListenerOptions()
         /// Where they go, by name.
         let servers: [Server]
+        /// What its section says instead, where HAProxy refuses what it would say.
+        var written: Written?
+
+        /// Text that HAProxy has accepted once.
+        struct Written: Equatable, Sendable {
+            /// The section without its servers.
+            let head: String
+            /// Its servers; nil for those of the listener.
+            let servers: [ServerLine]?
+        }
 
         /// Address and port.
         var bind: BindAddress { BindAddress(address: address, port: port) }
@@ -70,6 +80,20 @@ struct ProxyPlan: Equatable, Sendable {
         self.listeners = listeners
         problems = []
         claims = []
+    }
+
+    /// The plan with other listeners.
+    func with(_ listeners: [Listener]) -> ProxyPlan {
+        var plan = self
+        plan.listeners = listeners
+        return plan
+    }
+
+    /// The plan with further problems.
+    func adding(_ problems: [Problem]) -> ProxyPlan {
+        var plan = self
+        plan.problems.formUnion(problems)
+        return plan
     }
 
     /// The plan without the listeners that something is in the way of.
