@@ -18,7 +18,7 @@ struct Drains {
     }
 
     private let registry: EtcdRegistry
-    private let owner: Owner
+    private var owner: Owner
     private let logger: Logger
     private var wanted: [InstanceID: Drain] = [:]
     private var stored: [InstanceID: Drain]?
@@ -28,6 +28,16 @@ struct Drains {
         self.registry = registry
         self.owner = owner
         self.logger = logger
+    }
+
+    /// Says that the host has another address now; its drains go on.
+    mutating func move(to owner: Owner) {
+        self.owner = owner
+        wanted = wanted.mapValues { drain in
+            var drain = drain
+            drain.owner = owner.text
+            return drain
+        }
     }
 
     /// The containers that are drained, of those that run.

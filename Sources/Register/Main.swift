@@ -9,13 +9,15 @@ enum Main {
         let environment = ProcessInfo.processInfo.environment
         let launch = Launch(
             RegisterConfiguration.options, arguments: CommandLine.arguments, environment: environment)
+        let bell = Doorbell<RegisterAgent.Reason>()
         let commands = RegisterCommands(home: environment["HOME"] ?? "")
         let status = await launch.status(
             command: { try await commands.run($0, $1) },
             configure: { RegisterConfiguration(&$0, home: environment["HOME"] ?? "") }, grace: { _ in .seconds(5) },
+            onHangup: { bell.ring(.hangup) },
             { configuration, logger in
                 guard let http = HTTPClient() else { throw HTTPError.broken("libcurl", reason: "it cannot be started") }
-                var agent = try await RegisterAgent(configuration, http, logger: logger)
+                var agent = try await RegisterAgent(configuration, http, bell, logger: logger)
                 try await agent.run()
             })
         exit(status)

@@ -35,9 +35,10 @@ enum Plan {
     /// - Parameters:
     ///   - reasons: why containers have no entries although they run; of those that do not run it is known why.
     ///   - unreadable: running containers of which nothing is known; what is published of them stays.
+    ///   - knowsContainers: whether it is known which containers there are; otherwise all are like unreadable ones.
     static func actions(
         desired: [Slot: Registration], published: [Slot: Published], reasons: [InstanceID: String],
-        unreadable: Set<InstanceID> = []
+        unreadable: Set<InstanceID> = [], knowsContainers: Bool = true
     ) -> [Action] {
         var actions: [Action] = []
         let missing = desired.filter { !isThere($0.value, published[$0.key]) }
@@ -46,11 +47,13 @@ enum Plan {
         for (slot, state) in surplus.sorted(by: { $0.key < $1.key }) {
             // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
             guard state.value != nil || state.meta != nil else { continue }
-            guard !unreadable.contains(slot.id) else {
+            let isKnown = knowsContainers || !slot.id.isOfContainer
+            guard isKnown, !unreadable.contains(slot.id) else {
                 actions += keep(slot, state)
                 continue
             }
-            actions.append(.withdraw(slot, reason: reasons[slot.id] ?? "container stopped"))
+            let standard = slot.id.isOfContainer ? "container stopped" : "no longer in the services file"
+            actions.append(.withdraw(slot, reason: reasons[slot.id] ?? standard))
         }
         return actions
     }

@@ -28,10 +28,10 @@ struct Presence {
     }
 
     private let registry: EtcdRegistry
-    private let owner: Owner
+    private var owner: Owner
     private let folder: String
     private let key: String
-    private let value: [UInt8]
+    private var record: Record
     private let logger: Logger
     private var holder: Int64?
     private var createRevision: Int64 = 0
@@ -58,10 +58,16 @@ struct Presence {
         self.logger = logger
         folder = registry.keyspace.agents(of: owner.engine)
         key = folder + instance
-        let record = Record(
+        record = Record(
             host: owner.host, pid: ProcessInfo.processInfo.processIdentifier,
             started: Timestamp.text(Timestamp.now()), owner: owner.text)
-        value = (try? JSONEncoder().encode(record)).map { [UInt8]($0) } ?? []
+    }
+
+    /// Says from now on that the host has another address.
+    mutating func move(to owner: Owner) {
+        self.owner = owner
+        record.owner = owner.text
+        holder = nil
     }
 
     /// Says that this agent runs, and looks who else does.
@@ -70,6 +76,7 @@ struct Presence {
     mutating func renew(under lease: Int64) async throws {
         do {
             if holder != lease {
+                let value = [UInt8](try JSONEncoder().encode(record))
                 let put = Etcd.Transaction([.put(key: key, value: value, lease: lease)])
                 _ = try await registry.etcd.commit(put, deadline: registry.deadline)
                 holder = lease

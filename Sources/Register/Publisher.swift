@@ -5,9 +5,12 @@ import Shared
 /// It knows what is published from its own successful transactions, and reads it anew when there is doubt.
 struct Publisher {
     /// Who the agent is.
-    let owner: Owner
+    private(set) var owner: Owner
     /// The values that are expected to stand in the registry, for the watcher.
     let expectation = RegistryWatcher.Expectation()
+
+    /// What the agent's entries have said of who it is, since it has known its lease.
+    private var owners: Set<String>
 
     private let registry: EtcdRegistry
     private let ttl: Duration
@@ -19,10 +22,12 @@ struct Publisher {
     private var desired: [Slot: Registration]?
     private var reasons: [InstanceID: String] = [:]
     private var unreadable: Set<InstanceID> = []
+    private var knowsContainers = true
     /// What the registry holds of ours, as far as it is known; nil before it was read once.
     private(set) var published: [Slot: Published]?
     private var isInDoubt = false
-    private var yielded: Set<Slot> = []
+    /// The entries that another docker-register keeps instead.
+    private(set) var yielded: Set<Slot> = []
     private var presence: Presence
     private var contention = Contention()
     private var toConfirm: Set<InstanceID> = []
@@ -34,10 +39,18 @@ struct Publisher {
     init(_ registry: EtcdRegistry, _ owner: Owner, ttl: Duration, logger: Logger) {
         self.registry = registry
         self.owner = owner
+        owners = [owner.text]
         self.ttl = ttl
         self.logger = logger
         let instance = String(UInt64.random(in: 0...(.max)), radix: 16)
         presence = Presence(registry, owner, instance: instance, logger: logger)
+    }
+
+    /// Says that the host has another address now; entries with the former one stay the agent's own.
+    mutating func move(to address: IPAddress) {
+        owner.address = address
+        owners.insert(owner.text)
+        presence.move(to: owner)
     }
 
     /// Sets what should be there from now on.
@@ -45,12 +58,15 @@ struct Publisher {
     /// - Parameters:
     ///   - reasons: why containers that run have no entries.
     ///   - unreadable: containers of which what is published stays.
+    ///   - knowsContainers: whether it is known which containers there are; otherwise what is published of any stays.
     mutating func desire(
-        _ registrations: [Slot: Registration], reasons: [InstanceID: String] = [:], unreadable: Set<InstanceID> = []
+        _ registrations: [Slot: Registration], reasons: [InstanceID: String] = [:],
+        unreadable: Set<InstanceID> = [], knowsContainers: Bool = true
     ) {
         desired = registrations
         self.reasons = reasons
         self.unreadable = unreadable
+        self.knowsContainers = knowsContainers
     }
 
     /// Has all consumers confirm the next withdrawal of these containers.
@@ -66,6 +82,9 @@ struct Publisher {
         renewalIsDue()
         return nil
     }
+
+    /// The lease that everything goes with; nil while there is none, or an older agent of the same name has all.
+    var leaseID: Int64? { presence.elder == nil ? lease?.id : nil }
 
     /// Says that the lease has to be renewed at the next occasion.
     mutating func renewalIsDue() { renewed = .now - ttl }
@@ -91,21 +110,30 @@ struct Publisher {
         }
     }
 
+    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
+    var keeper: String? {
+        presence.elder.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
+    }
+
     // MARK: Ending
 
     /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
     func withdrawEverything(because reason: String) async throws {
-        guard let published, !published.isEmpty, presence.elder == nil else { return }
+        guard presence.elder == nil else { return }
+        if let published, !published.isEmpty { try await withdraw(published.keys.sorted(), because: reason) }
+        // Plain keys go with it.
+        if let lease { try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline) }
+    }
+
+    private func withdraw(_ slots: [Slot], because reason: String) async throws {
         let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
         let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
-        let slots = published.keys.sorted()
         for start in stride(from: 0, to: slots.count, by: EtcdRegistry.actionsAtOnce) {
             let chunk = slots[start..<min(start + EtcdRegistry.actionsAtOnce, slots.count)]
             let actions = chunk.map { Action.withdraw($0, reason: reason) }
             _ = try await registry.apply(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
         logger.info("withdrew everything", ["entries": slots.count, "reason": reason])
-        if let lease { try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline) }
     }
 
     /// Says that the agent runs no more; its entries stay until the lease ends.
@@ -185,7 +213,7 @@ struct Publisher {
 
     /// Whether the meta names another agent, which has taken the entry over.
     private func isAnothers(_ state: Published) -> Bool {
-        Self.owner(of: state).map { $0 != owner.text } ?? false
+        Self.owner(of: state).map { !owners.contains($0) } ?? false
     }
 
     private static func owner(of state: Published) -> String? {
@@ -215,7 +243,9 @@ struct Publisher {
 
     private mutating func carryOut() async throws {
         guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
-        let planned = Plan.actions(desired: desired, published: known, reasons: reasons, unreadable: unreadable)
+        let planned = Plan.actions(
+            desired: desired, published: known, reasons: reasons, unreadable: unreadable,
+            knowsContainers: knowsContainers)
         let actions = planned + repeated(besides: known)
         for start in stride(from: 0, to: actions.count, by: EtcdRegistry.actionsAtOnce) {
             try await keepLease()

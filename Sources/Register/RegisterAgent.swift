@@ -1,6 +1,6 @@
 import Shared
 
-/// docker-register: keeps one host's running containers in the registry.
+/// docker-register: keeps one host's running containers in the registry, and what its services file says.
 ///
 /// One loop owns the lease and knows what is published. Watchers hand it the newest list of containers or ring its
 /// bell: the source of containers, the watcher of the registry, and the clocks. Each turn of the loop renews the lease
@@ -8,10 +8,12 @@ import Shared
 /// difference again at the next turn, so a retry is the same code as a first try.
 struct RegisterAgent: ~Copyable {
     /// Why the loop turns.
-    private enum Reason: Hashable {
+    enum Reason: Hashable {
         case containers
+        case hangup
         case lease
         case registry
+        case whereabouts
         case request
         case engine
         case retry
@@ -19,17 +21,23 @@ struct RegisterAgent: ~Copyable {
 
     private let configuration: RegisterConfiguration
     private let registry: EtcdRegistry
-    private let source: Docker.ContainerSource
+    /// Nil on a host without an engine.
+    private let source: Docker.ContainerSource?
     private let logger: Logger
 
-    private let bell = Doorbell<Reason>()
+    private let bell: Doorbell<Reason>
     private let newest = Latest<Docker.Look>()
+    private let whereabouts: Whereabouts
+    private var listeners = Listeners()
     private let requests = DrainRequests()
     private let engineTrouble = Latest<Snapshot.Trouble?>()
     private let board: Board<Snapshot>
     private var snapshot: Snapshot
     private var publisher: Publisher
+    private var plainKeys: PlainKeys
+    private var statics: StaticEntries?
     private var drains: Drains
+    /// What the engine said last; nil where it has said nothing yet.
     private var look: Docker.Look?
     private var asked: [DrainRequests.Request] = []
     private var alarm: Task<Void, any Error>?
@@ -42,16 +50,31 @@ struct RegisterAgent: ~Copyable {
     }
 
     /// Connects to the engine, which has to answer.
-    init(_ configuration: RegisterConfiguration, _ http: HTTPClient, logger: Logger) async throws {
+    ///
+    /// - Parameter bell: rung for ``Reason/hangup`` when the services file is to be read again.
+    init(
+        _ configuration: RegisterConfiguration, _ http: HTTPClient, _ bell: Doorbell<Reason>, logger: Logger
+    ) async throws {
         let limit = configuration.deadline
-        let engine = try await Docker.Client.connect(http, configuration.docker, deadline: limit)
-        let owner = Owner(try await engine.identity(), configuration.hostAddress)
+        var engine: Docker.Client?
+        if let docker = configuration.docker {
+            engine = try await Docker.Client.connect(http, docker, deadline: limit)
+        }
+        let identity = try await engine?.identity() ?? HostIdentity.read()
+        let whereabouts = try await Whereabouts(configuration, engine, logger: logger)
+        let owner = Owner(identity, whereabouts.address)
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
         registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
+        plainKeys = PlainKeys(registry, logger: logger)
+        statics = configuration.services
+        source = configuration.docker.map { docker in
+            Docker.ContainerSource(http, docker, deadline: limit, resync: configuration.resync, logger: logger)
+        }
+        look = source == nil ? Docker.Look(containers: []) : nil
         drains = Drains(registry, owner, logger: logger)
-        source = Docker.ContainerSource(
-            http, configuration.docker, deadline: limit, resync: configuration.resync, logger: logger)
+        self.bell = bell
+        self.whereabouts = whereabouts
         snapshot = Snapshot(configuration, owner, engine, agent: .thisProcess)
         board = Board(snapshot)
         self.configuration = configuration
@@ -60,31 +83,37 @@ struct RegisterAgent: ~Copyable {
             "docker-register started",
             [
                 "version": Version.current, "host": owner.host, "host_ip": owner.address, "owner": owner.text,
-                "engine": configuration.docker.name, "api": engine.version, "prefix": configuration.keyspace.prefix,
+                "engine": configuration.docker?.name ?? "none", "api": engine?.version,
+                "prefix": configuration.keyspace.prefix, "services_file": statics?.path,
             ])
     }
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
         let (bell, newest, source, engineTrouble) = (bell, newest, source, engineTrouble)
+        let whereabouts = whereabouts
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
         try await withThrowingTaskGroup { group in
-            group.addTask {
-                try await source.run {
-                    newest.put($0)
-                    engineTrouble.put(nil)
-                    bell.ring(.containers)
-                } lose: {
-                    engineTrouble.put(Snapshot.Trouble($0))
-                    bell.ring(.engine)
+            if let source {
+                group.addTask {
+                    try await source.run {
+                        newest.put($0)
+                        engineTrouble.put(nil)
+                        bell.ring(.containers)
+                    } lose: {
+                        engineTrouble.put(Snapshot.Trouble($0))
+                        bell.ring(.engine)
+                    }
                 }
             }
             if let server = commandServer() { group.addTask { await server.run() } }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
+            group.addTask { try await whereabouts.run { bell.ring(.whereabouts) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
             group.addTask { try await bell.ring(.registry, every: resync) }
             defer { group.cancelAll() }
+            decide()
             bell.ring(.lease)
             do {
                 try await loop()
@@ -116,11 +145,9 @@ struct RegisterAgent: ~Copyable {
         var isLost = false
         defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
-            if let look = newest.take() {
-                self.look = look
-                decide(look)
-            }
-            if let trouble = engineTrouble.take() { snapshot.engine.trouble = trouble }
+            if reasons.contains(.hangup) { statics?.readAgain(owner: publisher.owner, logger: logger) }
+            if takeNews() || reasons.contains(.hangup) { decide() }
+            if let trouble = engineTrouble.take() { snapshot.engine?.trouble = trouble }
             tellQuestions()
             do {
                 try await turn(reasons)
@@ -149,18 +176,31 @@ struct RegisterAgent: ~Copyable {
             try await drains.doubt()
         }
         if reasons.contains(.lease) { publisher.renewalIsDue() }
+        if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
         // What was drained before the agent started must not come back for a moment.
         let drained = drains.ids
         try await drains.learn()
         if let look {
             asked += requests.take()
             for request in asked { take(request, look) }
-            if drains.ids != drained { decide(look) }
         }
+        if drains.ids != drained { decide() }
         try await publisher.publish()
         try await drains.store()
         for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
         asked = []
+        try await publishPlainKeys()
+    }
+
+    /// Does the same for the plain keys, which go with the same lease.
+    private mutating func publishPlainKeys() async throws {
+        guard let lease = publisher.leaseID else { return }
+        do {
+            try await plainKeys.publish(under: lease)
+        } catch let error as Etcd.Error where error.isLeaseGone {
+            publisher.renewalIsDue()
+            throw error
+        }
     }
 
     private mutating func ringAgain(_ reason: Reason, in wait: Duration) {
@@ -189,13 +229,37 @@ struct RegisterAgent: ~Copyable {
         }
     }
 
-    private mutating func decide(_ look: Docker.Look) {
-        drains.keepOnly(look)
+    /// Takes what the watchers have handed over; whether there is something.
+    private mutating func takeNews() -> Bool {
+        let (containers, host) = (newest.take(), whereabouts.take())
+        if let containers { look = containers }
+        if let address = host.address { move(to: address) }
+        if let listeners = host.listeners { self.listeners = listeners }
+        return containers != nil || !host.isEmpty
+    }
+
+    private mutating func move(to address: IPAddress) {
+        publisher.move(to: address)
+        drains.move(to: publisher.owner)
+        snapshot.owner = publisher.owner
+    }
+
+    /// Decides what should be there, from what the engine and the services file said last.
+    private mutating func decide() {
+        guard look != nil || statics != nil else { return }
+        if let look { drains.keepOnly(look) }
+        let (owner, rules) = (publisher.owner, configuration.rules)
         let services = Services(
-            of: look.containers, owner: publisher.owner, rules: configuration.rules, drained: drains.ids)
+            of: look?.containers ?? [], owner: owner, rules: rules, drained: drains.ids, listeners: listeners)
+        whereabouts.want(services.awaited, at: owner.address)
         tell(services.verdicts)
-        snapshot.verdicts = services.verdicts + look.idle.map { Verdict(on: $0) }
-        publisher.desire(services.registrations, reasons: services.reasons, unreadable: look.unreadable)
+        let statics = self.statics?.file.registrations(by: owner, zone: rules.zone) ?? [:]
+        snapshot.verdicts = services.verdicts + (look?.idle ?? []).map { Verdict(on: $0) }
+        snapshot.statics = statics
+        publisher.desire(
+            services.registrations.merging(statics) { container, _ in container }, reasons: services.reasons,
+            unreadable: (look?.unreadable ?? []).union(services.undecided), knowsContainers: look != nil)
+        plainKeys.desire(self.statics?.file.plainKeys(of: owner) ?? [:])
     }
 
     /// Tells what was not told before.
@@ -243,6 +307,8 @@ struct RegisterAgent: ~Copyable {
     private mutating func tellQuestions() {
         snapshot.store.lease = publisher.lease
         snapshot.published = publisher.published
+        snapshot.yielded = publisher.yielded
+        snapshot.keeper = publisher.keeper
         board.put(snapshot)
     }
 }

@@ -2,16 +2,18 @@ import Shared
 
 /// What docker-register is told by flags and variables.
 struct RegisterConfiguration: Sendable {
-    /// `HOST_IP`: the address under which other hosts reach this one.
-    var hostAddress: IPAddress
-    /// Where the engine listens.
-    var docker: HTTPOrigin
+    /// `HOST_IP`: the address under which other hosts reach this one, or how to find it.
+    var hostAddress: HostAddress
+    /// Where the engine listens; nil on a host without one.
+    var docker: HTTPOrigin?
     /// Where etcd is.
     var etcd: Etcd.Configuration
     /// Where the registry's keys are.
     var keyspace: Keyspace
     /// What is registered, and under which names.
     var rules: Rules
+    /// What is registered besides containers; nil for nothing.
+    var services: StaticEntries?
     /// How long entries outlive the agent.
     var ttl: Duration
     /// Between two looks at everything, events or not.
@@ -27,7 +29,12 @@ struct RegisterConfiguration: Sendable {
 
     private static let hostIP = Setting(
         flag: "--host-ip", variable: "HOST_IP", placeholder: "ADDRESS",
-        help: "this host's address, IPv4 or IPv6, under which the other hosts reach its published ports")
+        help:
+            "this host's address, IPv4 or IPv6, under which the other hosts reach its published ports; or the name of "
+            + "its network interface; or auto, the address from which this host reaches etcd")
+    private static let servicesFile = Setting(
+        flag: "--services", variable: "SERVICES_FILE", placeholder: "FILE",
+        help: "a JSON file with services that are not containers, and keys that tell what this host is")
     private static let ttlSetting = Setting(
         flag: "--ttl", variable: "TTL", placeholder: "TIME", fallback: "15s",
         help: "how long entries outlive a docker-register or host that died")
@@ -48,7 +55,7 @@ struct RegisterConfiguration: Sendable {
         program: "docker-register",
         summary: "Keeps this Docker host's running containers registered in etcd.",
         settings: [hostIP] + EtcdOptions.settings + DockerOptions.settings + Rules.settings + [
-            ttlSetting, resyncSetting, withdrawSetting, control,
+            servicesFile, ttlSetting, resyncSetting, withdrawSetting, control,
         ] + LogOptions.settings, commands: RegisterCommands.all)
 
     /// Reads the settings; nil where one is wrong, which the reading has recorded.
@@ -56,20 +63,25 @@ struct RegisterConfiguration: Sendable {
     /// - Parameter home: the user's folder, where Docker's client keeps certificates.
     init?(_ reading: inout Reading, home: String) {
         let hostAddress = Self.hostAddress(from: &reading)
-        let docker = DockerOptions.origin(from: &reading, home: home)
+        let isWithoutEngine = DockerOptions.isNone(&reading)
+        let docker = isWithoutEngine ? nil : DockerOptions.origin(from: &reading, home: home)
         let etcd = EtcdOptions.configuration(from: &reading)
         let keyspace = EtcdOptions.keyspace(from: &reading)
         let rules = Rules(&reading)
+        let services = reading.text(Self.servicesFile).flatMap { Self.entries(from: &reading, $0, keyspace) }
+        if isWithoutEngine, reading.text(Self.servicesFile) == nil { DockerOptions.reportNone(&reading) }
         let ttl = reading.duration(Self.ttlSetting, in: .seconds(2)...(.seconds(3600)))
         let resync = reading.duration(Self.resyncSetting, in: .seconds(1)...(.seconds(86_400)))
         let controlSocket = Self.controlSocket(from: &reading)
-        guard let hostAddress, let docker, let etcd, let keyspace, let rules, let ttl, let resync, let controlSocket
+        guard docker != nil || isWithoutEngine, let hostAddress, let etcd, let keyspace, let rules, let ttl, let resync,
+            let controlSocket
         else { return nil }
         self.hostAddress = hostAddress
         self.docker = docker
         self.etcd = etcd
         self.keyspace = keyspace
         self.rules = rules
+        self.services = services
         self.ttl = ttl
         withdrawsOnExit = reading.isOn(Self.withdrawSetting)
         self.resync = resync
@@ -84,18 +96,24 @@ struct RegisterConfiguration: Sendable {
         }
     }
 
-    private static func hostAddress(from reading: inout Reading) -> IPAddress? {
+    private static func entries(
+        from reading: inout Reading, _ path: String, _ keyspace: Keyspace?
+    ) -> StaticEntries? {
+        do {
+            return try StaticEntries(path: path, keyspace: keyspace)
+        } catch {
+            for problem in error.problems { reading.problem(servicesFile, problem) }
+            return nil
+        }
+    }
+
+    private static func hostAddress(from reading: inout Reading) -> HostAddress? {
         guard reading.text(hostIP) != nil else {
             reading.problem(hostIP, "must be set: under which address do the other hosts reach this one?")
             return nil
         }
-        let address = reading.value(hostIP, "an IPv4 or IPv6 address") { IPAddress($0) }
-        guard let address else { return nil }
-        if address.isLoopback {
-            reading.problem(hostIP, "\(address) is a loopback address, which the other hosts cannot reach")
-        } else if address.isUnspecified || address.isMulticast {
-            reading.problem(hostIP, "\(address) is not the address of a host")
-        }
+        let address = reading.value(hostIP, HostAddress.expected) { HostAddress($0) }
+        if let mistake = address?.mistake { reading.problem(hostIP, mistake) }
         return address
     }
 }

@@ -13,19 +13,28 @@ struct Services: Sendable {
     /// Why containers that run have no entries, in the words of a withdrawal.
     private(set) var reasons: [InstanceID: String] = [:]
 
+    /// The ports of the host of which it matters whether something listens on them.
+    private(set) var awaited: Set<Port> = []
+    /// Containers of which that is not known yet; what is published of them stays.
+    private(set) var undecided: Set<InstanceID> = []
+
     private let rules: Rules
     private let drained: Set<InstanceID>
 
     /// Decides for all containers of the host.
     ///
-    /// - Parameter drained: those that somebody has drained.
+    /// - Parameters:
+    ///   - drained: those that somebody has drained.
+    ///   - listeners: what is known of the ports of the host that matter.
     init(
-        of containers: [Docker.Container], owner: Owner, rules: Rules = Rules(), drained: Set<InstanceID> = []
+        of containers: [Docker.Container], owner: Owner, rules: Rules = Rules(), drained: Set<InstanceID> = [],
+        listeners: Listeners = Listeners()
     ) {
         self.rules = rules
         self.drained = drained
+        let surroundings = Addressing.Surroundings(containers, host: owner.address, rules, listeners)
         for container in containers.sorted(by: { $0.id < $1.id }) {
-            add(container, owner)
+            add(container, owner, surroundings)
         }
         remarkMixedImages(containers)
     }
@@ -44,7 +53,9 @@ struct Services: Sendable {
         }
     }
 
-    private mutating func add(_ container: Docker.Container, _ owner: Owner) {
+    private mutating func add(
+        _ container: Docker.Container, _ owner: Owner, _ surroundings: Addressing.Surroundings
+    ) {
         let labels = Labels(labels: container.labels, environment: container.environment)
         verdicts.append(Verdict(on: container, labels))
         for problem in labels.problems { remark(container, problem, .warning) }
@@ -54,10 +65,12 @@ struct Services: Sendable {
             reasons[container.id] = "drained"
             return remark(container, "not registered: it was drained; docker-register undrain takes that back")
         }
-        guard !container.bindings.isEmpty else { return remark(container, "not registered: it publishes no TCP port") }
-        let endpoints = reachable(container, labels, owner.address)
-        guard let primary = primary(of: endpoints.keys, container, labels) else { return }
-        for (port, endpoint) in endpoints.sorted(by: { $0.key < $1.key }) {
+        let addressing = Addressing(of: container, labels, in: surroundings)
+        for told in addressing.remarks { remark(container, told.text, told.kind, told.port) }
+        awaited.formUnion(addressing.awaited)
+        if addressing.isUndecided { undecided.insert(container.id) }
+        guard let primary = primary(of: addressing.endpoints.keys, container, labels) else { return }
+        for (port, endpoint) in addressing.endpoints.sorted(by: { $0.key < $1.key }) {
             let names = Naming(rules, container, labels).names(of: port, isPrimary: port == primary)
             if let reason = names.reason {
                 remark(
@@ -93,60 +106,6 @@ struct Services: Sendable {
         if ports.contains(marked) { return marked }
         remark(container, "SERVICE_PRIMARY_PORT=\(marked) is not a registered port of it", .warning)
         return ports.min()
-    }
-
-    /// The endpoint of each container port that other hosts reach.
-    private mutating func reachable(
-        _ container: Docker.Container, _ labels: Labels, _ host: IPAddress
-    ) -> [Port: Endpoint] {
-        var endpoints: [Port: Endpoint] = [:]
-        for (port, bindings) in Dictionary(grouping: container.bindings, by: \.containerPort)
-            .sorted(by: { $0.key < $1.key })
-        {
-            guard labels.ports[port]?.isIgnored != true else {
-                remark(container, "port \(port) not registered: SERVICE_\(port)_IGNORE is set", .reason, port)
-                continue
-            }
-            let candidates = bindings.compactMap { Self.endpoint(of: $0, host) }
-            if let best = candidates.min() {
-                endpoints[port] = best.endpoint
-            } else {
-                let reason = Self.whyUnreachable(bindings, host)
-                remark(container, "port \(port) not registered: \(reason)", .obstacle, port)
-            }
-        }
-        return endpoints
-    }
-
-    /// An endpoint with its rank: lower is better.
-    private struct Candidate: Comparable {
-        var rank: Int
-        var endpoint: Endpoint
-
-        static func < (left: Candidate, right: Candidate) -> Bool {
-            (left.rank, left.endpoint) < (right.rank, right.endpoint)
-        }
-    }
-
-    /// Where others reach a binding; nil where they do not.
-    private static func endpoint(of binding: Docker.Binding, _ host: IPAddress) -> Candidate? {
-        guard let address = binding.hostAddress, !address.isUnspecified else {
-            // "::" publishes on IPv6 alone; an empty text (Podman) means all.
-            if let address = binding.hostAddress, address.family != host.family { return nil }
-            return Candidate(rank: 0, endpoint: Endpoint(address: host, port: binding.hostPort))
-        }
-        guard !address.isLoopback else { return nil }
-        let rank = address == host ? 1 : address.family == host.family ? 2 : 3
-        return Candidate(rank: rank, endpoint: Endpoint(address: address, port: binding.hostPort))
-    }
-
-    private static func whyUnreachable(_ bindings: [Docker.Binding], _ host: IPAddress) -> String {
-        let addresses = Set(bindings.compactMap(\.hostAddress)).sorted()
-        if let loopback = addresses.first(where: \.isLoopback) {
-            return "it is published on \(loopback), which other hosts cannot reach"
-        }
-        let published = addresses.map(\.text).joined(separator: ", ")
-        return "it is published on \(published) only, and HOST_IP is \(host)"
     }
 
     private func meta(

@@ -308,6 +308,20 @@ struct StatusTests {
             #expect(await other.logs("registered", web))
             #expect(try await fleet.status().agent.process != nil)
             try await other.stop()
+
+            // One too many for the same engine and address stands by, and says for whom.
+            let socket = "\(fleet.host.folder)/third.sock"
+            let third = try fleet.laboratory.register(
+                on: fleet.host, engine: fleet.engine, ["CONTROL_SOCKET": socket, "TTL": "3"])
+            let standsBy = await eventually {
+                let outcome = try? await fleet.laboratory.command(
+                    "status", on: fleet.host, ["CONTROL_SOCKET": socket])
+                return outcome?.lines.contains { $0.contains("kept by process \(first.pid) ") } == true
+                    && outcome?.lines.contains { $0.hasSuffix("left to another docker-register of this engine") }
+                        == true
+            }
+            #expect(standsBy)
+            try await third.stop()
             try await first.kill()
             let second = try fleet.laboratory.register(on: fleet.host, engine: fleet.engine)
             #expect(await fleet.eventuallySays { $0.agent.running })

@@ -22,12 +22,13 @@ struct ContainerSourceTests {
 
         init(
             _ origin: HTTPOrigin, deadline: Duration = .seconds(15), resync: Duration = .seconds(600),
-            stopMargin: Duration = .seconds(600)
+            stopMargin: Duration = .seconds(600), shortestStream: Duration = .seconds(600)
         ) throws {
             let http = try #require(HTTPClient())
             let logger = Logger(level: .debug, format: .logfmt, write: log.add)
             let source = Docker.ContainerSource(
-                http, origin, deadline: deadline, resync: resync, stopMargin: stopMargin, logger: logger)
+                http, origin, deadline: deadline, resync: resync, stopMargin: stopMargin,
+                shortestStream: shortestStream, logger: logger)
             task = Task { [looks] in
                 try await source.run { look in looks.all.withLock { $0.append(look) } }
             }
@@ -78,6 +79,18 @@ struct ContainerSourceTests {
         #expect(requests.first == "/_ping")
         #expect(requests.dropFirst().first?.hasPrefix("/v1.41/events?") == true)
         #expect(requests.dropFirst(2).first == "/v1.41/containers/json?all=1")
+    }
+
+    @Test func `a stream of events that ends after its time is opened again, and nobody is told`() async throws {
+        let engine = try StubEngine()
+        engine.run(Self.web)
+        let following = try Following(engine.origin, shortestStream: .zero)
+        #expect(await following.hands(["web": 8080]))
+        engine.run(Self.api)
+        engine.endEvents()
+        #expect(await following.hands(["api": 9090]))
+        #expect(!following.log.contain("docker engine is lost"))
+        await following.stop()
     }
 
     @Test func `an event that comes during a look leads to another look`() async throws {

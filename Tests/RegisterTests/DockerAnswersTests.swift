@@ -81,6 +81,71 @@ struct DockerAnswersTests {
         #expect(container.bindings == [Self.binding(8000, "0.0.0.0", port), Self.binding(8000, "::", port)])
     }
 
+    @Test(
+        arguments: Recorded.engines,
+        [
+            ("host-network", .host, ["host": []], [8000]),
+            ("host-network-silent", .host, ["host": []], [7072, 7073, 8000]),
+            ("no-network", .none, ["none": []], [8000]), ("exposed-only", .own, ["bridge": ["172.17.0.3"]], [8000]),
+            ("udp-only", .own, ["bridge": ["172.17.0.5"]], []),
+            ("nothing-published", .own, ["bridge": ["172.17.0.4"]], []),
+            ("own-network", .own, ["bridge": ["172.17.0.12"], "front": ["172.18.0.2"]], [8000]),
+            ("ipv6-network", .own, ["six": ["172.19.0.2", "fd00:77::2"]], [8000]),
+        ] as [(String, Docker.NetworkMode, [String: [String]], [Int])])
+    func `whose network a container uses, its addresses there and what it exposes are told`(
+        engine: String, expected: (name: String, mode: Docker.NetworkMode, networks: [String: [String]], exposed: [Int])
+    ) throws {
+        let container = try #require(try container(expected.name, of: engine))
+        #expect(container.network == expected.mode)
+        #expect(container.networks.mapValues { Set($0.addresses.map(\.text)) } == expected.networks.mapValues(Set.init))
+        #expect(container.exposed == Set(expected.exposed.map { Port($0)! }))
+    }
+
+    @Test(arguments: Recorded.engines)
+    func `a container in another one's network names it, and a network its gateways`(engine: String) throws {
+        let rider = try #require(try container("shared-network", of: engine))
+        let carrier = try #require(try container("ephemeral", of: engine))
+        guard case .container(let id) = rider.network else {
+            Issue.record("\(rider.network)")
+            return
+        }
+        #expect(InstanceID(containerID: id) == carrier.id)
+        #expect(rider.networks == [:] && rider.exposed == [Port(8000)!])
+        let six = try #require(try container("ipv6-network", of: engine)).networks["six"]
+        #expect(six?.gateways == [IPAddress("172.19.0.1")!, IPAddress("fd00:77::1")!])
+        let list = try Recorded.answer("containers/json", of: engine)
+        let listed = try JSONDecoder().decode([WireListed].self, from: Data(list.utf8)).map(Docker.Listed.init)
+        #expect(listed.first { $0.name == "shared-network" }?.network == rider.network)
+        #expect(listed.first { $0.name == "ipv6-network" }?.networks["six"] == six)
+    }
+
+    @Test func `a network has up to one address of each family, and gateways`() throws {
+        let json = #"""
+            {"Id":"0123456789ab","State":{"Running":true},"HostConfig":{"NetworkMode":"container:abc"},
+             "Config":{"ExposedPorts":{"80/tcp":{},"53/udp":{},"x/tcp":{},"90/tcp":null}},
+             "NetworkSettings":{"Ports":{"81/tcp":null},"Networks":{"a":null,"b":{},"c":{"IPAddress":"172.18.0.2",
+              "Gateway":"172.18.0.1","GlobalIPv6Address":"fd00::2","IPv6Gateway":"fd00::1"},
+              "d":{"IPAddress":"","Gateway":"x","GlobalIPv6Address":"::"}}}}
+            """#
+        let container = try #require(try container(json: json))
+        #expect(container.network == .container("abc"))
+        #expect(container.exposed == Set([80, 81, 90].map { Port($0)! }))
+        let full = Docker.NetworkAddresses(
+            addresses: [IPAddress("172.18.0.2")!, IPAddress("fd00::2")!],
+            gateways: [IPAddress("172.18.0.1")!, IPAddress("fd00::1")!])
+        let none = Docker.NetworkAddresses()
+        #expect(container.networks == ["a": none, "b": none, "c": full, "d": none])
+    }
+
+    @Test(arguments: [
+        ("", Docker.NetworkMode.own), ("default", .own), ("bridge", .own), ("front", .own), ("slirp4netns", .own),
+        ("host", .host), ("none", .none), ("container:web", .container("web")),
+    ])
+    func `a network mode is a network, the host's, none or another container's`(text: String, mode: Docker.NetworkMode)
+    {
+        #expect(Docker.NetworkMode(text) == mode)
+    }
+
     @Test(arguments: Recorded.engines)
     func `a container that was started by an image's id names no image`(engine: String) throws {
         let container = try #require(try container("by-id", of: engine))

@@ -31,7 +31,7 @@ struct RegisterDocumentationTests {
             revision: 1, since: "")
         let parts: [Any] = [
             StatusReport.Agent(
-                version: "", running: true, process: 1, started: "", owner: "", host: "", address: ""),
+                version: "", running: true, process: 1, started: "", standsByFor: "", owner: "", host: "", address: ""),
             StatusReport.Engine(address: "", api: "", lost: trouble),
             StatusReport.Store(members: [], prefix: "", lease: nil, lost: trouble, lastError: trouble),
             StatusReport.Lease(id: "", ttl: 1), trouble, label, port, entry,

@@ -47,6 +47,17 @@ struct PlanTests {
                 == [.withdraw(Self.web, reason: "no longer published")])
     }
 
+    @Test func `what is no container's is withdrawn although nothing is known of containers, whose entries stay`() {
+        let main = Slot(service: Self.web.service, id: InstanceID("main")!)
+        for knowsContainers in [false, true] {
+            let actions = Plan.actions(
+                desired: [:], published: [Self.web: Self.there, main: Self.there], reasons: [:],
+                knowsContainers: knowsContainers)
+            let ofContainer = knowsContainers ? [Action.withdraw(Self.web, reason: "container stopped")] : []
+            #expect(actions == ofContainer + [.withdraw(main, reason: "no longer in the services file")])
+        }
+    }
+
     @Test func `what belongs to a container that cannot be read stays as it is, under the lease of now`() {
         var old = Self.there
         func plan(_ state: Published) -> [Action] {

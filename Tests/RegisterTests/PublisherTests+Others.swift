@@ -86,6 +86,49 @@ extension PublisherTests {
         #expect(try await keys() == before)
     }
 
+    // MARK: Another address
+
+    @Test func `a host that gets another address moves its entries, and what goes later is withdrawn`() async throws {
+        var publisher = publisher()
+        try await desire(registration("web"), registration("web", 1), by: &publisher)
+        let before = try await keys()
+        publisher.move(to: IPAddress("10.0.0.9")!)
+        let moved = publisher.owner
+        #expect(moved.text == "ENGINE@10.0.0.9")
+        // In doubt before anything is moved, the entries with the former address are still its own.
+        publisher.doubt()
+        try await desire(registration("web", 0, moved), by: &publisher)
+        let after = try await keys()
+        #expect(values(after)[Self.entryKey] == "10.0.0.9:8080")
+        #expect(after[Self.entryKey]?.lease == before[Self.entryKey]?.lease)
+        #expect(Meta(json: try #require(after[Self.metaKey]).value)?.owner == moved.text)
+        #expect(after["/backends/web/000000000001"] == nil)
+        let meta = try #require(after["/backends/web/000000000001/meta"])
+        #expect(Meta(json: meta.value)?.withdrawn == "container stopped")
+    }
+
+    @Test
+    func `an agent that starts with another address takes over what still runs, and leaves the rest to its lease`()
+        async throws
+    {
+        var first = publisher()
+        try await desire(registration("web"), registration("web", 1), by: &first)
+        let now = try await listing()
+        let watch = registry().etcd.watch(prefix: "/backends/", after: now.revision, of: now.clusterID)
+        var moved = Self.owner
+        moved.address = IPAddress("10.0.0.9")!
+        var second = publisher(moved)
+        try await desire(registration("web", 0, moved), by: &second)
+        let after = try await keys()
+        #expect(values(after)[Self.entryKey] == "10.0.0.9:8080")
+        #expect(values(after)["/backends/web/000000000001"] == "10.0.0.1:8080")
+        #expect(after[Self.entryKey]?.lease != after["/backends/web/000000000001"]?.lease)
+        for try await changes in watch {
+            #expect(!changes.events.contains { if case .delete = $0 { true } else { false } })
+            if !changes.events.isEmpty { break }
+        }
+    }
+
     // MARK: What others do
 
     @Test func `after somebody revoked the lease everything is put back under a new one`() async throws {

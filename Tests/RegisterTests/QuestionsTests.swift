@@ -91,7 +91,13 @@ struct QuestionsTests {
     @Test func `what the registry has of an entry is told in words`() {
         let web = container("aaaaaaaaaaaa", "web")
         #expect(row(snapshot(web, published: []), "web")?.hasSuffix("not in etcd yet") == true)
-        #expect(row(snapshot(web, published: nil), "web")?.hasSuffix("unknown: etcd is lost") == true)
+        var unknown = snapshot(web, published: nil)
+        #expect(row(unknown, "web")?.hasSuffix("unknown: etcd has not answered yet") == true)
+        unknown.store.trouble = Snapshot.Trouble(HTTPError.timedOut("etcd", after: .seconds(5)))
+        #expect(row(unknown, "web")?.hasSuffix("unknown: etcd is lost") == true)
+        unknown.keeper = "process 8 on host1"
+        #expect(row(unknown, "web")?.hasSuffix("left to another docker-register of this engine") == true)
+        #expect(lines(unknown).contains { $0.hasSuffix("its entries are kept by process 8 on host1") })
         let other = snapshot(web, published: ["whoami"]) { $0.value = Array("10.0.0.9:1".utf8) }
         #expect(row(other, "web")?.hasSuffix("etcd has something else: 10.0.0.9:1 (revision 57)") == true)
         let meta = snapshot(web, published: ["whoami"]) { $0.meta = Array("{}".utf8) }

@@ -1,4 +1,9 @@
+// Literals of the tests are right, or the tests are not.
+// swift-format-ignore-file: NeverForceUnwrap
+
+import FoundationEssentials
 import Shared
+import TestSupport
 import Testing
 
 @testable import Register
@@ -25,7 +30,7 @@ struct RegisterConfigurationTests {
 
     @Test func `two settings are enough`() throws {
         let configuration = try read([], ["HOST_IP": "10.0.0.1", "ETCD_HOST": "etcd1"])
-        #expect(configuration.hostAddress == IPAddress("10.0.0.1"))
+        #expect(configuration.hostAddress == .fixed(IPAddress("10.0.0.1")!))
         #expect(configuration.etcd.endpoints == [.tcp("http://etcd1:2379")])
         #expect(configuration.docker == .unix("/var/run/docker.sock"))
         #expect(configuration.keyspace.prefix == "/backends/")
@@ -36,7 +41,7 @@ struct RegisterConfigurationTests {
     @Test func `a flag wins over its variable, and an empty variable counts as unset`() throws {
         let environment = ["HOST_IP": "10.0.0.1", "ETCD_HOST": "a", "TTL": "", "DOCKER_HOST": "tcp://d:2375"]
         let configuration = try read(["--host-ip", "fd00::1", "--ttl=30"], environment)
-        #expect(configuration.hostAddress == IPAddress("fd00::1"))
+        #expect(configuration.hostAddress == .fixed(IPAddress("fd00::1")!))
         #expect(configuration.ttl == .seconds(30))
         #expect(configuration.docker == .tcp("http://d:2375"))
     }
@@ -52,13 +57,24 @@ struct RegisterConfigurationTests {
     }
 
     @Test(arguments: [
-        "127.0.0.1", "::1", "0.0.0.0", "::", "224.0.0.1", "10.0.0", "10.0.0.1:80", "eth0", "localhost", "10.0.0.1\n",
-        "::ffff:127.0.0.1",
+        "127.0.0.1", "::1", "0.0.0.0", "::", "224.0.0.1", "10.0.0", "10.0.0.1:80", "10.0.0.1\n",
+        "::ffff:127.0.0.1", "fe80::1", "fe80::1%eth0", "no interface", "a-name-of-16-chr", "eth0/1", "2nd",
     ])
     func `an address that others cannot reach is refused, by name`(address: String) {
         let problems = problems(["HOST_IP": address, "ETCD_HOST": "a"])
         #expect(problems.count == 1)
         #expect(problems.first?.hasPrefix("HOST_IP: ") == true)
+    }
+
+    @Test func `a host without an engine needs a services file`() throws {
+        let folder = try ScratchFolder()
+        let path = "\(folder.path)/services.json"
+        try Data(#"{"services": [{"name": "db", "port": 1}]}"#.utf8).write(to: URL(filePath: path))
+        let environment = ["HOST_IP": "10.0.0.1", "ETCD_HOST": "a", "DOCKER_HOST": "none"]
+        let configuration = try read(["--services", path], environment)
+        #expect(configuration.docker == nil)
+        #expect(configuration.services?.file.services.first?.name.text == "db")
+        #expect(problems(environment).map { $0.prefix(17) } == ["DOCKER_HOST: none"])
     }
 
     @Test func `all mistakes are told at once`() {

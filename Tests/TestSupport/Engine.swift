@@ -56,7 +56,11 @@ package final class Engine: Sendable {
 
     /// Runs `docker`, and gives what it printed.
     @discardableResult
-    package func docker(_ arguments: String...) async throws -> [String] {
+    package func docker(_ arguments: String...) async throws -> [String] { try await docker(arguments) }
+
+    /// Runs `docker`, and gives what it printed.
+    @discardableResult
+    package func docker(_ arguments: [String]) async throws -> [String] {
         let outcome = try await laboratory.program("docker", ["-H", url] + arguments, on: host).run(
             deadline: .seconds(60))
         guard outcome.isSuccess else {

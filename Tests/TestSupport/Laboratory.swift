@@ -15,6 +15,8 @@ package final class Laboratory: Sendable {
         package let name: String
         /// Its address on the bridge.
         package let address: String
+        /// Its IPv6 address on the bridge.
+        package let address6: String
         /// The network namespace.
         package let namespace: String
         /// A folder of its own.
@@ -44,7 +46,8 @@ package final class Laboratory: Sendable {
         var hosts: [String: Host] = [:]
         for (index, name) in names.enumerated() {
             hosts[name] = Host(
-                name: name, address: "10.77.0.\(index + 11)", namespace: "sk\(number)-\(name)",
+                name: name, address: "10.77.0.\(index + 11)", address6: "fd77::\(index + 11)",
+                namespace: "sk\(number)-\(name)",
                 folder: "\(folder)/\(name)")
         }
         self.hosts = hosts
@@ -66,7 +69,9 @@ package final class Laboratory: Sendable {
                 "netns add \(host.namespace)",
                 "-n \(host.namespace) link add eth0 type veth peer name v\(index) netns \(net)",
                 "-n \(net) link set v\(index) master br0 up", "-n \(host.namespace) link set lo up",
-                "-n \(host.namespace) addr add \(host.address)/24 dev eth0", "-n \(host.namespace) link set eth0 up",
+                "-n \(host.namespace) addr add \(host.address)/24 dev eth0",
+                "-n \(host.namespace) addr add \(host.address6)/64 dev eth0 nodad",
+                "-n \(host.namespace) link set eth0 up",
             ]
         }
         for line in lines { try await command("ip", line.split(separator: " ").map(String.init)) }
@@ -112,6 +117,16 @@ package final class Laboratory: Sendable {
     @discardableResult
     package func run(
         _ executable: String, _ arguments: String..., on host: Host, _ environment: [String: String] = [:]
+    ) async throws -> [String] {
+        try await run(executable, arguments, on: host, environment)
+    }
+
+    /// Runs a program on a host to its end and gives what it printed.
+    ///
+    /// - Throws: ``Failure`` where it fails.
+    @discardableResult
+    package func run(
+        _ executable: String, _ arguments: [String], on host: Host, _ environment: [String: String] = [:]
     ) async throws -> [String] {
         try await Self.lines(of: program(executable, arguments, on: host, environment))
     }

@@ -74,13 +74,13 @@ package final class StubServer: Sendable {
     /// How many connections it has accepted.
     package var connections: Int { accepted.load(ordering: .relaxed) }
 
-    /// Listens on a unix socket at `path`, or on a free port, and runs `script` for each connection.
-    package init(path: String? = nil, _ script: @escaping @Sendable (Connection) -> Void) throws {
+    /// Listens on a unix socket at `path`, or on `port`, by default a free one, and runs `script` for each connection.
+    package init(path: String? = nil, port: Int = 0, _ script: @escaping @Sendable (Connection) -> Void) throws {
         let family = path == nil ? AF_INET : AF_UNIX
         let descriptor = socket(family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         self.descriptor = descriptor
         self.path = path
-        port = try path.map { try Self.listen(descriptor, path: $0) } ?? Self.listen(descriptor)
+        self.port = try path.map { try Self.listen(descriptor, path: $0) } ?? Self.listen(descriptor, port: port)
         Self.thread { [descriptor, weak self] in
             while true {
                 let client = accept(descriptor, nil, nil)
@@ -122,10 +122,11 @@ package final class StubServer: Sendable {
         return 0
     }
 
-    private static func listen(_ descriptor: Int32) throws -> Int {
+    private static func listen(_ descriptor: Int32, port: Int) throws -> Int {
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        address.sin_port = UInt16(truncatingIfNeeded: port).bigEndian
         var length = socklen_t(MemoryLayout<sockaddr_in>.size)
         let isBound = unsafe withUnsafeMutablePointer(to: &address) { pointer in
             unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {

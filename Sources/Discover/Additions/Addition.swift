@@ -26,8 +26,6 @@ struct Addition: Equatable, Codable, Sendable {
         case system(FileError)
         /// There is no such file.
         case missing(path: String)
-        /// It is larger than a file of configuration can be.
-        case tooLarge(path: String)
         /// A line of it is not text, or does not belong there.
         case wrong(path: String, line: Int, why: String)
     }
@@ -45,12 +43,11 @@ struct Addition: Equatable, Codable, Sendable {
     init(_ path: String, for place: Place) throws(Failure) {
         let bytes: [UInt8]?
         do {
-            bytes = try WholeFile(path, upTo: Self.largest + 1).bytes
+            bytes = try WholeFile(path, limit: Self.largest).bytes
         } catch {
             throw .system(error)
         }
         guard let bytes else { throw .missing(path: path) }
-        guard bytes.count <= Self.largest else { throw .tooLarge(path: path) }
         try self.init(bytes, of: path, for: place)
     }
 
@@ -133,7 +130,6 @@ extension Addition.Failure: CustomStringConvertible {
         switch self {
         case .system(let error): error.description
         case .missing(let path): "there is no file \(path)"
-        case .tooLarge(let path): "\(path) has more than \(Addition.largest >> 20) MB"
         case .wrong(let path, let line, let why): "\(path), line \(line): \(why)"
         }
     }

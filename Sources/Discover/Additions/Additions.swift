@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Shared
 
 /// All that an operator adds to haproxy.cfg on this host.
 struct Additions: Equatable, Sendable {

@@ -1,3 +1,5 @@
+import Shared
+
 /// What /proc tells of a process: enough to know it again although process ids are used anew.
 struct ProcessStatus: Equatable, Sendable {
     /// Its id.

@@ -84,6 +84,7 @@ extension ServerState {
         var columns = columns
         let flag = admin & Admin.maintenance != 0 ? Admin.maintenance : admin & Admin.drain
         columns[6] = String(isLeaving ? 0 : flag)
+        if !line.isChecked { columns[5] = "2" }
         (columns[7], columns[8]) = (String(line.weight), String(line.weight))
         return columns.joined(separator: " ") + "\n"
     }
@@ -111,7 +112,8 @@ enum StatesOverReload {
             let section = known[service.text] ?? [:]
             for line in lines {
                 if let state = section[line.id.text], state.endpoint == line.endpoint {
-                    if state.isKept { text += state.row(for: line) }
+                    // No check would ever find a server up again that is no longer checked.
+                    if state.isKept, line.isChecked || state.isOut && !state.isLeaving { text += state.row(for: line) }
                 } else if line.startsDown {
                     text += ServerState.downRow(ServerName(service: service, id: line.id), line)
                 }

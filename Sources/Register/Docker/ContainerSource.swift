@@ -12,6 +12,7 @@ extension Docker {
         private let deadline: Duration
         private let resync: Duration
         private let stopMargin: Duration
+        private let shortestStream: Duration
         private let logger: Logger
 
         /// Why to look again.
@@ -28,10 +29,13 @@ extension Docker {
         ///   - deadline: the limit of each request.
         ///   - resync: between two looks without events.
         ///   - stopMargin: for how long past its stop timeout a container that was told to stop counts as stopping.
+        ///   - shortestStream: a stream of events that ends after more than this is no loss yet: proxies end each one
+        ///     after some minutes.
         init(
             _ http: HTTPClient, _ origin: HTTPOrigin, deadline: Duration, resync: Duration,
-            stopMargin: Duration = .seconds(5), logger: Logger
+            stopMargin: Duration = .seconds(5), shortestStream: Duration = .seconds(5), logger: Logger
         ) {
+            self.shortestStream = shortestStream
             self.stopMargin = stopMargin
             self.http = http
             self.origin = origin
@@ -53,6 +57,8 @@ extension Docker {
             var isLost = false
             var known = KnownContainers()
             while true {
+                let begin = ContinuousClock.now
+                var hasLooked = false
                 do {
                     let client = try await Client.connect(http, origin, deadline: deadline)
                     let events = try await client.events()
@@ -60,10 +66,16 @@ extension Docker {
                         handOver(look)
                         if isLost { logger.info("docker engine is back", ["engine": origin.name]) }
                         isLost = false
+                        hasLooked = true
                         backoff.reset()
                     }
                 } catch {
                     try Task.checkCancellation()
+                    if hasLooked, ContinuousClock.now - begin > shortestStream {
+                        logger.debug("following the docker engine anew", ["error": "\(error)"])
+                        try await Task.sleep(for: backoff.next())
+                        continue
+                    }
                     if !isLost {
                         logger.warning(
                             "docker engine is lost; keeping what is registered and trying again",

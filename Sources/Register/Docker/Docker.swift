@@ -26,6 +26,12 @@ enum Docker {
         var stopSignal = StopSignal.standard
         /// How long it may take to end after that signal.
         var stopTimeout = Duration.seconds(10)
+        /// Whose network it uses.
+        var network = NetworkMode.own
+        /// The networks that it is in, by name.
+        var networks: [String: NetworkAddresses] = [:]
+        /// The TCP ports that it exposes, published or not.
+        var exposed: Set<Port> = []
 
         /// What tells it from others.
         var subject: Subject { Subject(id: id, name: name, image: image, state: Subject.running) }

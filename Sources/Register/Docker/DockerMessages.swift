@@ -27,6 +27,28 @@ struct WireListed: Decodable {
     let Names: [String]?
     let Labels: [String: String]?
     let Ports: [Port]?
+    let HostConfig: WireHostConfig?
+    let NetworkSettings: Networks?
+
+    struct Networks: Decodable {
+        let Networks: [String: WireNetwork?]?
+    }
+}
+
+struct WireHostConfig: Decodable {
+    let NetworkMode: String?
+}
+
+struct WireNetwork: Decodable {
+    let IPAddress: String?
+    let GlobalIPv6Address: String?
+    let Gateway: String?
+    let IPv6Gateway: String?
+}
+
+/// A value of which only the presence matters.
+struct WireAnything: Decodable {
+    init(from decoder: any Decoder) {}
 }
 
 struct WireContainer: Decodable {
@@ -36,6 +58,7 @@ struct WireContainer: Decodable {
         let Env: [String]?
         let StopSignal: String?
         let StopTimeout: Int?
+        let ExposedPorts: [String: WireAnything]?
     }
     struct Status: Decodable {
         let Status: String?
@@ -50,12 +73,14 @@ struct WireContainer: Decodable {
     }
     struct Network: Decodable {
         let Ports: [String: [Binding]?]?
+        let Networks: [String: WireNetwork?]?
     }
     let Id: String
     let Name: String?
     let Image: String?
     let Config: Settings?
     let State: Status?
+    let HostConfig: WireHostConfig?
     let NetworkSettings: Network?
 }
 
@@ -82,6 +107,10 @@ extension Docker {
         var state: String
         /// Names, image, labels and ports, in one comparable text.
         var fingerprint: String
+        /// Whose network it uses.
+        var network: NetworkMode
+        /// The networks that it is in, by name.
+        var networks: [String: NetworkAddresses]
 
         /// Takes what the engine sent.
         init(_ wire: WireListed) {
@@ -93,6 +122,8 @@ extension Docker {
                 "\($0.IP ?? "")/\($0.PrivatePort ?? 0)/\($0.PublicPort ?? 0)/\($0.Type ?? "")"
             }
             let labels = (wire.Labels ?? [:]).map { "\($0.key)=\($0.value)" }
+            network = NetworkMode(wire.HostConfig?.NetworkMode ?? "")
+            networks = NetworkAddresses.byName(wire.NetworkSettings?.Networks)
             fingerprint = "\((wire.Names ?? []).sorted()) \(wire.Image ?? "") \(labels.sorted()) \(ports.sorted())"
         }
 
@@ -147,7 +178,9 @@ extension WireContainer {
             labels: Config?.Labels ?? [:], environment: Dictionary(environment) { _, last in last },
             started: State?.StartedAt ?? "", bindings: bindings,
             stopSignal: Config?.StopSignal.flatMap { Docker.StopSignal($0) } ?? .standard,
-            stopTimeout: .seconds(min(max(Config?.StopTimeout ?? 10, 0), 86_400)))
+            stopTimeout: .seconds(min(max(Config?.StopTimeout ?? 10, 0), 86_400)),
+            network: Docker.NetworkMode(HostConfig?.NetworkMode ?? ""),
+            networks: Docker.NetworkAddresses.byName(NetworkSettings?.Networks), exposed: exposed)
     }
 
     private func id() throws(Docker.Error) -> InstanceID {
@@ -173,8 +206,7 @@ extension WireContainer {
     private var bindings: Set<Docker.Binding> {
         var bindings: Set<Docker.Binding> = []
         for (key, published) in NetworkSettings?.Ports ?? [:] {
-            let parts = key.split(separator: "/", omittingEmptySubsequences: false)
-            guard parts.count == 2, parts[1] == "tcp", let containerPort = Port(text: parts[0]) else { continue }
+            guard let containerPort = Self.tcpPort(key) else { continue }
             for binding in published ?? [] {
                 let address = binding.HostIp ?? ""
                 guard let hostPort = Port(text: binding.HostPort ?? ""),
@@ -186,5 +218,17 @@ extension WireContainer {
             }
         }
         return bindings
+    }
+
+    /// The exposed TCP ports: those of the image and of `--expose`, and what the engine lists besides.
+    private var exposed: Set<Port> {
+        let keys = (Config?.ExposedPorts ?? [:]).keys.map(\.self) + (NetworkSettings?.Ports ?? [:]).keys
+        return Set(keys.compactMap(Self.tcpPort))
+    }
+
+    /// The port of `8000/tcp`; nil for other protocols, and for what makes no sense.
+    private static func tcpPort(_ key: String) -> Port? {
+        let parts = key.split(separator: "/", omittingEmptySubsequences: false)
+        return parts.count == 2 && parts[1] == "tcp" ? Port(text: parts[0]) : nil
     }
 }

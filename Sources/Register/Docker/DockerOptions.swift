@@ -6,7 +6,7 @@ import Shared
 enum DockerOptions {
     private static let host = Setting(
         flag: "--docker", variable: "DOCKER_HOST", placeholder: "URL", fallback: "unix:///var/run/docker.sock",
-        help: "the Docker Engine: unix:///path or tcp://host:port")
+        help: "the Docker Engine: unix:///path or tcp://host:port; none on a host without one, with SERVICES_FILE")
     private static let verify = Setting(
         flag: "--docker-tls", variable: "DOCKER_TLS_VERIFY", help: "use TLS for tcp://, and verify the engine")
     private static let certificates = Setting(
@@ -15,6 +15,14 @@ enum DockerOptions {
 
     /// All of them, in the order of the help.
     static let settings = [host, verify, certificates]
+
+    /// Whether there is no engine, and only the services file counts.
+    static func isNone(_ reading: inout Reading) -> Bool { reading.text(host) == "none" }
+
+    /// Records that without an engine there is nothing to register.
+    static func reportNone(_ reading: inout Reading) {
+        reading.problem(host, "none leaves nothing to register; set SERVICES_FILE, or say where the engine is")
+    }
 
     /// Reads them; nil where something is wrong, which is then recorded.
     static func origin(from reading: inout Reading, home: String) -> HTTPOrigin? {

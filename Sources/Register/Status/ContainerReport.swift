@@ -40,6 +40,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
             case missing
             /// etcd has not said, not even once.
             case unknown
+            /// Another docker-register keeps it.
+            case yielded
         }
 
         /// The port inside of the container.
@@ -92,7 +94,9 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         let ports = Self.ports(verdict)
         self.ports = ports
         labels = Self.labels(verdict, ports: Set(ports.map(\.port)))
-        entries = verdict.entries.map { Entry($0, snapshot) }.sorted { $0.service < $1.service }
+        entries = verdict.entries.map { Entry($0.registration, port: $0.port, snapshot) }.sorted {
+            $0.service < $1.service
+        }
         reasons = verdict.remarks.filter { $0.kind != .warning }.map(\.text)
         warnings = verdict.remarks.filter { $0.kind == .warning }.map(\.text)
         addLeftovers(verdict, snapshot)
@@ -139,14 +143,17 @@ struct ContainerReport: Encodable, Equatable, Sendable {
 
 extension ContainerReport.Entry {
     /// Compares what should be with what is.
-    init(_ entry: Verdict.Entry, _ snapshot: Snapshot) {
-        let registration = entry.registration
+    init(_ registration: Registration, port: Port?, _ snapshot: Snapshot) {
         let found = snapshot.published?[registration.slot]
-        port = entry.port.number
+        self.port = port?.number
         service = registration.slot.service.text
         key = snapshot.store.keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
         endpoint = registration.endpoint.description
         meta = String(decoding: registration.meta, as: UTF8.self)
+        guard snapshot.keeper == nil, !snapshot.yielded.contains(registration.slot) else {
+            state = .yielded
+            return
+        }
         guard snapshot.published != nil else {
             state = .unknown
             return

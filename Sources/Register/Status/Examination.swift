@@ -16,6 +16,8 @@ struct Examination: Sendable {
         var reasons: [InstanceID: String]
         /// What the engine has.
         var look: Docker.Look
+        /// The plain keys that are missing or have another value, with the value that they should have.
+        var plainKeys: [String: [UInt8]]
     }
 
     /// Prepares to ask.
@@ -25,14 +27,20 @@ struct Examination: Sendable {
         self.logger = logger
     }
 
-    /// Asks the engine, which has to answer, and etcd, which need not.
+    /// Asks the engine, which has to answer where there is one, and etcd, which need not.
     func find() async throws -> Finding {
         let limit = configuration.deadline
-        let engine = try await Docker.Client.connect(http, configuration.docker, deadline: limit)
-        let owner = Owner(try await engine.identity(), configuration.hostAddress)
-        let source = Docker.ContainerSource(
-            http, configuration.docker, deadline: limit, resync: configuration.resync, logger: logger)
-        let look = try await source.once(engine)
+        var engine: Docker.Client?
+        var look = Docker.Look(containers: [])
+        if let docker = configuration.docker {
+            let client = try await Docker.Client.connect(http, docker, deadline: limit)
+            look = try await Docker.ContainerSource(
+                http, docker, deadline: limit, resync: configuration.resync, logger: logger
+            ).once(client)
+            engine = client
+        }
+        let whereabouts = try await Whereabouts(configuration, engine, waits: false, logger: logger)
+        let owner = Owner(try await engine?.identity() ?? HostIdentity.read(), whereabouts.address)
         let etcd = Etcd.Client(http, configuration.etcd)
         let registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         var drains = Drains(registry, owner, logger: logger)
@@ -43,18 +51,28 @@ struct Examination: Sendable {
             snapshot.store.trouble = Snapshot.Trouble(error)
         }
         drains.keepOnly(look)
-        let services = Services(
-            of: look.containers, owner: owner, rules: configuration.rules, drained: drains.ids)
+        let decide = { [look, ids = drains.ids] listeners in
+            Services(
+                of: look.containers, owner: owner, rules: configuration.rules, drained: ids, listeners: listeners)
+        }
+        let services = decide(try await whereabouts.listeners(on: decide(Listeners()).awaited))
+        look.unreadable.formUnion(services.undecided)
         snapshot.verdicts = services.verdicts + look.idle.map { Verdict(on: $0) }
+        let file = configuration.services?.file
+        snapshot.statics = file?.registrations(by: owner, zone: configuration.rules.zone) ?? [:]
+        let desired = services.registrations.merging(snapshot.statics) { container, _ in container }
+        var plainKeys = file?.plainKeys(of: owner) ?? [:]
         if snapshot.store.trouble == nil {
             do {
-                snapshot.published = try await published(services.registrations, owner, registry)
+                snapshot.published = try await published(desired, owner, registry)
+                let found = try await PlainKeys.read(plainKeys.keys.sorted(), registry)
+                plainKeys = plainKeys.filter { found[$0]?.value != $1 }
             } catch {
                 snapshot.store.trouble = Snapshot.Trouble(error)
             }
         }
         return Finding(
-            snapshot: snapshot, desired: services.registrations, reasons: services.reasons, look: look)
+            snapshot: snapshot, desired: desired, reasons: services.reasons, look: look, plainKeys: plainKeys)
     }
 
     /// What etcd has of ours, and where our entries should be.

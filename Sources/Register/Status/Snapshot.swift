@@ -53,22 +53,30 @@ struct Snapshot: Sendable {
     var agent: Agent?
     /// Whose entries these are.
     var owner: Owner
-    /// The engine.
-    var engine: Engine
+    /// The engine; nil on a host without one.
+    var engine: Engine?
     /// The registry's etcd.
     var store: Store
     /// What becomes of each container of this host.
     var verdicts: [Verdict] = []
+    /// What should be in the registry because the services file says so.
+    var statics: [Slot: Registration] = [:]
     /// What the registry holds of ours; nil where that is not known.
     var published: [Slot: Published]?
+    /// The entries that another docker-register keeps instead.
+    var yielded: Set<Slot> = []
+    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
+    var keeper: String?
 }
 
 extension Snapshot {
     /// What is known from the start, before anything was looked at.
-    init(_ configuration: RegisterConfiguration, _ owner: Owner, _ engine: Docker.Client, agent: Agent?) {
+    init(_ configuration: RegisterConfiguration, _ owner: Owner, _ engine: Docker.Client?, agent: Agent?) {
         self.agent = agent
         self.owner = owner
-        self.engine = Engine(address: configuration.docker.name, api: engine.version.description)
+        self.engine = engine.map {
+            Engine(address: configuration.docker?.name ?? "", api: $0.version.description)
+        }
         store = Store(members: configuration.etcd.endpoints.map(\.name), keyspace: configuration.keyspace)
     }
 }

@@ -15,6 +15,8 @@ struct StatusReport: Encodable, Equatable, Sendable {
         var process: Int32?
         /// Since when it runs.
         var started: String?
+        /// Which docker-register keeps all entries instead, while this one stands by.
+        var standsByFor: String?
         /// What stands in the metas of its entries.
         var owner: String
         /// The host's name.
@@ -65,12 +67,14 @@ struct StatusReport: Encodable, Equatable, Sendable {
 
     /// docker-register itself.
     var agent: Agent
-    /// The Docker Engine.
-    var engine: Engine
+    /// The Docker Engine; nil on a host without one.
+    var engine: Engine?
     /// etcd.
     var etcd: Store
     /// The containers of this host, by name.
     var containers: [ContainerReport]
+    /// What the services file says, by service and id; `port` is left out.
+    var services: [ContainerReport.Entry]
     /// Keys of ours whose containers are gone.
     var leftovers: [String]
 
@@ -79,9 +83,11 @@ struct StatusReport: Encodable, Equatable, Sendable {
         let owner = snapshot.owner
         agent = Agent(
             version: Version.current, running: snapshot.agent != nil, process: snapshot.agent?.process,
-            started: snapshot.agent?.started, owner: owner.text, host: owner.host, address: owner.address.text)
-        engine = Engine(
-            address: snapshot.engine.address, api: snapshot.engine.api, lost: snapshot.engine.trouble.map(Trouble.init))
+            started: snapshot.agent?.started, standsByFor: snapshot.keeper, owner: owner.text, host: owner.host,
+            address: owner.address.text)
+        engine = snapshot.engine.map {
+            Engine(address: $0.address, api: $0.api, lost: $0.trouble.map(Trouble.init))
+        }
         let store = snapshot.store
         etcd = Store(
             members: store.members, prefix: store.keyspace.prefix,
@@ -90,7 +96,13 @@ struct StatusReport: Encodable, Equatable, Sendable {
         containers = snapshot.verdicts.map { ContainerReport($0, snapshot) }
             .sorted { ($0.name, $0.id) < ($1.name, $1.id) }
         let known = Set(snapshot.verdicts.map(\.subject.id))
-        leftovers = (snapshot.published ?? [:]).filter { $0.value.value != nil && !known.contains($0.key.id) }.keys
+        services = snapshot.statics.sorted { $0.key < $1.key }.map {
+            ContainerReport.Entry($0.value, port: nil, snapshot)
+        }
+        leftovers = (snapshot.published ?? [:]).keys
+            .filter { slot in
+                snapshot.published?[slot]?.value != nil && !known.contains(slot.id) && snapshot.statics[slot] == nil
+            }
             .sorted().map { store.keyspace.text(of: .entry($0.service, $0.id)) }
     }
 

@@ -12,6 +12,11 @@ extension StatusReport {
             for container in containers { container.addRows(to: &table, self) }
             lines += table.lines
         }
+        if !services.isEmpty {
+            var table = TextTable(["SERVICES FILE", "ENDPOINT", "REGISTRY"])
+            for entry in services { table.add([entry.service, entry.endpoint, entry.fate(self)]) }
+            lines += [""] + table.lines
+        }
         for key in leftovers { lines.append("\(key) is still in etcd, and its container is gone.") }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -22,9 +27,10 @@ extension StatusReport {
         if let process = agent.process, let started = agent.started {
             table.add(["process", "\(process), since \(started)"])
         }
+        if let keeper = agent.standsByFor { table.add(["stands by", "its entries are kept by \(keeper)"]) }
         table.add(["HOST_IP", agent.address])
         table.add(["owner", agent.owner])
-        table.add(["engine", "\(engine.address), API \(engine.api)" + Self.lost(engine.lost)])
+        table.add(["engine", engine.map { "\($0.address), API \($0.api)" + Self.lost($0.lost) } ?? "none"])
         table.add(["etcd", etcd.members.joined(separator: ", ") + Self.lost(etcd.lost)])
         table.add(["prefix", etcd.prefix])
         if agent.running {
@@ -97,7 +103,8 @@ extension ContainerReport.Entry {
         case .differs: return "etcd has something else: \(foundEndpoint ?? "another meta")" + revision
         case .missing where report.etcd.lost != nil: return "not in etcd: etcd is lost"
         case .missing: return report.agent.running ? "not in etcd yet" : "not in etcd"
-        case .unknown: return "unknown: etcd is lost"
+        case .unknown: return "unknown: " + (report.etcd.lost == nil ? "etcd has not answered yet" : "etcd is lost")
+        case .yielded: return "left to another docker-register of this engine"
         }
     }
 

@@ -38,6 +38,25 @@ package struct HTTPOrigin: Hashable, Sendable {
         HTTPOrigin(base: base, socket: nil, tls: tls)
     }
 
+    /// The name or address of a TCP server, without brackets; nil where it listens on a unix socket.
+    package var host: String? {
+        guard socket == nil, let authority else { return nil }
+        let host = authority.host
+        return String(host.first == "[" && host.last == "]" ? host.dropFirst().dropLast() : host)
+    }
+
+    /// The port of a TCP server; nil where it listens on a unix socket.
+    package var port: Port? { socket == nil ? authority?.port : nil }
+
+    private var authority: (host: Substring, port: Port)? {
+        guard let scheme = base.firstRange(of: "://") else { return nil }
+        let rest = base[scheme.upperBound...]
+        guard let colon = rest.lastIndex(of: ":"), let port = Port(text: rest[rest.index(after: colon)...]) else {
+            return nil
+        }
+        return (rest[..<colon], port)
+    }
+
     /// The limit for making a connection.
     ///
     /// To an address without TLS it takes one round trip. A short limit, below the second after which the kernel

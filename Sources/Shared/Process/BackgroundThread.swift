@@ -36,6 +36,22 @@ enum BackgroundThread {
     }
 }
 
+/// There is no thread left for a call that blocks.
+package struct NoThreadLeft: Error, Equatable, CustomStringConvertible {
+    package var description: String { "the system has no thread left" }
+}
+
+/// Runs a call that blocks on a thread of its own and gives what it returns.
+///
+/// After `limit`, and when the caller is cancelled, nobody waits for it any longer; the thread ends with the call.
+package func onOwnThread<Value: Sendable>(
+    limit: Duration, _ work: @escaping @Sendable () -> Value
+) async throws -> Value {
+    let promise = Promise<Value>()
+    guard BackgroundThread.start({ promise.fulfil(work()) }) else { throw NoThreadLeft() }
+    return try await withDeadline(limit) { try await promise.get() }
+}
+
 private final class Work: Sendable {
     let body: @Sendable () -> Void
 

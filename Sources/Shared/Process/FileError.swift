@@ -15,6 +15,9 @@ package struct FileError: Error, Equatable {
         self.path = path
         self.code = code
     }
+
+    /// The number for a path at which there is nothing.
+    package static let noSuchFile = ENOENT
 }
 
 extension FileError: CustomStringConvertible {

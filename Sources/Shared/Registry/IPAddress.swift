@@ -26,6 +26,13 @@ package struct IPAddress: Hashable, Sendable {
         self.text = canonical
     }
 
+    /// Takes four or sixteen bytes in network order; nil for any other number.
+    package init?(bytes: [UInt8]) {
+        guard bytes.count == 4 || bytes.count == 16, let text = Self.print(bytes) else { return nil }
+        self.bytes = bytes
+        self.text = text
+    }
+
     /// Which family it belongs to.
     package var family: Family { bytes.count == 4 ? .v4 : .v6 }
 
@@ -43,6 +50,14 @@ package struct IPAddress: Hashable, Sendable {
     package var isMulticast: Bool {
         embeddedIPv4.map { $0[0] & 0xf0 == 0xe0 } ?? (bytes[0] == 0xff)
     }
+
+    /// Whether it means something on one link only: 169.254.0.0/16 or fe80::/10.
+    package var isLinkLocal: Bool {
+        embeddedIPv4.map { $0[0] == 169 && $0[1] == 254 } ?? (bytes[0] == 0xfe && bytes[1] & 0xc0 == 0x80)
+    }
+
+    /// The IPv4 address that is mapped into this one (`::ffff:1.2.3.4`); else the address itself.
+    package var unmapped: IPAddress { embeddedIPv4.flatMap { IPAddress(bytes: $0) } ?? self }
 
     /// The IPv4 bytes of an IPv4 or IPv4-mapped (`::ffff:1.2.3.4`) address.
     private var embeddedIPv4: [UInt8]? {

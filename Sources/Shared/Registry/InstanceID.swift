@@ -20,6 +20,9 @@ package struct InstanceID: Hashable, Sendable {
         text = String(short)
     }
 
+    /// Whether it looks like that of a container: 12 lower-case hexadecimal digits.
+    package var isOfContainer: Bool { text.utf8.count == 12 && InstanceID(containerID: text) != nil }
+
     /// `/backends/<service>/config` and `/backends/<service>/port` are not endpoints.
     private static let reserved: Set<String> = ["config", "port"]
 }

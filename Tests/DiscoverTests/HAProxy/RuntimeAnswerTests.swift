@@ -161,6 +161,16 @@ struct ServerStateTests {
         #expect(StatesOverReload.text(states, for: next) == ServerState.fileHead)
     }
 
+    @Test func `a server that is no longer checked does not stay down, only drained`() throws {
+        let next = PlanFixture(["web: 1=10.0.0.5:80 2=10.0.0.6:80"]) { $0.check = nil }.configuration
+        let states = try Self.states(
+            Self.row("web/1", "10.0.0.5:80", up: false), Self.row("web/2", "10.0.0.6:80", up: false, admin: 8))
+        let text = StatesOverReload.text(states, for: next)
+        let kept = try #require(ServerState.table(text + "\n"))
+        #expect(kept.map(\.server) == ["2"])
+        #expect(kept.allSatisfy { $0.isOut && !$0.isDown })
+    }
+
     @Test func `new servers with an HTTP check begin as down, others as up`() throws {
         let next = PlanFixture(["web: 1=10.0.0.5:80 2=10.0.0.6:80"]) { $0.check?.isHTTP = true }.configuration
         let states = try Self.states(Self.row("web/1", "10.0.0.5:80"))

@@ -162,4 +162,15 @@ struct EtcdOptionsTests {
         #expect(EtcdOptions.keyspace(from: &reading)?.prefix == prefix)
         #expect(throws: Never.self) { try reading.finish() }
     }
+
+    @Test(arguments: [
+        ("10.0.0.1", "10.0.0.1", 2379), ("etcd1:1", "etcd1", 1), ("[fd00::1]:2", "fd00::1", 2),
+        ("https://etcd.example/", "etcd.example", 2379),
+    ])
+    func `a member has a host and a port`(text: String, host: String, port: Int) throws {
+        let member = try #require(EtcdOptions.endpoint(text, isSecure: false, tls: HTTPOrigin.TLS()))
+        #expect(member.host == host)
+        #expect(member.port == Port(port))
+        #expect(HTTPOrigin.unix("/socket").host == nil && HTTPOrigin.unix("/socket").port == nil)
+    }
 }

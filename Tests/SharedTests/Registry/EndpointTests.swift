@@ -69,7 +69,8 @@ struct EndpointTests {
         ("127.0.0.1", "loopback"), ("127.255.0.9", "loopback"), ("::1", "loopback"), ("::ffff:127.0.0.1", "loopback"),
         ("0.0.0.0", "unspecified"), ("::", "unspecified"), ("::ffff:0.0.0.0", "unspecified"),
         ("224.0.0.1", "multicast"), ("239.255.255.255", "multicast"), ("ff02::1", "multicast"),
-        ("::ffff:224.0.0.1", "multicast"),
+        ("::ffff:224.0.0.1", "multicast"), ("169.254.0.1", "link-local"), ("::ffff:169.254.9.9", "link-local"),
+        ("fe80::1", "link-local"), ("febf::1", "link-local"), ("fec0::1", ""), ("169.255.0.1", ""),
         ("10.0.0.1", ""), ("128.0.0.1", ""), ("fd00::1", ""), ("::2", ""), ("::ffff:10.0.0.1", ""), ("240.0.0.1", ""),
     ])
     func `addresses that are no host's are told, also mapped into IPv6`(text: String, kind: String) throws {
@@ -77,6 +78,15 @@ struct EndpointTests {
         #expect(address.isLoopback == (kind == "loopback"))
         #expect(address.isUnspecified == (kind == "unspecified"))
         #expect(address.isMulticast == (kind == "multicast"))
+        #expect(address.isLinkLocal == (kind == "link-local"))
+    }
+
+    @Test(arguments: [("10.0.0.1", "10.0.0.1"), ("::ffff:10.0.0.1", "10.0.0.1"), ("fd00::1", "fd00::1")])
+    func `an address is what its bytes say, and its mapped form is the same`(text: String, unmapped: String) throws {
+        let address = try #require(IPAddress(text))
+        #expect(IPAddress(bytes: address.bytes) == address)
+        #expect(address.unmapped == IPAddress(unmapped))
+        #expect(IPAddress(bytes: Array(address.bytes.dropLast())) == nil)
     }
 
     @Test func `addresses are ordered by family and value, not by text`() {

@@ -1,0 +1,120 @@
+import Shared
+
+/// Finds the address that `HOST_IP` means, and keeps looking where that may change.
+struct HostAddressLookup: Sendable {
+    /// What `HOST_IP` says.
+    let setting: HostAddress
+    /// Where the agent is.
+    let placement: Placement
+    /// etcd's members.
+    let members: [HTTPOrigin]
+    /// The engine; nil on a host without one.
+    let engine: HTTPOrigin?
+    /// The limit of each look.
+    let deadline: Duration
+
+    /// Looks once.
+    ///
+    /// - Throws: ``HostAddressError``, or `CancellationError`.
+    func look() async throws -> IPAddress {
+        let interfaces = try HostInterfaces.read()
+        if setting.isLookedUp {
+            if case .container(let name, _) = placement { throw HostAddressError.contained(in: name) }
+            if let engine, engineIsElsewhere(interfaces) { throw HostAddressError.remoteEngine(engine.name) }
+        }
+        let address =
+            switch setting {
+            case .fixed(let address): address
+            case .interface(let name): try interfaces.address(of: name)
+            case .automatic: try await addressTowardsEtcd()
+            }
+        if let bridge = bridge(with: address, interfaces) { throw HostAddressError.bridge(address, name: bridge) }
+        return address
+    }
+
+    /// Whether this process shares the network of the engine's host, so that what listens there can be seen.
+    func isOnHost(_ interfaces: HostInterfaces) -> Bool { placement == .host && !engineIsElsewhere(interfaces) }
+
+    /// Whether the engine is reached at an address that is not this host's; of names nothing is known.
+    private func engineIsElsewhere(_ interfaces: HostInterfaces) -> Bool {
+        guard let address = engine?.host.flatMap({ IPAddress($0) }), !address.isLoopback else { return false }
+        return !interfaces.entries.contains { $0.address == address }
+    }
+
+    /// The network of which this is the host's own address; nil where there is none.
+    private func bridge(with address: IPAddress, _ interfaces: HostInterfaces) -> String? {
+        switch placement {
+        case .host: interfaces.bridge(with: address)
+        case .container(_, let gateways):
+            gateways.filter { $0.value.contains(address) }.keys.min()
+        }
+    }
+
+    /// The local address of the connection to the first member that tells one.
+    private func addressTowardsEtcd() async throws -> IPAddress {
+        var errors: [HostAddressError] = []
+        for member in members {
+            guard let host = member.host, let port = member.port else { continue }
+            do {
+                for address in try await HostNames.addresses(of: host, limit: deadline / members.count) {
+                    switch SocketAddress(address, port: port.number).localAddress() {
+                    case .success(let local) where local.isLoopback: errors.append(.loopback(to: member.base))
+                    case .success(let local) where local.isLinkLocal:
+                        errors.append(.noRoute(to: address, reason: "only \(local) leads there"))
+                    case .success(let local): return local
+                    case .failure(let error): errors.append(.noRoute(to: address, reason: "\(error)"))
+                    }
+                }
+            } catch let error as HostAddressError {
+                errors.append(error)
+            }
+        }
+        // What may come right decides: another member may tell the address later.
+        throw errors.first(where: \.isPassing) ?? errors.first
+            ?? HostAddressError.unknownName("ETCD_HOST", reason: "no address")
+    }
+}
+
+extension HostAddressLookup {
+    /// Looks until there is an address; what cannot come right by itself is thrown.
+    func first(logger: Logger) async throws -> IPAddress {
+        var backoff = Backoff(first: .milliseconds(200), limit: .seconds(2))
+        var told: HostAddressError?
+        while true {
+            do {
+                return try await look()
+            } catch let error as HostAddressError where error.isPassing {
+                if told != error { logger.warning("HOST_IP is not known yet; trying again", ["error": error]) }
+                told = error
+            }
+            try await Task.sleep(for: backoff.next())
+        }
+    }
+
+    /// Looks again and again until the task is cancelled; each other address is handed over.
+    ///
+    /// A look that fails changes nothing.
+    func follow(
+        from first: IPAddress, every interval: Duration, logger: Logger, handOver: @Sendable (IPAddress) -> Void
+    ) async throws {
+        guard setting.isLookedUp else { return }
+        var (current, told) = (first, HostAddressError?.none)
+        while true {
+            try await Task.sleep(for: interval)
+            do {
+                let address = try await look()
+                if told != nil { logger.info("HOST_IP is known again", ["host_ip": address]) }
+                told = nil
+                guard address != current else { continue }
+                logger.warning("HOST_IP has changed; moving all entries", ["from": current, "to": address])
+                current = address
+                handOver(address)
+            } catch let error as HostAddressError {
+                if told != error {
+                    logger.warning("HOST_IP cannot be looked up; keeping it", ["host_ip": current, "error": error])
+                }
+                told = error
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+import Shared
+
+/// Keeps single keys in etcd under the agent's lease: what a host says of itself, beside the registry.
+///
+/// A key is the agent's while it goes with the agent's lease. It is put where it is missing, has another value or goes
+/// with another lease, so an agent that was restarted takes its keys over. It is deleted when it is no longer wanted,
+/// unless somebody has taken it in the meantime. What another agent's lease holds goes with that lease.
+struct PlainKeys {
+    private let registry: EtcdRegistry
+    private let logger: Logger
+
+    private var desired: [String: [UInt8]] = [:]
+    /// What etcd has confirmed under ``lease``.
+    private var published: [String: [UInt8]] = [:]
+    /// What may be there besides, because no answer came.
+    private var suspected: Set<String> = []
+    private var lease: Int64?
+    private var isDue = false
+    private var isContested = false
+    private var refusal: String?
+
+    /// Begins without keys.
+    init(_ registry: EtcdRegistry, logger: Logger) {
+        self.registry = registry
+        self.logger = logger
+    }
+
+    /// Sets what should be there from now on.
+    mutating func desire(_ keys: [String: [UInt8]]) {
+        guard keys != desired else { return }
+        desired = keys
+        isDue = true
+    }
+
+    /// Says that somebody else may have changed the keys.
+    mutating func doubt() { isDue = true }
+
+    /// Does what is to be done now, under the lease that the agent holds now.
+    ///
+    /// What etcd refuses for good (rights that are missing) is told once, and tried again when the keys are in doubt.
+    ///
+    /// - Throws: what etcd or the connection to it failed with otherwise. What was done until then is done.
+    mutating func publish(under lease: Int64) async throws {
+        if lease != self.lease {
+            self.lease = lease
+            published = [:]
+            suspected = []
+            isDue = true
+        }
+        guard isDue else { return }
+        do {
+            try await carryOut(under: lease)
+            if refusal != nil { logger.info("etcd takes the plain keys again") }
+            refusal = nil
+        } catch  where Etcd.needsPerson(error) {
+            if refusal != "\(error)" { logger.error("etcd refuses the plain keys", ["error": "\(error)"]) }
+            refusal = "\(error)"
+        }
+        isDue = false
+    }
+
+    private mutating func carryOut(under lease: Int64) async throws {
+        let keys = suspected.union(desired.keys).union(published.keys).sorted()
+        let found = try await Self.read(keys, registry)
+        let lost = keys.filter { key in
+            guard let before = published[key], desired[key] == before else { return false }
+            return found[key]?.value != before || found[key]?.lease != lease
+        }
+        tell(lost)
+        for start in stride(from: 0, to: keys.count, by: Etcd.Transaction.mostOperations) {
+            try await put(keys[start..<min(start + Etcd.Transaction.mostOperations, keys.count)], found, lease)
+        }
+        try await delete(keys, found, lease)
+        isContested = !lost.isEmpty
+    }
+
+    /// What is there of some keys.
+    static func read(_ keys: [String], _ registry: EtcdRegistry) async throws -> [String: Etcd.KeyValue] {
+        var found: [String: Etcd.KeyValue] = [:]
+        for start in stride(from: 0, to: keys.count, by: Etcd.Transaction.mostOperations) {
+            let chunk = keys[start..<min(start + Etcd.Transaction.mostOperations, keys.count)]
+            let operations = chunk.map { Etcd.Transaction.Operation.read(key: $0) }
+            let reads = try await registry.etcd.commit(Etcd.Transaction(operations), deadline: registry.deadline).reads
+            guard reads.count == operations.count else {
+                throw Etcd.Error.malformed(
+                    server: "etcd", reason: "\(reads.count) of \(operations.count) reads answered")
+            }
+            for (key, read) in zip(chunk, reads) { found[key] = read }
+        }
+        return found
+    }
+
+    private mutating func put(
+        _ keys: some Sequence<String>, _ found: [String: Etcd.KeyValue], _ lease: Int64
+    ) async throws {
+        var operations: [Etcd.Transaction.Operation] = []
+        var changed: [String] = []
+        for key in keys {
+            guard let value = desired[key] else { continue }
+            published[key] = value
+            guard found[key]?.value != value || found[key]?.lease != lease else { continue }
+            operations.append(.put(key: key, value: value, lease: lease))
+            changed.append(key)
+        }
+        guard !operations.isEmpty else { return }
+        for key in changed { published[key] = nil }
+        suspected.formUnion(changed)
+        _ = try await registry.etcd.commit(Etcd.Transaction(operations), deadline: registry.deadline)
+        suspected.subtract(changed)
+        for key in changed {
+            published[key] = desired[key]
+            logger.info("published a key", ["key": key])
+        }
+    }
+
+    private mutating func delete(
+        _ keys: some Sequence<String>, _ found: [String: Etcd.KeyValue], _ lease: Int64
+    ) async throws {
+        for key in keys where desired[key] == nil {
+            if let there = found[key], there.lease == lease {
+                let isOurs = Etcd.Transaction.Condition.unchanged(key: key, modRevision: there.modRevision)
+                let outcome = try await registry.etcd.commit(
+                    Etcd.Transaction(if: [isOurs], [.delete(key: key)]), deadline: registry.deadline)
+                if outcome.succeeded { logger.info("removed a key", ["key": key]) }
+            }
+            published[key] = nil
+            suspected.remove(key)
+        }
+    }
+
+    /// Tells it once when others change the keys, until a look finds them as they should be.
+    private mutating func tell(_ lost: [String]) {
+        guard let first = lost.first, !isContested else { return }
+        isContested = true
+        logger.warning(
+            "plain keys vanished or were changed; putting them back", ["keys": lost.count, "first": first])
+    }
+}
