@@ -6,7 +6,7 @@ import Testing
 struct CulpritSearchTests {
     /// How many items there are, which of them are culprits, and how many questions it may take.
     private static let table: [(count: Int, culprits: [Int], questions: Int)] = [
-        (1, [0], 0), (2, [0], 2), (2, [1], 2), (2, [0, 1], 1), (3, [1], 3), (8, [7], 4), (8, [0], 4),
+        (1, [0], 0), (2, [0], 2), (2, [1], 2), (2, [0, 1], 2), (3, [1], 3), (8, [7], 4), (8, [0], 4),
         (500, [0], 10), (500, [499], 10), (500, [250], 10), (500, [3, 77, 400], 30), (500, [10, 11, 12], 30),
         (10_000, [9_999], 15),
     ]
