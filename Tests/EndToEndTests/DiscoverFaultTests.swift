@@ -186,7 +186,8 @@ struct DiscoverFaultTests {
             // Its endpoints come and go all the same, and so does everything else.
             let two = try DiscoverLab.backend("two")
             let other = try FreePort.take()
-            try await lab.put(["web/2": "127.0.0.1:\(two.port)", "other/port": "\(other)", "other/1": "127.0.0.1:\(port)"])
+            try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
+            try await lab.put(["other/port": "\(other)", "other/1": "127.0.0.1:\(port)"])
             #expect(await DiscoverLab.answers(port, "two"))
             #expect(await DiscoverLab.answers(other, "one"))
             #expect(!lab.configuration.contains("BAD"))

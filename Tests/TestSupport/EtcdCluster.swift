@@ -84,7 +84,7 @@ package final class EtcdCluster: Sendable {
         for number in members.indices { try await kill(number) }
     }
 
-    /// Throws all data away; another token makes another cluster of it. All members have to be down.
+    /// Throws all data away, which makes another cluster with another token; all members have to be down.
     package func wipe(token: String) throws {
         self.token.withLock { $0 = token }
         for member in members { try FileManager.default.removeItem(atPath: member.folder) }
