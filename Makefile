@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build release setup demo test matrix soak bench lint format clean
+.PHONY: help build release setup demo test matrix soak storm bench lint format clean
 
 SOURCES := Package.swift Sources Tests
 
@@ -26,6 +26,9 @@ matrix: ## the tests once more, on Debian trixie's Docker Engine, etcd and HAPro
 
 soak: ## 2 000 random changes and changes under load, on a running HAProxy, with limits for a quiet machine
 	SIDEKICK_REQUIRE=all SIDEKICK_QUIET=1 SIDEKICK_WALK=2000 swift test --filter 'RandomWalk|DiscoverLoad'
+
+storm: ## 200 containers at random while engine and etcd are restarted
+	SIDEKICK_STORM=200 SIDEKICK_REQUIRE=all swift test --filter StormTests
 
 bench: ## one table of measured figures
 	@deploy/bench.sh

@@ -20,8 +20,9 @@ BINARIES=$ROOT/.build/debug
 
 claim() {
     [[ $MATRIX =~ ^/[A-Za-z0-9._/-]+$ ]] || die "the directory must be an absolute path without blanks: $MATRIX"
+    if [[ -L $MATRIX || (-e $MATRIX && ! -O $MATRIX) ]]; then die "$MATRIX exists and is not ours"; fi
     if [[ -d $MATRIX && -n $(ls -A -- "$MATRIX") && ! -e $DONE ]]; then
-        die "$MATRIX has other contents, or was not finished: remove it, or choose another with MATRIX_ROOT"
+        die "$MATRIX has other contents, or is not finished: remove it, or choose another with MATRIX_ROOT"
     fi
     mkdir -p -- "$MATRIX"
     exec {lock}<"$MATRIX"
@@ -47,11 +48,8 @@ install_debian() { # LOG
         step "Debian $SUITE in $MATRIX"
         local source
         source=$(mirror)
-        debootstrap --variant=minbase "$SUITE" "$MATRIX" ${source:+"$source"} >"$1" 2>&1 || {
-            rm -rf --one-file-system -- "${MATRIX:?}"/*
-            show_log "$1"
-            die "debootstrap failed"
-        }
+        debootstrap --variant=minbase "$SUITE" "$MATRIX" ${source:+"$source"} >"$1" 2>&1 ||
+            { show_log "$1" && die "debootstrap failed"; }
     fi
     step "Its Docker Engine, etcd and HAProxy"
     apt-config dump | grep -iE '^Acquire::(https?::)?proxy' >"$MATRIX/etc/apt/apt.conf.d/90proxy" || true
@@ -59,10 +57,8 @@ install_debian() { # LOG
     [[ ! -e /etc/hosts ]] || cp -L /etc/hosts "$MATRIX/etc/hosts"
     printf '#!/bin/sh\nexit 101\n' >"$MATRIX/usr/sbin/policy-rc.d" # nothing is started by its installation
     chmod 755 "$MATRIX/usr/sbin/policy-rc.d"
-    in_matrix sh -c "apt-get -q update && apt-get -q install -y --no-install-recommends ${PACKAGES[*]}" >"$1" 2>&1 || {
-        show_log "$1"
-        die "apt-get failed in $MATRIX"
-    }
+    in_matrix sh -c "apt-get -q update && apt-get -q install -y --no-install-recommends ${PACKAGES[*]}" >"$1" 2>&1 ||
+        { show_log "$1" && die "apt-get failed in $MATRIX"; }
     in_matrix apt-get clean
     printf '%s' "${PACKAGES[*]}" >"$DONE"
 }
@@ -93,6 +89,7 @@ finish() {
     remains=$(note_engine_remains "$MATRIX/tmp")
     remove_engine_remains <<<"$remains"
     empty_scratch
+    [[ -e $DONE ]] || rm -rf --one-file-system -- "${MATRIX:?}"/* # half a Debian helps nobody
     rm -f -- "$LOG"
 }
 

@@ -68,7 +68,10 @@ struct DiscoverAgent: Sendable {
         await serve(&keeper, link, retry: retry)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
-        await Task { [keeper] in await keeper.stop(grace: grace) }.value
+        await Task { [keeper] in
+            var keeper = keeper
+            await keeper.stop(grace: grace)
+        }.value
     }
 
     /// Answers rings until the task is cancelled.

@@ -19,6 +19,8 @@ struct ProxyKeeper {
         var holdInterval: Duration = .seconds(1)
         /// Of steps from one interval of checks to another.
         var stretch = CheckStretch.Timing()
+        /// How long the copy for the next start may be behind: it has all keys, and takes long with many.
+        var copyInterval: Duration = .seconds(1)
         /// Of what is done with HAProxy.
         var driver = ProxyDriver.Timing()
     }
@@ -49,6 +51,8 @@ struct ProxyKeeper {
     private var absentClaims = AbsentClaims()
     /// When HAProxy is to be brought to what should be; nil where it is there.
     private var due: ContinuousClock.Instant? = .now
+    /// When the copy on the disk is to follow.
+    private var copyDue: ContinuousClock.Instant?
 
     /// The failure that was told last; nil where all went well.
     var failure: String? { journal.failure }
@@ -235,14 +239,16 @@ extension ProxyKeeper {
             self.due = pause.map { .now + $0 }
         }
         let drains = await driver.finishDrains()
-        let waits = [due, holds.due, stretch.due, quarantine.due].compactMap(\.self).map {
-            max(ContinuousClock.now.duration(to: $0), .zero)
+        if let copyDue, copyDue <= .now { save() }
+        let waits = [due, copyDue, holds.due, stretch.due, quarantine.due].map { due in
+            due.map { max(ContinuousClock.now.duration(to: $0), .zero) }
         }
-        return (waits + [drains].compactMap(\.self)).min()
+        return (waits + [drains]).compactMap(\.self).min()
     }
 
-    /// Stops HAProxy within the grace period.
-    func stop(grace: Duration) async {
+    /// Keeps the copy for the next start, and stops HAProxy within the grace period.
+    mutating func stop(grace: Duration) async {
+        if copyDue != nil { save() }
         await driver.stop(grace: grace)
     }
 
@@ -274,7 +280,7 @@ extension ProxyKeeper {
         guard keep(next) else { return backoff.next() }
         backoff.reset()
         accepted = next
-        save()
+        if copyOfNow?.isAsOld(as: saved) == false { copyDue = copyDue ?? .now + timing.copyInterval }
         // What is no longer wrong is told at the next turn.
         if let plan, quarantine.discharge(plan) { return .zero }
         return pause
@@ -313,10 +319,14 @@ extension ProxyKeeper {
         }
     }
 
+    /// What the copy for the next start should have; nil before anything was applied.
+    private var copyOfNow: CatalogFile.Copy? {
+        applied.map { CatalogFile.Copy(registry: $0, holds: holds.kept, checkFloor: stretch.floor) }
+    }
+
     private mutating func save() {
-        guard let registry else { return }
-        let next = CatalogFile.Copy(registry: registry, holds: holds.kept, checkFloor: stretch.floor)
-        guard next != saved else { return }
+        copyDue = nil
+        guard let next = copyOfNow, next != saved else { return }
         do {
             try copy.save(next)
             saved = next

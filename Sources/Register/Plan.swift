@@ -35,10 +35,11 @@ enum Plan {
     /// - Parameters:
     ///   - reasons: why containers have no entries although they run; of those that do not run it is known why.
     ///   - unreadable: running containers of which nothing is known; what is published of them stays.
+    ///   - obstacles: why single entries may not be there, which is then the reason.
     ///   - knowsContainers: whether it is known which containers there are; otherwise all are like unreadable ones.
     static func actions(
         desired: [Slot: Registration], published: [Slot: Published], reasons: [InstanceID: String],
-        unreadable: Set<InstanceID> = [], knowsContainers: Bool = true
+        unreadable: Set<InstanceID> = [], obstacles: [Slot: Obstacle] = [:], knowsContainers: Bool = true
     ) -> [Action] {
         var actions: [Action] = []
         let missing = desired.filter { !isThere($0.value, published[$0.key]) }
@@ -53,7 +54,7 @@ enum Plan {
                 continue
             }
             let standard = slot.id.isOfContainer ? "container stopped" : "no longer in the services file"
-            actions.append(.withdraw(slot, reason: reasons[slot.id] ?? standard))
+            actions.append(.withdraw(slot, reason: obstacles[slot]?.reason ?? reasons[slot.id] ?? standard))
         }
         return actions
     }

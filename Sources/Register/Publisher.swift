@@ -23,6 +23,7 @@ struct Publisher {
     private var reasons: [InstanceID: String] = [:]
     private var unreadable: Set<InstanceID> = []
     private var knowsContainers = true
+    private var obstacles: [Slot: Obstacle] = [:]
     /// What the registry holds of ours, as far as it is known; nil before it was read once.
     private(set) var published: [Slot: Published]?
     private var isInDoubt = false
@@ -58,11 +59,13 @@ struct Publisher {
     /// - Parameters:
     ///   - reasons: why containers that run have no entries.
     ///   - unreadable: containers of which what is published stays.
+    ///   - obstacles: why single entries may not be there.
     ///   - knowsContainers: whether it is known which containers there are; otherwise what is published of any stays.
     mutating func desire(
         _ registrations: [Slot: Registration], reasons: [InstanceID: String] = [:],
-        unreadable: Set<InstanceID> = [], knowsContainers: Bool = true
+        unreadable: Set<InstanceID> = [], obstacles: [Slot: Obstacle] = [:], knowsContainers: Bool = true
     ) {
+        self.obstacles = obstacles
         desired = registrations
         self.reasons = reasons
         self.unreadable = unreadable
@@ -244,7 +247,7 @@ struct Publisher {
     private mutating func carryOut() async throws {
         guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
         let planned = Plan.actions(
-            desired: desired, published: known, reasons: reasons, unreadable: unreadable,
+            desired: desired, published: known, reasons: reasons, unreadable: unreadable, obstacles: obstacles,
             knowsContainers: knowsContainers)
         let actions = planned + repeated(besides: known)
         for start in stride(from: 0, to: actions.count, by: EtcdRegistry.actionsAtOnce) {

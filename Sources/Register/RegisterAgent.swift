@@ -3,14 +3,15 @@ import Shared
 /// docker-register: keeps one host's running containers in the registry, and what its services file says.
 ///
 /// One loop owns the lease and knows what is published. Watchers hand it the newest list of containers or ring its
-/// bell: the source of containers, the watcher of the registry, and the clocks. Each turn of the loop renews the lease
-/// if that is due, compares what should be with what is, and carries out the difference. What was not carried out is a
-/// difference again at the next turn, so a retry is the same code as a first try.
+/// bell: the source of containers, the watcher of the registry, the agent's own checks, and the clocks. Each turn of the
+/// loop renews the lease if that is due, compares what should be with what is, and carries out the difference. What was
+/// not carried out is a difference again at the next turn, so a retry is the same code as a first try.
 struct RegisterAgent: ~Copyable {
     /// Why the loop turns.
     enum Reason: Hashable {
         case containers
         case hangup
+        case checks
         case lease
         case registry
         case whereabouts
@@ -29,6 +30,7 @@ struct RegisterAgent: ~Copyable {
     private let newest = Latest<Docker.Look>()
     private let whereabouts: Whereabouts
     private var listeners = Listeners()
+    private let checks: RegisterChecks
     private let requests = DrainRequests()
     private let engineTrouble = Latest<Snapshot.Trouble?>()
     private let board: Board<Snapshot>
@@ -39,15 +41,13 @@ struct RegisterAgent: ~Copyable {
     private var drains: Drains
     /// What the engine said last; nil where it has said nothing yet.
     private var look: Docker.Look?
+    /// Whether what should be was decided for the newest look, drains and results of the checks.
+    private var isDecided = false
+    /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
+    private var standing: [Slot: Standing]?
     private var asked: [DrainRequests.Request] = []
     private var alarm: Task<Void, any Error>?
-    private var told: Set<Told> = []
-
-    /// A remark that the log has.
-    private struct Told: Hashable {
-        var container: String
-        var remark: Verdict.Remark
-    }
+    private var remarks = RemarkLog()
 
     /// Connects to the engine, which has to answer.
     ///
@@ -75,6 +75,7 @@ struct RegisterAgent: ~Copyable {
         drains = Drains(registry, owner, logger: logger)
         self.bell = bell
         self.whereabouts = whereabouts
+        checks = RegisterChecks(http)
         snapshot = Snapshot(configuration, owner, engine, agent: .thisProcess)
         board = Board(snapshot)
         self.configuration = configuration
@@ -90,7 +91,7 @@ struct RegisterAgent: ~Copyable {
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
-        let (bell, newest, source, engineTrouble) = (bell, newest, source, engineTrouble)
+        let (bell, newest, source, engineTrouble, checks) = (bell, newest, source, engineTrouble, checks)
         let whereabouts = whereabouts
         let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
         let (ttl, resync) = (configuration.ttl, configuration.resync)
@@ -107,6 +108,7 @@ struct RegisterAgent: ~Copyable {
                     }
                 }
             }
+            group.addTask { try await checks.run { bell.ring(.checks) } }
             if let server = commandServer() { group.addTask { await server.run() } }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
             group.addTask { try await whereabouts.run { bell.ring(.whereabouts) } }
@@ -145,8 +147,12 @@ struct RegisterAgent: ~Copyable {
         var isLost = false
         defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
-            if reasons.contains(.hangup) { statics?.readAgain(owner: publisher.owner, logger: logger) }
-            if takeNews() || reasons.contains(.hangup) { decide() }
+            if reasons.contains(.hangup) {
+                statics?.readAgain(owner: publisher.owner, logger: logger)
+                isDecided = false
+            }
+            if takeNews() || reasons.contains(.checks) { isDecided = false }
+            decide()
             if let trouble = engineTrouble.take() { snapshot.engine?.trouble = trouble }
             tellQuestions()
             do {
@@ -184,7 +190,9 @@ struct RegisterAgent: ~Copyable {
             asked += requests.take()
             for request in asked { take(request, look) }
         }
-        if drains.ids != drained { decide() }
+        if drains.ids != drained { isDecided = false }
+        if standing == nil { try await recall() }
+        decide()
         try await publisher.publish()
         try await drains.store()
         for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
@@ -244,40 +252,44 @@ struct RegisterAgent: ~Copyable {
         snapshot.owner = publisher.owner
     }
 
-    /// Decides what should be there, from what the engine and the services file said last.
-    private mutating func decide() {
-        guard look != nil || statics != nil else { return }
-        if let look { drains.keepOnly(look) }
-        let (owner, rules) = (publisher.owner, configuration.rules)
-        let services = Services(
-            of: look?.containers ?? [], owner: owner, rules: rules, drained: drains.ids, listeners: listeners)
-        whereabouts.want(services.awaited, at: owner.address)
-        tell(services.verdicts)
-        let statics = self.statics?.file.registrations(by: owner, zone: rules.zone) ?? [:]
-        snapshot.verdicts = services.verdicts + (look?.idle ?? []).map { Verdict(on: $0) }
-        snapshot.statics = statics
-        publisher.desire(
-            services.registrations.merging(statics) { container, _ in container }, reasons: services.reasons,
-            unreadable: (look?.unreadable ?? []).union(services.undecided), knowsContainers: look != nil)
-        plainKeys.desire(self.statics?.file.plainKeys(of: owner) ?? [:])
+    /// Reads what an earlier agent has left in the registry: a restart takes nothing of it out for being checked anew.
+    private mutating func recall() async throws {
+        try await publisher.publish()
+        standing = publisher.published?.compactMapValues(Standing.init)
+        isDecided = false
     }
 
-    /// Tells what was not told before.
-    private mutating func tell(_ verdicts: [Verdict]) {
-        let all = verdicts.flatMap { verdict in
-            verdict.remarks.map { Told(container: verdict.subject.name, remark: $0) }
+    /// Decides what should be there, from what the engine, the services file and the agent's checks said last.
+    private mutating func decide() {
+        guard !isDecided, look != nil || statics != nil else { return }
+        isDecided = true
+        if let look { drains.keepOnly(look) }
+        let owner = publisher.owner
+        let services = Services(
+            of: look?.containers ?? [], statics: statics?.file.services ?? [], owner: owner,
+            rules: configuration.rules, drained: drains.ids, listeners: listeners,
+            unreadable: look?.unreadable ?? [])
+        whereabouts.want(services.awaited, at: owner.address)
+        plainKeys.desire(statics?.file.plainKeys(of: owner) ?? [:])
+        let idle = (look?.idle ?? []).map { Verdict(on: $0) }
+        guard let before = standing else {
+            // What may be there depends on what is there, which is not known yet.
+            snapshot.verdicts = services.verdicts + idle
+            snapshot.statics = services.statics
+            return remarks.tell(services.verdicts, to: logger)
         }
-        for new in Set(all).subtracting(told).sorted(by: {
-            ($0.container, $0.remark.text) < ($1.container, $1.remark.text)
-        }) {
-            let fields: Logger.Fields = ["container": new.container, "reason": new.remark.text]
-            if new.remark.isWarning {
-                logger.warning("container needs attention", fields)
-            } else {
-                logger.info("container is left out", fields)
-            }
-        }
-        told = Set(all)
+        var unknown = (look?.unreadable ?? []).union(services.undecided)
+        if look == nil { unknown.formUnion(before.keys.map(\.id).filter(\.isOfContainer)) }
+        let admission = Admission(of: services, standing: before, unreadable: unknown, checks: checks.verdicts)
+        snapshot.verdicts = admission.verdicts + idle
+        snapshot.statics = services.statics
+        snapshot.obstacles = admission.obstacles
+        standing = admission.standing
+        checks.want(admission.targets)
+        remarks.tell(admission.verdicts, admission.obstacles, besides: before, to: logger)
+        publisher.desire(
+            admission.registrations, reasons: services.reasons, unreadable: unknown, obstacles: admission.obstacles,
+            knowsContainers: look != nil)
     }
 
     // MARK: Questions

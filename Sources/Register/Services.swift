@@ -4,8 +4,13 @@ import Shared
 struct Services: Sendable {
     /// The entries that should be there.
     private(set) var registrations: [Slot: Registration] = [:]
+    /// What decides of each of them whether it may be there now.
+    private(set) var gates: [Slot: Gate] = [:]
     /// What becomes of each container, in the order of their ids.
     private(set) var verdicts: [Verdict] = []
+
+    /// The entries that should be there because the services file says so.
+    private(set) var statics: [Slot: Registration] = [:]
 
     /// What is to be said of all of them.
     var remarks: [Verdict.Remark] { verdicts.flatMap(\.remarks) }
@@ -24,19 +29,32 @@ struct Services: Sendable {
     /// Decides for all containers of the host.
     ///
     /// - Parameters:
+    ///   - statics: what is registered besides containers.
     ///   - drained: those that somebody has drained.
     ///   - listeners: what is known of the ports of the host that matter.
+    ///   - unreadable: containers that run, and of which nothing is known.
     init(
-        of containers: [Docker.Container], owner: Owner, rules: Rules = Rules(), drained: Set<InstanceID> = [],
-        listeners: Listeners = Listeners()
+        of containers: [Docker.Container], statics: [StaticService] = [], owner: Owner, rules: Rules = Rules(),
+        drained: Set<InstanceID> = [], listeners: Listeners = Listeners(), unreadable: Set<InstanceID> = []
     ) {
         self.rules = rules
         self.drained = drained
-        let surroundings = Addressing.Surroundings(containers, host: owner.address, rules, listeners)
+        let surroundings = Addressing.Surroundings(
+            containers, host: owner.address, rules, listeners, unreadable: unreadable)
         for container in containers.sorted(by: { $0.id < $1.id }) {
             add(container, owner, surroundings)
         }
+        for service in statics { add(service, owner) }
         remarkMixedImages(containers)
+    }
+
+    private mutating func add(_ service: StaticService, _ owner: Owner) {
+        guard let registration = service.registration(by: owner, zone: rules.zone),
+            registrations[registration.slot] == nil
+        else { return }
+        statics[registration.slot] = registration
+        registrations[registration.slot] = registration
+        gates[registration.slot] = Gate(service, registration.endpoint)
     }
 
     /// Warns of services that are fed by different repositories: `a/web` and `b/web` are both `web`.
@@ -91,10 +109,11 @@ struct Services: Sendable {
             let text = "port \(port) not registered: another port of it is \(service) too"
             return remark(container, text, .obstacle, port)
         }
-        let meta = meta(of: port, container, labels.fields(of: port, isPrimary: isPrimary), owner)
-        guard let json = try? meta.json() else { return }
+        let fields = labels.fields(of: port, isPrimary: isPrimary)
+        guard let json = try? meta(of: port, container, fields, owner).json() else { return }
         let registration = Registration(slot: slot, endpoint: endpoint, meta: json)
         registrations[slot] = registration
+        gates[slot] = Gate(container, port, endpoint, fields, labels.whole)
         verdicts[verdicts.count - 1].entries.append(Verdict.Entry(port: port, registration: registration))
     }
 

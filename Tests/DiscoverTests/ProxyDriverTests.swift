@@ -166,27 +166,44 @@ struct ProxyDriverTests {
 
     @Test func `a new server with an HTTP check gets no connection before it has passed`() async throws {
         try await withDriverLab { lab in
+            let other = try FreePort.take()
+            let isHealthy = Latest<Bool>()
             let requests = CapturedLines()
             let slow = try StubServer { connection in
                 while let request = connection.request() {
-                    requests.add(request.hasPrefix("GET /health") ? "check" : "request")
-                    connection.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew")
+                    let isCheck = request.hasPrefix("GET /health")
+                    if !isCheck { requests.add(request) }
+                    var status = "200 OK"
+                    if isCheck {
+                        let isGood = isHealthy.take() ?? false
+                        if isGood { isHealthy.put(true) } else { status = "503 Not Yet" }
+                    }
+                    connection.send("HTTP/1.1 \(status)\r\nContent-Length: 3\r\n\r\nnew")
                 }
             }
-            func text(_ sections: [String]) throws -> HAProxyConfiguration {
+            func text(_ sections: [String]) -> HAProxyConfiguration {
                 let plain = lab.configuration(sections) { $0.check = .init(isHTTP: true, interval: .milliseconds(300)) }
                 let check = "\n    mode http\n    option httpchk GET /health\n    bind "
-                let text = plain.text.replacing("\n    bind :\(place)", with: check + ":\(place)")
+                let text = [place, other].reduce(plain.text) {
+                    $0.replacing("\n    bind :\($1)", with: check + ":\($1)")
+                }
                 return HAProxyConfiguration(text: text, mark: plain.mark, binds: plain.binds, sections: plain.sections)
             }
             let next = "\(onlyOne) 2=127.0.0.1:\(slow.port)"
-            try await lab.apply(try text([onlyOne]))
-            #expect(try await lab.apply(try text([next])).map(\.description) == ["runtime: 5 commands"])
+            try await lab.apply(text([onlyOne]))
+            #expect(try await lab.apply(text([next])).map(\.description) == ["runtime: 5 commands"])
             #expect(try await lab.states()["web/2"]?.isDown == true)
-            while try !answers(2).contains("new") {}
-            #expect(requests.all.prefix(2) == ["check", "check"])
-            // A service that is new altogether begins in the same way, by a reload.
-            #expect(lab.log.count(of: "level=error") == 0)
+            #expect(try answers(20) == ["one"])
+            #expect(requests.all.isEmpty)
+            isHealthy.put(true)
+            #expect(try await eventually { try answers(2).contains("new") })
+            // So does one that comes with a reload.
+            _ = isHealthy.take()
+            let updates = try await lab.apply(text([next, "api@\(other): 1=127.0.0.1:\(slow.port)"]))
+            #expect(updates == [.reload(.listenersChanged)])
+            #expect(try await lab.states()["api/1"]?.isDown == true)
+            isHealthy.put(true)
+            #expect(try await eventually { try LongConnection(port: other).answers("new") })
         }
     }
 

@@ -10,52 +10,14 @@ import Testing
         "needs root, Docker, etcd, curl and iproute2"),
     .serialized, .timeLimit(.minutes(5)))
 struct RegisterEndToEndTests {
-    /// One backend host with an engine that knows the image `whoami`, and etcd on another.
-    private struct Fleet: Sendable {
-        let laboratory: Laboratory
-        let host: Laboratory.Host
-        let engine: Engine
-        let etcd: RunningProgram
-
-        func register(_ environment: [String: String] = [:]) throws -> Agent {
-            try laboratory.register(on: host, engine: engine, environment)
-        }
-
-        /// Waits until the registry holds just these endpoints, by key.
-        func holds(_ expected: [String: String]) async -> Bool {
-            await eventually { (try? await laboratory.endpoints()) == expected }
-        }
-
-        /// Waits until the registry holds just these keys of endpoints.
-        func holdsKeys(_ expected: [String]) async -> Bool {
-            await eventually { (try? await laboratory.endpoints().keys.sorted()) == expected.sorted() }
-        }
-
-        /// What the engine says a container's port is published as.
-        func published(_ container: String, port: Int = 8000) async throws -> String {
-            let lines = try await engine.docker("port", container, "\(port)/tcp")
-            let port = lines.first { $0.hasPrefix("0.0.0.0:") }?.split(separator: ":").last ?? ""
-            return "\(host.address):\(port)"
-        }
-
-        func meta(_ container: String, service: String = "whoami") async throws -> Meta? {
-            let entries = try await laboratory.entries()
-            return entries["/backends/\(service)/\(container)/meta"].flatMap { Meta(json: $0.utf8) }
-        }
-    }
+    private typealias Fleet = RegisterLab
 
     private func withFleet(_ body: @Sendable (Fleet) async throws -> Void) async throws {
-        try await Laboratory.with("etcd", "backend") { laboratory in
-            let host = try laboratory.host("backend")
-            let etcd = try await laboratory.startEtcd()
-            let engine = try await Engine(in: laboratory, on: host)
-            try await engine.importWhoami("whoami")
-            try await body(Fleet(laboratory: laboratory, host: host, engine: engine, etcd: etcd))
-        }
+        try await RegisterLab.with(body)
     }
 
     private func key(_ container: String, _ service: String = "whoami") -> String {
-        "/backends/\(service)/\(container)"
+        RegisterLab.key(container, service)
     }
 
     @Test func `the registry follows start, stop, restart, pause, kill and removal, and says why something went`()

@@ -222,8 +222,8 @@ struct StaticServicesTests {
 @Suite(
     "docker-register with a services file and an engine",
     .enabled(
-        if: RealParts.canRun("etcd", "etcdctl", "dockerd", "docker", "ip", "nsenter", asRoot: true),
-        "needs root, Docker, etcd and iproute2"),
+        if: RealParts.canRun("etcd", "etcdctl", "dockerd", "docker", "ip", "nsenter", "busybox", asRoot: true),
+        "needs root, Docker, etcd, busybox and iproute2"),
     .timeLimit(.minutes(3)))
 struct StaticServicesWithEngineTests {
     @Test func `what is no container is registered beside containers, whatever becomes of the engine`() async throws {
@@ -253,6 +253,52 @@ struct StaticServicesWithEngineTests {
             try await engine.start()
             #expect(await eventually { (try? await laboratory.endpoints()) == main })
             #expect(again.ending == nil)
+        }
+    }
+
+    @Test func `what has a register check is registered while it passes, also over a restart of the agent`()
+        async throws
+    {
+        try await Laboratory.with("etcd", "backend") { laboratory in
+            let host = try laboratory.host("backend")
+            try await laboratory.startEtcd()
+            let path = "\(host.folder)/services.json"
+            let db = #"{"name": "db", "port": 5432, "id": "main", "register_check": "tcp", "#
+            let file = #"{"services": [\#(db)"register_check_interval": "200ms", "register_check_fall": 2}]}"#
+            try Data(file.utf8).write(to: URL(filePath: path))
+            func register() throws -> Agent {
+                let variables = [
+                    "HOST_IP": host.address, "ETCD_HOST": try laboratory.etcdAddress(), "DOCKER_HOST": "none",
+                    "SERVICES_FILE": path, "CONTROL_SOCKET": "\(host.folder)/control.sock", "TTL": "600",
+                ]
+                return try Agent("docker-register", in: laboratory, on: host, variables)
+            }
+            let agent = try register()
+            #expect(
+                await agent.logs(
+                    "container needs attention", "db of the services file",
+                    "SERVICE_REGISTER_CHECK failed: no connection"))
+            #expect(try await laboratory.endpoints() == [:])
+
+            let server = try laboratory.start(
+                "busybox", ["httpd", "-f", "-p", "5432", "-h", host.folder], on: host, onLine: { _ in })
+            let expected = ["/backends/db/main": "\(host.address):5432"]
+            #expect(await eventually { (try? await laboratory.endpoints()) == expected })
+            let watched = CapturedLines()
+            let watch = try laboratory.start(
+                "etcdctl", ["watch", "--prefix", "/backends/"], on: host,
+                ["ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": try laboratory.etcdAddress()], onLine: watched.add)
+            try await agent.kill()
+            let again = try register()
+            #expect(await again.logs("registered", "service=db"))
+            #expect(await eventually { watched.contain("PUT") })
+            #expect(!again.log.contain("withdrawn"))
+            #expect(!watched.contain("DELETE"))
+            watch.signal(SIGKILL)
+
+            server.signal(SIGKILL)
+            #expect(await again.logs("withdrawn", "service=db", "register check failed"))
+            #expect(try await laboratory.endpoints() == [:])
         }
     }
 }

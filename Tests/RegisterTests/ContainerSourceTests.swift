@@ -58,6 +58,14 @@ struct ContainerSourceTests {
 
         func leaves(_ expected: [String: Docker.Idle.Reason]) async -> Bool { await eventually { idle == expected } }
 
+        /// The health of each container that was handed over last, by name.
+        var healths: [String: Docker.Health]? {
+            looks.all.withLock(\.last).map { look in
+                Dictionary(
+                    uniqueKeysWithValues: look.containers.compactMap { one in one.health.map { (one.name, $0) } })
+            }
+        }
+
         var unreadable: Set<InstanceID>? { looks.all.withLock(\.last)?.unreadable }
 
         func hands(_ expected: [String: Int]) async -> Bool { await eventually { last == expected } }
@@ -185,6 +193,35 @@ struct ContainerSourceTests {
         #expect(await following.leaves([:]))
         // Only the first list was a full one.
         #expect(engine.requests.count { $0.hasSuffix("?all=1") } == 1)
+    }
+
+    @Test func `the health is followed by its events`() async throws {
+        let engine = try StubEngine()
+        var web = Self.web
+        web.health = "starting"
+        engine.run(web, Self.api)
+        let following = try Following(engine.origin)
+        #expect(await eventually { following.healths == ["web": .starting] })
+        for (word, health) in [("healthy", Docker.Health.healthy), ("unhealthy", .unhealthy(failures: 3))] {
+            web.health = word
+            engine.run(web, Self.api)
+            // The list is late by a moment.
+            engine.answer("/containers/json", .init(body: "[\(Self.web.listed),\(Self.api.listed)]"))
+            engine.event("health_status: \(word)", web)
+            #expect(await eventually { following.healths == ["web": health] })
+        }
+    }
+
+    @Test func `a change of health whose event was lost is found at the next look`() async throws {
+        let engine = try StubEngine()
+        var web = Self.web
+        web.health = "healthy"
+        engine.run(web)
+        let following = try Following(engine.origin, resync: .milliseconds(50))
+        #expect(await eventually { following.healths == ["web": .healthy] })
+        web.health = "unhealthy"
+        engine.run(web)
+        #expect(await eventually { following.healths == ["web": .unhealthy(failures: 3)] })
     }
 
     // MARK: What goes wrong

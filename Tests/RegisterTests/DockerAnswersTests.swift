@@ -147,6 +147,45 @@ struct DockerAnswersTests {
     }
 
     @Test(arguments: Recorded.engines)
+    func `only a container with a HEALTHCHECK has a health`(engine: String) throws {
+        let healths: [(String, Docker.Health?)] = [
+            ("healthy", .healthy), ("starting", .starting), ("unhealthy", .unhealthy(failures: 7)), ("ephemeral", nil),
+        ]
+        for (name, health) in healths {
+            #expect(try #require(try container(name, of: engine)).health == health, "\(name)")
+        }
+    }
+
+    @Test(arguments: [
+        (#"{"Status":"starting","FailingStreak":2}"#, Docker.Health?.some(.starting)),
+        (#"{"Status":"healthy","FailingStreak":0}"#, .healthy),
+        (#"{"Status":"unhealthy","FailingStreak":3}"#, .unhealthy(failures: 3)),
+        // No HEALTHCHECK: Docker where an image's was switched off, and Podman. Words of the future count as none.
+        (#"{"Status":"none","FailingStreak":0}"#, nil), (#"{"Status":""}"#, nil), ("null", nil), ("{}", nil),
+        (#"{"Status":"dreaming"}"#, nil),
+    ])
+    func `the health is what the engine calls it`(json: String, health: Docker.Health?) throws {
+        let state = #"{"Running":true,"Health":\#(json)}"#
+        #expect(try container(json: #"{"Id":"0123456789abcdef","State":\#(state)}"#)?.health == health)
+    }
+
+    @Test(arguments: [
+        ("Up 2 hours (healthy)", "Up 3 hours (healthy)", true),
+        ("Up 2 hours (healthy)", "Up 2 hours (unhealthy)", false),
+        ("Up 2 seconds (health: starting)", "Up 3 seconds (healthy)", false),
+        ("Up 2 seconds", "Up 1 second", true), ("", "Up", true),
+    ])
+    func `a line of the list differs where the health does, and not with the time`(
+        first: String, second: String, isEqual: Bool
+    ) throws {
+        func listed(_ status: String) throws -> Docker.Listed {
+            let json = #"{"Id":"0123456789abcdef","State":"running","Status":"\#(status)"}"#
+            return Docker.Listed(try JSONDecoder().decode(WireListed.self, from: Data(json.utf8)))
+        }
+        #expect(try (listed(first) == listed(second)) == isEqual)
+    }
+
+    @Test(arguments: Recorded.engines)
     func `a container that was started by an image's id names no image`(engine: String) throws {
         let container = try #require(try container("by-id", of: engine))
         #expect(container.image.hasPrefix("sha256:") && container.image.utf8.count == 71)

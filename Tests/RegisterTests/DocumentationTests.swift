@@ -38,7 +38,7 @@ struct RegisterDocumentationTests {
         ]
         let names = parts.flatMap { Mirror(reflecting: $0).children.compactMap(\.label) }
         return Set(names).union(["agent", "engine", "etcd", "containers", "leftovers"])
-            .union(["labels", "ports", "entries", "reasons", "warnings", "image", "id"])
+            .union(["labels", "ports", "entries", "reasons", "warnings", "image", "id", "health"])
     }
 
     @Test func `the help tells every setting with its variable and default`() {

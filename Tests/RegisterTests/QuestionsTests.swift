@@ -162,6 +162,13 @@ struct QuestionsTests {
         #expect(lines.contains("      \(reason)") && lines.contains("  \(reason)"))
     }
 
+    @Test func `the health is told with the state`() {
+        var container = container("aaaaaaaaaaaa", "web")
+        container.health = .unhealthy(failures: 3)
+        let lines = lines(snapshot(container), "why web")
+        #expect(lines.first == "web (aaaaaaaaaaaa), image whoami, running, unhealthy, 3 failed in a row")
+    }
+
     @Test func `what the registry has stands beside what it should have`() {
         let snapshot = snapshot(container("aaaaaaaaaaaa", "web"), published: ["whoami"]) {
             $0.value = Array("10.0.0.9:1".utf8)

@@ -130,13 +130,15 @@ struct StubContainer {
     var state = "running"
     var started = "2024-05-01T12:00:00Z"
     var stopSignal = "SIGTERM"
+    /// The engine's word; empty where it has no HEALTHCHECK.
+    var health = ""
 
     /// Its full id.
     var id: String { String(repeating: letter, count: 64) }
 
     /// Its line in the list.
     var listed: String {
-        #"{"Id":"\#(id)","Names":["/\#(name)"],"Image":"whoami","State":"\#(state)","Labels":{},"Ports":"#
+        #"{"Id":"\#(id)","Names":["/\#(name)"],"Image":"whoami","State":"\#(state)","Status":"Up 2 hours (\#(health))","Labels":{},"Ports":"#
             + #"[{"IP":"0.0.0.0","PrivatePort":8000,"PublicPort":\#(port),"Type":"tcp"}]}"#
     }
 
@@ -145,7 +147,8 @@ struct StubContainer {
         #"{"Id":"\#(id)","Name":"/\#(name)","Config":{"Image":"whoami","Labels":{},"#
             + #""Env":[],"StopSignal":"\#(stopSignal)","StopTimeout":0},"State":{"Status":"\#(state)","#
             + #""Running":\#(["running", "paused", "restarting"].contains(state)),"#
-            + #""Paused":\#(state == "paused"),"Restarting":\#(state == "restarting"),"StartedAt":"\#(started)"},"#
+            + #""Paused":\#(state == "paused"),"Restarting":\#(state == "restarting"),"StartedAt":"\#(started)","#
+            + #""Health":{"Status":"\#(health)","FailingStreak":3}},"#
             + #""NetworkSettings":{"Ports":{"8000/tcp":[{"HostIp":"0.0.0.0","HostPort":"\#(port)"}]}}}"#
     }
 }

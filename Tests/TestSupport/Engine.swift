@@ -77,7 +77,10 @@ package final class Engine: Sendable {
     }
 
     /// Starts a container in the background, and gives its short id.
-    package func run(_ arguments: String...) async throws -> String {
+    package func run(_ arguments: String...) async throws -> String { try await run(arguments) }
+
+    /// Starts a container in the background, and gives its short id.
+    package func run(_ arguments: [String]) async throws -> String {
         let words = ["-H", url, "run", "-d"] + arguments
         let outcome = try await laboratory.program("docker", words, on: host).run(deadline: .seconds(60))
         guard outcome.isSuccess, let id = outcome.lines.last, id.count == 64 else {

@@ -10,8 +10,15 @@ struct Catalog: Equatable, Sendable {
         let endpoint: Endpoint
         /// The revision at which its entry was created: its age among all entries.
         let createRevision: Int64
+        private let said: Boxed<Meta>
+
         /// What it says of itself; empty where it says nothing.
-        let meta: Meta
+        var meta: Meta { said.value }
+
+        /// Makes one.
+        fileprivate init(id: InstanceID, endpoint: Endpoint, createRevision: Int64, said: Boxed<Meta>) {
+            (self.id, self.endpoint, self.createRevision, self.said) = (id, endpoint, createRevision, said)
+        }
     }
 
     /// A service that has at least one instance.
@@ -57,6 +64,17 @@ struct Catalog: Equatable, Sendable {
     }
 }
 
+/// A large value of its own, so that what holds it is small: thousands of instances are sorted and copied around.
+private indirect enum Boxed<Value: Equatable & Sendable>: Equatable, Sendable {
+    case holding(Value)
+
+    var value: Value {
+        switch self {
+        case .holding(let value): value
+        }
+    }
+}
+
 /// The records of a registry, sorted by what they speak of.
 private struct CatalogParts {
     private(set) var entries: [ServiceName: [Catalog.Instance]] = [:]
@@ -66,11 +84,12 @@ private struct CatalogParts {
     private var ports: [ServiceName: Port] = [:]
 
     init(_ records: some Collection<RegistryRecord>) {
-        var metas: [Name: Meta] = [:]
+        var metas: [Name: Boxed<Meta>] = [:]
+        let silence = Boxed.holding(Meta())
         for record in records {
             problems.formUnion(record.problems)
             switch record.content {
-            case .meta(let service, let id, let meta): metas[Name(service: service, id: id)] = meta
+            case .meta(let service, let id, let meta): metas[Name(service: service, id: id)] = .holding(meta)
             case .config(let service, let config): configs[service] = config
             case .port(let service, let port): ports[service] = port
             case .claim(let service, let claim):
@@ -82,7 +101,7 @@ private struct CatalogParts {
             guard case .entry(let service, let id, let endpoint) = record.content else { continue }
             let instance = Catalog.Instance(
                 id: id, endpoint: endpoint, createRevision: record.keyValue.createRevision,
-                meta: metas[Name(service: service, id: id)] ?? Meta())
+                said: metas[Name(service: service, id: id)] ?? silence)
             entries[service, default: []].append(instance)
         }
     }

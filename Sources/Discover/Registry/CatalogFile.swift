@@ -13,6 +13,11 @@ struct CatalogFile: Sendable {
         /// The shortest interval between two checks; nil where it is not known.
         var checkFloor: Duration?
 
+        /// Whether it can be taken for the same without looking at each key.
+        func isAsOld(as other: Copy?) -> Bool {
+            registry.revision == other?.registry.revision && holds == other?.holds && checkFloor == other?.checkFloor
+        }
+
         /// Whether the file of one would be that of the other.
         static func == (left: Copy, right: Copy) -> Bool {
             left.registry.records == right.registry.records && left.holds == right.holds

@@ -3,10 +3,12 @@ import Shared
 /// One key of the registry, taken apart once when it arrives.
 struct RegistryRecord: Equatable, Sendable {
     /// What a key and its value mean.
+    ///
+    /// The large ones are kept apart, as most records are entries and all of them are copied around.
     enum Content: Equatable, Sendable {
         case entry(ServiceName, InstanceID, Endpoint)
-        case meta(ServiceName, InstanceID, Meta)
-        case config(ServiceName, ServiceConfig)
+        indirect case meta(ServiceName, InstanceID, Meta)
+        indirect case config(ServiceName, ServiceConfig)
         case port(ServiceName, Port)
         case claim(ServiceName, PortClaim)
         /// Not of the contract: it counts as absent.

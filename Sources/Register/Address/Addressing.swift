@@ -11,37 +11,6 @@ struct Addressing: Equatable, Sendable {
     /// Whether something of that is not known yet, so that nothing may be withdrawn.
     private(set) var isUndecided = false
 
-    /// What it is decided from besides the container itself.
-    struct Surroundings: Sendable {
-        /// What counts as reachable on this host.
-        let reach: Reach
-        /// What is registered, as far as settings say it.
-        let rules: Rules
-        /// The running containers.
-        let containers: [InstanceID: Docker.Container]
-        /// Where programs of this host listen.
-        let listeners: Listeners
-        /// Which container the engine publishes at a port of this host, by name: what listens there is the engine.
-        let publishers: [Port: String]
-
-        /// Takes all that is known of the host.
-        init(_ containers: [Docker.Container], host: IPAddress, _ rules: Rules, _ listeners: Listeners) {
-            let gateways = containers.flatMap { $0.networks.values }.reduce(into: Set()) { $0.formUnion($1.gateways) }
-            reach = Reach(host: host, gateways: gateways)
-            self.rules = rules
-            self.containers = Dictionary(containers.map { ($0.id, $0) }) { first, _ in first }
-            self.listeners = listeners
-            let published = containers.flatMap { container in container.bindings.map { ($0.hostPort, container.name) } }
-            publishers = Dictionary(published, uniquingKeysWith: min)
-        }
-
-        /// The container that a network mode names, by its id or its name.
-        func container(_ name: String) -> Docker.Container? {
-            if let id = InstanceID(containerID: name), let container = containers[id] { return container }
-            return containers.values.filter { $0.name == name }.min { $0.id < $1.id }
-        }
-    }
-
     private let container: Docker.Container
     private let labels: Labels
     private let around: Surroundings
@@ -75,7 +44,10 @@ struct Addressing: Equatable, Sendable {
         for _ in 0..<8 {
             guard case .container(let name) = carrier.network else { return carrier }
             guard let next = around.container(name) else {
-                let shown = InstanceID(containerID: name)?.text ?? name
+                let id = InstanceID(containerID: name)
+                isUndecided = id.map(around.unreadable.contains) == true
+                guard !isUndecided else { return nil }
+                let shown = id?.text ?? name
                 tell("not registered: it uses the network of container \(shown), which does not run")
                 return nil
             }

@@ -83,7 +83,8 @@ enum ListenerTable {
 }
 
 /// The lines of a file, read piece by piece, so that nobody pays for what comes after the last line of interest.
-private struct FileLines: ~Copyable {
+
+struct FileLines: ~Copyable {
     private let descriptor: Int32
     private var pending: [UInt8] = []
     private var isAtEnd = false

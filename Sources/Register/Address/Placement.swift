@@ -17,8 +17,8 @@ enum Placement: Equatable, Sendable {
         }
         let own = containers.first { signs.isSelf($0.id) }
         guard let carrier = own.map({ Self.carrier(of: $0, among: containers) }) else {
-            // A container of another engine. Bridges are seen from the host's network alone.
-            self = interfaces.haveBridge ? .host : .container(nil, gateways: [:])
+            // A container of another engine, or none at all. Bridges are seen from the host's network alone.
+            self = signs.id == nil || interfaces.haveBridge ? .host : .container(nil, gateways: [:])
             return
         }
         guard carrier.network != .host else {
@@ -46,18 +46,20 @@ enum Placement: Equatable, Sendable {
     struct Signs: Equatable, Sendable {
         /// The full id of the container, where its mounts show it.
         var id: String?
-        /// Whether an engine has left its mark in the root folder.
-        var isMarked: Bool
         /// The host's name, which in a container is the beginning of its id unless somebody chose another one.
         var hostName: String
 
-        /// Whether this is a container at all.
-        var isInContainer: Bool { id != nil || isMarked }
+        /// Whether this may be a container.
+        ///
+        /// The file `/.dockerenv` says nothing: machines that were made from images have it too.
+        var isInContainer: Bool { id != nil || hasNameOfContainer }
+
+        private var hasNameOfContainer: Bool { hostName.utf8.count >= 12 && hostName.allSatisfy(\.isHexDigit) }
 
         /// Whether this is the container with that id.
         func isSelf(_ fullID: String) -> Bool {
             if let id { return id == fullID }
-            return hostName.utf8.count >= 12 && fullID.hasPrefix(hostName)
+            return hasNameOfContainer && fullID.hasPrefix(hostName)
         }
 
         /// Looks at this process.
@@ -67,7 +69,6 @@ enum Placement: Equatable, Sendable {
             let name = files.contents(atPath: "/proc/sys/kernel/hostname") ?? Data()
             return Signs(
                 id: id(in: String(decoding: mounts, as: UTF8.self)),
-                isMarked: files.fileExists(atPath: "/.dockerenv") || files.fileExists(atPath: "/run/.containerenv"),
                 hostName: String(decoding: name.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
         }
 

@@ -33,7 +33,9 @@ struct Whereabouts: Sendable {
     ) async throws {
         let interfaces = try HostInterfaces.read()
         let signs = Placement.Signs.read()
-        let placement = Placement(signs, among: signs.isInContainer ? try await engine?.list() ?? [] : [], interfaces)
+        var containers: [Docker.Listed] = []
+        if signs.isInContainer, let engine { containers = try await Self.containers(of: engine, with: signs) }
+        let placement = Placement(signs, among: containers, interfaces)
         lookup = HostAddressLookup(
             setting: configuration.hostAddress, placement: placement, members: configuration.etcd.endpoints,
             engine: configuration.docker, deadline: configuration.deadline)
@@ -41,6 +43,20 @@ struct Whereabouts: Sendable {
         interval = configuration.ttl / 3
         self.logger = logger
         address = try await waits ? lookup.first(logger: logger) : lookup.look()
+    }
+
+    /// All containers, this process's own one among them as the engine sees it once it runs.
+    ///
+    /// A container's program may ask before the engine's list has it running, and in its networks: at most a second.
+    private static func containers(
+        of engine: Docker.Client, with signs: Placement.Signs
+    ) async throws -> [Docker.Listed] {
+        for _ in 0..<20 {
+            let all = try await engine.list(all: true)
+            guard let own = all.first(where: { signs.isSelf($0.id) }), !own.isRunning else { return all }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        return try await engine.list(all: true)
     }
 
     /// Where programs listen now, of the ports that matter.

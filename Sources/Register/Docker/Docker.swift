@@ -22,6 +22,8 @@ enum Docker {
         var started: String
         /// Its published ports.
         var bindings: Set<Binding>
+        /// What its HEALTHCHECK says; nil where it has none.
+        var health: Health?
         /// The signal that begins its end.
         var stopSignal = StopSignal.standard
         /// How long it may take to end after that signal.

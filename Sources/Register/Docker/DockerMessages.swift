@@ -24,6 +24,7 @@ struct WireListed: Decodable {
     let Id: String
     let Image: String?
     let State: String?
+    let Status: String?
     let Names: [String]?
     let Labels: [String: String]?
     let Ports: [Port]?
@@ -60,12 +61,17 @@ struct WireContainer: Decodable {
         let StopTimeout: Int?
         let ExposedPorts: [String: WireAnything]?
     }
+    struct Health: Decodable {
+        let Status: String?
+        let FailingStreak: Int?
+    }
     struct Status: Decodable {
         let Status: String?
         let Running: Bool?
         let Paused: Bool?
         let Restarting: Bool?
         let StartedAt: String?
+        let Health: Health?
     }
     struct Binding: Decodable {
         let HostIp: String?
@@ -105,7 +111,7 @@ extension Docker {
         var image: String
         /// The engine's word for its state.
         var state: String
-        /// Names, image, labels and ports, in one comparable text.
+        /// Names, image, labels, ports and health, in one comparable text.
         var fingerprint: String
         /// Whose network it uses.
         var network: NetworkMode
@@ -124,7 +130,10 @@ extension Docker {
             let labels = (wire.Labels ?? [:]).map { "\($0.key)=\($0.value)" }
             network = NetworkMode(wire.HostConfig?.NetworkMode ?? "")
             networks = NetworkAddresses.byName(wire.NetworkSettings?.Networks)
-            fingerprint = "\((wire.Names ?? []).sorted()) \(wire.Image ?? "") \(labels.sorted()) \(ports.sorted())"
+            // "Up 2 hours (healthy)": the time goes on, what stands in parentheses says that the health has changed.
+            let health = (wire.Status ?? "").drop { $0 != "(" }
+            fingerprint =
+                "\((wire.Names ?? []).sorted()) \(wire.Image ?? "") \(labels.sorted()) \(ports.sorted()) \(health)"
         }
 
         /// Whether it runs, rather than being paused or restarting.
@@ -177,6 +186,7 @@ extension WireContainer {
             id: id, name: name, image: image,
             labels: Config?.Labels ?? [:], environment: Dictionary(environment) { _, last in last },
             started: State?.StartedAt ?? "", bindings: bindings,
+            health: Docker.Health(word: State?.Health?.Status ?? "", failures: State?.Health?.FailingStreak ?? 0),
             stopSignal: Config?.StopSignal.flatMap { Docker.StopSignal($0) } ?? .standard,
             stopTimeout: .seconds(min(max(Config?.StopTimeout ?? 10, 0), 86_400)),
             network: Docker.NetworkMode(HostConfig?.NetworkMode ?? ""),

@@ -54,14 +54,6 @@ struct ServicesFile: Equatable, Sendable {
         return Dictionary(all.map { ($0.slot, $0) }) { first, _ in first }
     }
 
-    /// How the agent itself checks instances, where they say so.
-    func checks(by owner: Owner) -> [Slot: RegisterCheck] {
-        let all = services.compactMap { service in
-            service.registration(by: owner, zone: nil).map { ($0.slot, service.registerCheck) }
-        }
-        return Dictionary(all.filter { $1 != RegisterCheck() }) { first, _ in first }
-    }
-
     /// The plain keys and their values.
     func plainKeys(of owner: Owner) -> [String: [UInt8]] {
         let all = keys.map { ($0.key.text(on: owner), Array($0.value.text(on: owner).utf8)) }

@@ -56,6 +56,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         var endpoint: String
         /// The meta that it should have.
         var meta: String
+        /// Why it may not be there now.
+        var reason: String?
         /// The value that it has instead.
         var foundEndpoint: String?
         /// The meta that it has instead.
@@ -74,6 +76,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
     var image: String
     /// The engine's word for its state.
     var state: String
+    /// What its HEALTHCHECK says; nil where it has none.
+    var health: String?
     /// The labels and variables that were read.
     var labels: [Label]
     /// The TCP ports that are published, or that something was decided about.
@@ -91,6 +95,7 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         name = verdict.subject.name
         image = verdict.subject.image
         state = verdict.subject.state
+        health = verdict.container?.health?.description
         let ports = Self.ports(verdict)
         self.ports = ports
         labels = Self.labels(verdict, ports: Set(ports.map(\.port)))
@@ -150,6 +155,7 @@ extension ContainerReport.Entry {
         key = snapshot.store.keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
         endpoint = registration.endpoint.description
         meta = String(decoding: registration.meta, as: UTF8.self)
+        reason = snapshot.obstacles[registration.slot]?.reason
         guard snapshot.keeper == nil, !snapshot.yielded.contains(registration.slot) else {
             state = .yielded
             return

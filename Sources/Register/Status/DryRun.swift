@@ -20,7 +20,7 @@ enum DryRun {
         }
         let actions = Plan.actions(
             desired: finding.desired, published: published, reasons: finding.reasons,
-            unreadable: finding.look.unreadable)
+            unreadable: finding.look.unreadable, obstacles: finding.obstacles)
         let keys = finding.plainKeys.sorted { $0.key < $1.key }
         return actions.map { line($0, finding.snapshot.store.keyspace) }
             + keys.map { "put \($0) \(String(decoding: $1, as: UTF8.self))" }

@@ -14,6 +14,8 @@ struct Examination: Sendable {
         var desired: [Slot: Registration]
         /// Why containers that run have no entries.
         var reasons: [InstanceID: String]
+        /// Why single entries may not be there.
+        var obstacles: [Slot: Obstacle]
         /// What the engine has.
         var look: Docker.Look
         /// The plain keys that are missing or have another value, with the value that they should have.
@@ -51,28 +53,49 @@ struct Examination: Sendable {
             snapshot.store.trouble = Snapshot.Trouble(error)
         }
         drains.keepOnly(look)
+        let file = configuration.services?.file
         let decide = { [look, ids = drains.ids] listeners in
             Services(
-                of: look.containers, owner: owner, rules: configuration.rules, drained: ids, listeners: listeners)
+                of: look.containers, statics: file?.services ?? [], owner: owner, rules: configuration.rules,
+                drained: ids, listeners: listeners, unreadable: look.unreadable)
         }
         let services = decide(try await whereabouts.listeners(on: decide(Listeners()).awaited))
         look.unreadable.formUnion(services.undecided)
-        snapshot.verdicts = services.verdicts + look.idle.map { Verdict(on: $0) }
-        let file = configuration.services?.file
-        snapshot.statics = file?.registrations(by: owner, zone: configuration.rules.zone) ?? [:]
-        let desired = services.registrations.merging(snapshot.statics) { container, _ in container }
         var plainKeys = file?.plainKeys(of: owner) ?? [:]
         if snapshot.store.trouble == nil {
             do {
-                snapshot.published = try await published(desired, owner, registry)
+                snapshot.published = try await published(services.registrations, owner, registry)
                 let found = try await PlainKeys.read(plainKeys.keys.sorted(), registry)
                 plainKeys = plainKeys.filter { found[$0]?.value != $1 }
             } catch {
                 snapshot.store.trouble = Snapshot.Trouble(error)
             }
         }
+        let admission = await admission(services, snapshot.published ?? [:], look)
+        snapshot.verdicts = admission.verdicts + look.idle.map { Verdict(on: $0) }
+        snapshot.statics = services.statics
+        snapshot.obstacles = admission.obstacles
         return Finding(
-            snapshot: snapshot, desired: desired, reasons: services.reasons, look: look, plainKeys: plainKeys)
+            snapshot: snapshot, desired: admission.registrations, reasons: services.reasons,
+            obstacles: admission.obstacles, look: look, plainKeys: plainKeys)
+    }
+
+    /// Which entries an agent that starts now would let in: those that stand, and those that pass one check.
+    private func admission(
+        _ services: Services, _ published: [Slot: Published], _ look: Docker.Look
+    ) async -> Admission {
+        let standing = published.compactMapValues(Standing.init)
+        let first = Admission(of: services, standing: standing, unreadable: look.unreadable, checks: [:])
+        let unknown = first.targets.filter { !$0.value }.keys.map(\.self)
+        var checks: [CheckTarget: CheckVerdict] = [:]
+        for start in stride(from: 0, to: unknown.count, by: RegisterChecks.room) {
+            let chunk = unknown[start..<min(start + RegisterChecks.room, unknown.count)]
+            await withTaskGroup { group in
+                for target in chunk { group.addTask { (target, await http.failure(of: target)) } }
+                for await (target, failure) in group { checks[target] = failure.map { .failing($0) } ?? .passing }
+            }
+        }
+        return Admission(of: services, standing: standing, unreadable: look.unreadable, checks: checks)
     }
 
     /// What etcd has of ours, and where our entries should be.

@@ -61,6 +61,8 @@ struct Snapshot: Sendable {
     var verdicts: [Verdict] = []
     /// What should be in the registry because the services file says so.
     var statics: [Slot: Registration] = [:]
+    /// Why entries may not be there now.
+    var obstacles: [Slot: Obstacle] = [:]
     /// What the registry holds of ours; nil where that is not known.
     var published: [Slot: Published]?
     /// The entries that another docker-register keeps instead.

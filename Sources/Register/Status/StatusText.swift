@@ -63,7 +63,8 @@ extension ContainerReport {
 
     /// What `why` prints for people.
     func text(_ report: StatusReport) -> String {
-        var lines = ["\(name) (\(id)), image \(image), \(state.isEmpty ? "state unknown" : state)"]
+        let health = health.map { ", \($0)" } ?? ""
+        var lines = ["\(name) (\(id)), image \(image), \(state.isEmpty ? "state unknown" : state)\(health)"]
         lines += section("Labels", labels.map(\.lines), otherwise: "none of ours")
         lines += section("Ports", ports.map(\.lines), otherwise: "none that are published")
         lines += section("Registry", entries.map { $0.lines(report) }, otherwise: "nothing")
@@ -101,6 +102,7 @@ extension ContainerReport.Entry {
         switch state {
         case .registered: return "in etcd" + (since.map { " since \($0)" } ?? "") + revision
         case .differs: return "etcd has something else: \(foundEndpoint ?? "another meta")" + revision
+        case .missing where reason != nil: return "not registered: \(reason ?? "")"
         case .missing where report.etcd.lost != nil: return "not in etcd: etcd is lost"
         case .missing: return report.agent.running ? "not in etcd yet" : "not in etcd"
         case .unknown: return "unknown: " + (report.etcd.lost == nil ? "etcd has not answered yet" : "etcd is lost")

@@ -20,15 +20,15 @@ enum CurlOptions {
         unsafe applyLimits(transfer.limits, to: easy)
         unsafe applyOrigin(transfer.origin, to: easy)
         var fields = request.headers
-        if case .post(let body) = request.method {
-            unsafe ccurl_set_long(easy, CURLOPT_POSTFIELDSIZE, body.count)
-            _ = unsafe body.withUnsafeBytes { bytes in
-                // Without a body any pointer will do: the size is 0.
-                unsafe ccurl_set_pointer(easy, CURLOPT_COPYPOSTFIELDS, bytes.baseAddress ?? UnsafeRawPointer(errorText))
-            }
-            fields.append(("Content-Type", "application/json"))
-            // No "100 Continue" round trip for long bodies.
-            fields.append(("Expect", ""))
+        switch request.method {
+        case .get: break
+        case .head: unsafe ccurl_set_long(easy, CURLOPT_NOBODY, 1)
+        case .options: unsafe ccurl_set_string(easy, CURLOPT_CUSTOMREQUEST, "OPTIONS")
+        case .post(let body): fields += unsafe applyPost(body, to: easy, errorText)
+        }
+        if transfer.isConnectionOnly {
+            unsafe ccurl_set_long(easy, CURLOPT_CONNECT_ONLY, 1)
+            unsafe ccurl_set_long(easy, CURLOPT_FRESH_CONNECT, 1)
         }
         unsafe installCallbacks(transfer, on: easy)
         var list: UnsafeMutablePointer<curl_slist>?
@@ -38,6 +38,21 @@ enum CurlOptions {
         }
         unsafe ccurl_set_pointer(easy, CURLOPT_HTTPHEADER, list)
         return unsafe list
+    }
+
+    /// Sets the body of a POST.
+    ///
+    /// - Returns: the header fields that go with it.
+    private static func applyPost(
+        _ body: [UInt8], to easy: UnsafeMutableRawPointer, _ anyPointer: UnsafeMutablePointer<CChar>
+    ) -> [(name: String, value: String)] {
+        unsafe ccurl_set_long(easy, CURLOPT_POSTFIELDSIZE, body.count)
+        _ = unsafe body.withUnsafeBytes { bytes in
+            // Without a body any pointer will do: the size is 0.
+            unsafe ccurl_set_pointer(easy, CURLOPT_COPYPOSTFIELDS, bytes.baseAddress ?? UnsafeRawPointer(anyPointer))
+        }
+        // No "100 Continue" round trip for long bodies.
+        return [("Content-Type", "application/json"), ("Expect", "")]
     }
 
     private static func applyLimits(_ limits: Transfer.Limits, to easy: UnsafeMutableRawPointer) {

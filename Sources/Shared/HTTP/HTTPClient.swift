@@ -52,6 +52,28 @@ package final class HTTPClient: Sendable {
             throw HTTPError.timedOut(origin.name, after: deadline)
         }
     }
+
+    /// Makes a new connection, and closes it again without having sent anything.
+    ///
+    /// - Throws: ``HTTPError`` where there is no connection within `deadline`, or `CancellationError`.
+    package func connect(to origin: HTTPOrigin, deadline: Duration) async throws {
+        let limits = Transfer.Limits(whole: deadline, connect: origin.connectLimit(within: deadline), silence: nil)
+        let transfer = Transfer(HTTPRequest(.get, "/"), to: origin, limits: limits, isConnectionOnly: true)
+        _ = try await HTTPBody(transfer, loop).next()
+    }
+
+    /// Sends a request on a new connection and waits for the head of the answer; the body is not read.
+    ///
+    /// - Throws: ``HTTPError`` where none comes within `deadline`, or `CancellationError`.
+    package func head(
+        of request: HTTPRequest, at origin: HTTPOrigin, deadline: Duration
+    ) async throws -> HTTPHead {
+        var request = request
+        request.headers.append(("Connection", "close"))
+        let stream = try await stream(request, to: origin, deadline: deadline, longestLine: 1)
+        stream.close()
+        return stream.head
+    }
 }
 
 /// The answer to one request as it comes in.

@@ -1,8 +1,10 @@
 /// What is asked of a server.
 package struct HTTPRequest: Sendable {
-    /// The two methods that the agents need.
+    /// The methods that the agents need.
     package enum Method: Sendable {
         case get
+        case head
+        case options
         /// With a whole body; nothing is sent in pieces.
         case post([UInt8])
     }

@@ -21,6 +21,8 @@ final class Transfer: Sendable {
     let request: HTTPRequest
     let origin: HTTPOrigin
     let limits: Limits
+    /// Whether it ends as soon as the connection stands, and sends nothing.
+    let isConnectionOnly: Bool
 
     private struct State {
         var partialHead = HTTPHead(status: 0, headers: [:])
@@ -32,7 +34,8 @@ final class Transfer: Sendable {
     }
     private let state = Mutex(State())
 
-    init(_ request: HTTPRequest, to origin: HTTPOrigin, limits: Limits) {
+    init(_ request: HTTPRequest, to origin: HTTPOrigin, limits: Limits, isConnectionOnly: Bool = false) {
+        self.isConnectionOnly = isConnectionOnly
         self.request = request
         self.origin = origin
         self.limits = limits

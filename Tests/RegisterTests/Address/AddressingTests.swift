@@ -300,6 +300,15 @@ struct AddressingTests {
             ])
     }
 
+    @Test func `a carrier of which nothing is known takes nothing away`() {
+        let rider = container(network: Self.carried)
+        let around = Addressing.Surroundings(
+            [rider], host: IPAddress("10.0.0.1")!, Rules(), Listeners(),
+            unreadable: [InstanceID(containerID: "bbbbbbbbbbbb")!])
+        let decided = Addressing(of: rider, Labels(labels: [:], environment: [:]), in: around)
+        #expect(decided.isUndecided && decided.remarks == [] && decided.endpoints == [:])
+    }
+
     @Test(arguments: [
         ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", false),
         ("2026-01-01T00:00:01Z", "2026-01-01T00:00:00.999999999Z", true),

@@ -19,15 +19,17 @@ struct PlacementTests {
         return Docker.Listed(try JSONDecoder().decode(WireListed.self, from: Data(json.utf8)))
     }
 
-    private func signs(_ id: Character?, isMarked: Bool = true, hostName: String = "host1") -> Placement.Signs {
-        Placement.Signs(id: id.map(Self.id), isMarked: isMarked, hostName: hostName)
+    private func signs(_ id: Character?, hostName: String = "host1") -> Placement.Signs {
+        Placement.Signs(id: id.map(Self.id), hostName: hostName)
     }
 
     private static let noBridge = HostInterfaces(entries: [], names: ["lo", "eth0"])
     private static let bridge = HostInterfaces(entries: [], names: ["lo", "eth0", "docker0"])
 
     @Test func `outside of containers it is the host`() {
-        #expect(Placement(signs(nil, isMarked: false), among: [], Self.noBridge) == .host)
+        #expect(!signs(nil).isInContainer && !signs(nil, hostName: "cafe").isInContainer)
+        #expect(Placement(signs(nil), among: [], Self.noBridge) == .host)
+        #expect(Placement(signs(nil, hostName: "0123456789ab"), among: [], Self.noBridge) == .host)
     }
 
     @Test func `in a container the engine's list tells whose network it is`() throws {
@@ -49,7 +51,6 @@ struct PlacementTests {
     @Test func `in a container that the engine does not know, the engine's bridges show the host's network`() {
         #expect(Placement(signs("f"), among: [], Self.bridge) == .host)
         #expect(Placement(signs("f"), among: [], Self.noBridge) == .container(nil, gateways: [:]))
-        #expect(Placement(signs(nil), among: [], Self.noBridge) == .container(nil, gateways: [:]))
     }
 
     @Test func `a container's mounts show its id`() {

@@ -85,7 +85,10 @@ struct ServicesFileTests {
         #expect(meta.host == "db_1.example")
         #expect(meta.container == nil && meta.image == nil && meta.created == nil && meta.problems.isEmpty)
         #expect(
-            file.checks(by: Self.owner) == [registration.slot: RegisterCheck(check: .tcp, fall: 5)])
+            Services(of: [], statics: file.services, owner: Self.owner).gates[registration.slot]?.check
+                == CheckTarget(
+                    life: "static", endpoint: registration.endpoint, RegisterCheck(check: .tcp, fall: 5),
+                    ServiceOptions()))
     }
 
     @Test func `every option and check that a label may say is a field`() throws {
