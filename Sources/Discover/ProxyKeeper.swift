@@ -89,7 +89,7 @@ extension ProxyKeeper {
         do {
             saved = try copy.load()
             registry = saved?.registry
-            journal.tell(holds.recall(saved?.holds ?? []))
+            if let saved { journal.tell(holds.recall(saved)) }
             stretch = CheckStretch(floor: saved?.checkFloor, timing: timing.stretch)
             settings.host.checkFloor = stretch.floor
         } catch {

@@ -8,10 +8,11 @@ struct RegistryFixture {
 
     private(set) var keyValues: [Etcd.KeyValue] = []
 
-    /// Puts text below the prefix.
+    /// Puts text below the prefix, or beside it where the key begins with `-ports/`.
     @discardableResult
     mutating func put(_ key: String, _ value: String) -> Self {
-        put(Array((Self.keyspace.prefix + key).utf8), Array(value.utf8))
+        let place = key.hasPrefix("-ports/") ? String(Self.keyspace.prefix.dropLast()) : Self.keyspace.prefix
+        return put(Array((place + key).utf8), Array(value.utf8))
     }
 
     /// Puts bytes.

@@ -8,7 +8,7 @@ extension DiscoverLab {
     func claim(of service: String) async -> Int? {
         var port: Int?
         _ = await eventually {
-            let lines = try? await self.etcd.ctl("get", "--print-value-only", "/backends/-ports/\(service)")
+            let lines = try? await self.etcd.ctl("get", "--print-value-only", "/backends-ports/\(service)")
             let value = lines?.first.flatMap { try? JSONDecoder().decode(Claim.self, from: Data($0.utf8)) }
             port = value?.port
             return port != nil

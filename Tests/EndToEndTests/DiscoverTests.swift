@@ -149,7 +149,7 @@ struct DiscoverTests {
                     agent.log.count(of: "of=\"/backends/\(key)\"") + agent.log.count(of: "of=/backends/\(key) ") == 1)
             }
             try await lab.etcd.ctl("del", "--prefix", "/backends/first/")
-            try await lab.etcd.ctl("del", "/backends/-ports/second")
+            try await lab.etcd.ctl("del", "/backends-ports/second")
             #expect(await eventually { agent.log.contain("a problem is gone", "of=second") })
             #expect(await DiscoverLab.answers(shared, "one"))
         }

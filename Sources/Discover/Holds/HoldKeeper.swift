@@ -40,8 +40,8 @@ struct HoldKeeper {
     }
 
     /// Goes on with what an earlier run held.
-    mutating func recall(_ kept: [HoldLedger.Kept]) -> [HoldChange] {
-        ledger.recall(kept, at: clock.now)
+    mutating func recall(_ copy: CatalogFile.Copy) -> [HoldChange] {
+        ledger.recall(copy.holds, besides: copy.registry, at: clock.now)
     }
 
     /// Takes a newer state of the registry.

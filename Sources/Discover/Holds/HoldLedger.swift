@@ -50,12 +50,15 @@ struct HoldLedger: Equatable, Sendable {
     }
 
     /// Goes on with what an earlier run held.
-    mutating func recall(_ kept: [Kept], at now: Duration) -> [HoldChange] {
+    ///
+    /// - Parameter state: what was registered besides.
+    mutating func recall(_ kept: [Kept], besides state: RegistryState, at now: Duration) -> [HoldChange] {
         for kept in kept where holdTime > .zero {
             let since = min(kept.since, now)
             missing[kept.loss.key] = Missing(
                 loss: kept.loss, since: since, fate: .held(until: min(kept.until, since + holdTime)))
         }
+        registered = state.entryCounts(of: Set(missing.values.map(\.loss.name.service)))
         return begun(missing.values.compactMap(\.hold))
     }
 

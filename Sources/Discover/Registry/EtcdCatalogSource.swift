@@ -1,4 +1,5 @@
 import Shared
+import Synchronization
 
 /// Follows the registry in etcd and hands over each newer whole state.
 ///
@@ -43,7 +44,8 @@ struct EtcdCatalogSource: Sendable {
         var state = known ?? RegistryState(keyspace: keyspace)
         while true {
             do {
-                state.replace(with: try await client.range(prefix: keyspace.prefix, deadline: timing.deadline))
+                let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline)
+                state.replace(with: listing, claims: try await claims())
                 health.answered()
                 backoff.reset()
                 publish(state)
@@ -63,51 +65,88 @@ struct EtcdCatalogSource: Sendable {
         }
     }
 
-    /// How a watch ended: the state that it reached, and what ended it before its time.
-    private struct End {
-        let state: RegistryState
-        var error: (any Error)?
+    /// The claims of ports; nil where this user may not read them, which costs only these.
+    private func claims() async throws -> Etcd.Listing? {
+        do {
+            return try await client.range(prefix: keyspace.claims, deadline: timing.deadline)
+        } catch Etcd.Error.refused(.permissionDenied, let message) {
+            logger.debug("claims of ports cannot be read", ["prefix": keyspace.claims, "error": message])
+            return nil
+        }
     }
 
-    /// Watches until it is time to list again.
+    /// How following ended: the state that was reached, and what ended it before its time.
+    private struct End {
+        let state: RegistryState
+        let error: (any Error)?
+    }
+
+    /// Watches until it is time to list again, or only that helps.
     private func follow(
         _ state: RegistryState, _ health: EtcdHealth, _ publish: @escaping @Sendable (RegistryState) -> Void
     ) async -> End {
         let limit = timing.relistInterval * Double.random(in: 0.75...1)
-        return await withTaskGroup(of: End?.self) { group in
-            group.addTask { await self.watch(from: state, health, publish) }
-            group.addTask {
-                try? await Task.sleep(for: limit)
-                return nil
+        let reached = FollowedState(state, publish)
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                defer { group.cancelAll() }
+                group.addTask {
+                    try await self.watch(keyspace.prefix, after: state.revision, of: state.clusterID, health) {
+                        changes in
+                        reached.change { $0.apply(changes) }
+                    }
+                }
+                if let revision = state.claimsRevision {
+                    group.addTask {
+                        try await self.watch(keyspace.claims, after: revision, of: state.clusterID, health) {
+                            changes in
+                            reached.change { $0.applyToClaims(changes) }
+                        }
+                    }
+                }
+                group.addTask { try? await Task.sleep(for: limit) }
+                // Whichever ends first: the time, or a watch by an error.
+                try await group.next()
             }
-            var end = End(state: state)
-            // Whichever is first ends the other; the state is the watch's.
-            while let next = await group.next() {
-                if let next { end = next }
-                group.cancelAll()
-            }
-            return end
+            return End(state: reached.state, error: nil)
+        } catch {
+            return End(state: reached.state, error: error)
         }
     }
 
-    /// Applies changes until it is cancelled, or only a new listing helps.
+    /// Hands changes over until it is cancelled.
     private func watch(
-        from state: RegistryState, _ health: EtcdHealth, _ publish: @Sendable (RegistryState) -> Void
-    ) async -> End {
-        var state = state
-        let watch = client.watch(
-            prefix: keyspace.prefix, after: state.revision, of: state.clusterID, onInterruption: health.failed)
+        _ prefix: String, after revision: Int64, of cluster: String, _ health: EtcdHealth,
+        _ take: @Sendable (Etcd.Changes) -> Void
+    ) async throws {
+        let watch = client.watch(prefix: prefix, after: revision, of: cluster, onInterruption: health.failed)
         do {
             for try await changes in watch {
                 health.answered()
-                guard !changes.events.isEmpty else { continue }
-                state.apply(changes)
-                publish(state)
+                if !changes.events.isEmpty { take(changes) }
             }
-        } catch {
-            return End(state: state, error: Task.isCancelled ? nil : error)
+        } catch  where Task.isCancelled {}
+    }
+}
+
+/// A state that several watches change, each change handed over.
+private final class FollowedState: Sendable {
+    private let current: Mutex<RegistryState>
+    private let publish: @Sendable (RegistryState) -> Void
+
+    init(_ state: RegistryState, _ publish: @escaping @Sendable (RegistryState) -> Void) {
+        current = Mutex(state)
+        self.publish = publish
+    }
+
+    var state: RegistryState { current.withLock { $0 } }
+
+    /// States are handed over in the order in which they come to be.
+    func change(_ change: (inout RegistryState) -> Void) {
+        current.withLock { state in
+            change(&state)
+            publish(state)
         }
-        return End(state: state)
     }
 }
 

@@ -10,6 +10,9 @@ struct RegistryState: Equatable, Sendable {
     /// The revision that it shows; 0 where no etcd has answered yet.
     private(set) var revision: Int64 = 0
 
+    /// The revision of the claims of ports; nil where they are not followed.
+    private(set) var claimsRevision: Int64?
+
     /// The cluster that answered.
     private(set) var clusterID = ""
 
@@ -36,13 +39,19 @@ struct RegistryState: Equatable, Sendable {
         replace(with: listing)
     }
 
-    /// Forgets everything and takes a listing instead; keys that did not change are not parsed again.
-    mutating func replace(with listing: Etcd.Listing, at now: ContinuousClock.Instant = .now) {
+    /// Forgets everything and takes listings instead; keys that did not change are not parsed again.
+    ///
+    /// - Parameter claims: the claims of ports, which have a prefix of their own; nil where nobody knows newer ones.
+    mutating func replace(
+        with listing: Etcd.Listing, claims: Etcd.Listing? = nil, at now: ContinuousClock.Instant = .now
+    ) {
         let isOther = revision != 0 && (listing.clusterID != clusterID || listing.revision < revision)
         let replaced = isOther ? revision : nil
         var departures = Departures()
-        var next: [[UInt8]: RegistryRecord] = [:]
-        for keyValue in listing.keyValues {
+        let prefix = Array(keyspace.claims.utf8)
+        var next = claims == nil ? records.filter { $0.key.starts(with: prefix) } : [:]
+        for key in next.keys { records[key] = nil }
+        for keyValue in listing.keyValues + (claims?.keyValues ?? []) {
             let known = records.removeValue(forKey: keyValue.key)
             if let known, known.keyValue == keyValue {
                 next[keyValue.key] = known
@@ -57,7 +66,16 @@ struct RegistryState: Equatable, Sendable {
         revisionToConfirm = next.values.reduce(0) { max($0, $1.revisionToConfirm) }
         revision = listing.revision
         clusterID = listing.clusterID
+        claimsRevision = claims?.revision
         note(departures, replaced: replaced, at: now)
+    }
+
+    /// Applies what the watch of claims delivered, which says nothing of the revision of the others.
+    mutating func applyToClaims(_ changes: Etcd.Changes) {
+        let reached = revision
+        apply(changes)
+        revision = reached
+        claimsRevision = changes.revision
     }
 
     /// Applies what a watch delivered.

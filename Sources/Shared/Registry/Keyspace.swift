@@ -6,7 +6,7 @@
 /// | `<prefix>/<service>/<id>/meta` | ``Meta`` |
 /// | `<prefix>/<service>/config` | ``ServiceConfig`` |
 /// | `<prefix>/<service>/port` | a listener port in decimal |
-/// | `<prefix>/-ports/<service>` | ``PortClaim`` |
+/// | `<prefix>-ports/<service>` | ``PortClaim`` |
 package struct Keyspace: Hashable, Sendable {
     /// The prefix with a slash at both ends, such as `/backends/`.
     package let prefix: String
@@ -33,6 +33,9 @@ package struct Keyspace: Hashable, Sendable {
     /// Which containers are drained: `<prefix>-drained/<container>`.
     package var drained: String { "\(beside)-drained/" }
 
+    /// Which service keeps which port: `<prefix>-ports/<service>`.
+    package var claims: String { "\(beside)-ports/" }
+
     private var beside: Substring { prefix.dropLast() }
 
     /// A key of the contract, taken apart.
@@ -43,9 +46,6 @@ package struct Keyspace: Hashable, Sendable {
         case port(ServiceName)
         case claim(ServiceName)
     }
-
-    /// Where claims of ports stand: no service has such a name.
-    private static let claims = "-ports"
 
     /// Why a key below the prefix is not one of the contract's.
     package enum KeyProblem: Error, Equatable, Sendable {
@@ -63,15 +63,16 @@ package struct Keyspace: Hashable, Sendable {
     package func parse(_ key: some Sequence<UInt8>) throws(KeyProblem) -> Key {
         // Bytes are compared: as texts, other letters would be equal to those of the prefix.
         let bytes = Array(key)
+        if bytes.starts(with: claims.utf8) {
+            let name = String(decoding: bytes.dropFirst(claims.utf8.count), as: UTF8.self)
+            guard let service = ServiceName(name) else { throw .badService(name) }
+            return .claim(service)
+        }
         guard bytes.starts(with: prefix.utf8),
             let text = String(validating: bytes.dropFirst(prefix.utf8.count), as: UTF8.self)
         else { throw .foreign }
         let parts = text.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count == 2 || parts.count == 3 && parts[2] == "meta" else { throw .unknown }
-        if parts.count == 2, parts[0] == Self.claims {
-            guard let service = ServiceName(parts[1]) else { throw .badService(String(parts[1])) }
-            return .claim(service)
-        }
         guard let service = ServiceName(parts[0]) else { throw .badService(String(parts[0])) }
         switch (parts.count, parts[1]) {
         case (2, "config"): return .config(service)
@@ -89,7 +90,7 @@ package struct Keyspace: Hashable, Sendable {
         case .meta(let service, let id): "\(prefix)\(service)/\(id)/meta"
         case .config(let service): "\(prefix)\(service)/config"
         case .port(let service): "\(prefix)\(service)/port"
-        case .claim(let service): "\(prefix)\(Self.claims)/\(service)"
+        case .claim(let service): "\(claims)\(service)"
         }
     }
 }

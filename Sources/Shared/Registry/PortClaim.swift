@@ -1,7 +1,7 @@
 import FoundationEssentials
 
 /// A listener port that a service keeps where several services ask for the same one: the JSON object at
-/// `<prefix>/-ports/<service>`.
+/// `<prefix>-ports/<service>`.
 ///
 /// It means nothing once the service asks for another port than the one that it was made for.
 package struct PortClaim: Hashable, Sendable {

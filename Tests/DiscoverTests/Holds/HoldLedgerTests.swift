@@ -185,16 +185,16 @@ struct HoldLedgerTests {
         desk.look()
         let kept = desk.ledger.kept
         var next = HoldLedger(holdTime: .seconds(600))
-        #expect(next.recall(kept, at: desk.now + .seconds(100)).flatMap(\.holds).map(\.until) == [.seconds(1_600)] * 2)
+        #expect(next.recall(kept, besides: desk.story.state, at: desk.now + .seconds(100)).flatMap(\.holds).map(\.until) == [.seconds(1_600)] * 2)
         #expect(next.records.count == 4)
         var shorter = HoldLedger(holdTime: .seconds(60))
-        _ = shorter.recall(kept, at: desk.now + .seconds(10))
+        _ = shorter.recall(kept, besides: desk.story.state, at: desk.now + .seconds(10))
         #expect(shorter.holds.map(\.until) == [.seconds(1_060)] * 2)
         // A clock that was set back makes no hold longer.
-        _ = shorter.recall(kept, at: desk.now - .seconds(500))
+        _ = shorter.recall(kept, besides: desk.story.state, at: desk.now - .seconds(500))
         #expect(shorter.holds.map(\.until) == [.seconds(560)] * 2)
         var off = HoldLedger(holdTime: .zero)
-        #expect(off.recall(kept, at: desk.now) == [])
+        #expect(off.recall(kept, besides: desk.story.state, at: desk.now) == [])
     }
 
     @Test func `without a hold time nothing is held`() {

@@ -193,7 +193,8 @@ private struct ChangingRegistry {
     var catalog: Catalog {
         let keyValues = keys.map { key, entry in
             Etcd.KeyValue(
-                key: Array(("/backends/" + key).utf8), value: Array(entry.value.utf8), createRevision: entry.created,
+                key: Array(((key.hasPrefix("-") ? "/backends" : "/backends/") + key).utf8),
+                value: Array(entry.value.utf8), createRevision: entry.created,
                 modRevision: entry.modified, lease: 0)
         }
         let listing = Etcd.Listing(revision: revision, clusterID: "c", keyValues: keyValues.shuffled())

@@ -31,7 +31,7 @@ struct KeyspaceTests {
             ("/backends/config/1", .entry(ServiceName("config")!, InstanceID("1")!)),
             ("/backends/port/port", .port(ServiceName("port")!)),
             ("/backends/web/meta", .entry(web, InstanceID("meta")!)),
-            ("/backends/web/meta/meta", .meta(web, InstanceID("meta")!)),
+            ("/backends/web/meta/meta", .meta(web, InstanceID("meta")!)), ("/backends-ports/web", .claim(web)),
         ]
         for (text, key) in expected {
             #expect(try keyspace.parse(text.utf8) == key)
@@ -46,6 +46,8 @@ struct KeyspaceTests {
         ("/backends/", .unknown), ("/backends/web", .unknown), ("/backends/web/1/2", .unknown),
         ("/backends/web/1/meta/", .unknown), ("/backends/web/1/meta/x", .unknown), ("/backends/web/1/META", .unknown),
         ("/backends/web/1/meta\0", .unknown), ("/backends/web/1/", .unknown),
+        ("/backends-ports/", .badService("")), ("/backends-ports/a/b", .badService("a/b")),
+        ("/backends-port/web", .foreign), ("/backends-ports", .foreign), ("/backends/-ports/web", .badService("-ports")),
         ("/backends//1", .badService("")), ("/backends/a b/1", .badService("a b")),
         ("/backends/a\n/1", .badService("a\n")),
         ("/backends/../1", .badService("..")), ("/backends/-/meta/meta", .badService("-")),
