@@ -36,6 +36,10 @@ struct DiscoverAgent: Sendable {
         case hangup
         /// HAProxy is no more.
         case proxyEnded
+        /// Somebody asks for something.
+        case request
+        /// The consumers were counted.
+        case consumers
         /// A wait is over.
         case retry
     }
@@ -48,13 +52,7 @@ struct DiscoverAgent: Sendable {
         let lock = try configuration.directory.open()
         defer { lock.release() }
         guard let http = HTTPClient() else { throw Failure.noHTTP }
-        let client = Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024))
-        let source = EtcdCatalogSource(
-            client: client, keyspace: configuration.keyspace, mode: configuration.mode, timing: sourceTiming,
-            logger: logger)
-        let claimer = PortClaimer(client, configuration.keyspace, logger: logger)
-        let presence = ConsumerPresence(
-            client, configuration.keyspace, instance: configuration.directory.instance(), logger: logger)
+        let link = RegistryLink(http, configuration, sourceTiming, logger)
         var keeper = try await makeKeeper()
         logger.info(
             "docker-discover started",
@@ -67,7 +65,7 @@ struct DiscoverAgent: Sendable {
         if keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()
         guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
-        await serve(&keeper, source, claimer, presence, retry: retry)
+        await serve(&keeper, link, retry: retry)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
         await Task { [keeper] in
@@ -77,20 +75,27 @@ struct DiscoverAgent: Sendable {
     }
 
     /// Answers rings until the task is cancelled.
-    private func serve(
-        _ keeper: inout ProxyKeeper, _ source: EtcdCatalogSource, _ claimer: PortClaimer,
-        _ presence: ConsumerPresence, retry: Duration?
-    ) async {
+    private func serve(_ keeper: inout ProxyKeeper, _ link: RegistryLink, retry: Duration?) async {
         let newest = Latest<RegistryState>()
-        await withDiscardingTaskGroup { group in
+        let consumers = Latest<Int>()
+        let requests = LoopRequests { bell.ring(.request) }
+        let commands = answers(requests).server(at: configuration.directory.controlSocket, logger)
+        await withDiscardingTaskGroup { [known = keeper.registry] group in
+            if let commands { group.addTask { await commands.run() } }
             group.addTask {
-                try? await source.run { state in
+                try? await link.source.run(from: known) { state in
                     newest.put(state)
                     bell.ring(.registry)
                 }
             }
-            group.addTask { try? await claimer.run() }
-            group.addTask { await presence.run() }
+            group.addTask { try? await link.claimer.run() }
+            group.addTask { await link.presence.run() }
+            group.addTask {
+                try? await link.census.run { count in
+                    consumers.put(count)
+                    bell.ring(.consumers)
+                }
+            }
             var confirmed: Int64 = 0
             var watched: Int32?
             var retry = retry
@@ -109,18 +114,27 @@ struct DiscoverAgent: Sendable {
                 if reasons.contains(.hangup) { keeper.take(configuration.additionFiles.read()) }
                 let state = newest.take()
                 if let state { keeper.take(state) }
+                if let count = consumers.take() { keeper.learn(consumers: count) }
+                requests.perform(on: &keeper)
                 keeper.look()
                 retry = await keeper.converge()
                 // What was read from the disk may long be settled.
-                if state != nil { claimer.submit(keeper.claims) }
+                if state != nil { link.claimer.submit(keeper.claims) }
                 if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
-                    presence.confirm(applied.revision, of: applied.clusterID)
+                    link.presence.confirm(applied.revision, of: applied.clusterID)
                     confirmed = applied.revisionToConfirm
                 }
             }
             alarm?.cancel()
             group.cancelAll()
         }
+    }
+
+    /// What each command does.
+    private func answers(_ requests: LoopRequests) -> ControlAnswers {
+        ControlAnswers(handlers: [
+            DiscoverCommands.release.name: { await Release.answer($0, requests) }
+        ])
     }
 
     private func makeKeeper() async throws -> ProxyKeeper {
@@ -135,7 +149,8 @@ struct DiscoverAgent: Sendable {
         let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
         var timing = keeperTiming
         timing.driver.drains.limit = configuration.drainTimeout
-        return ProxyKeeper(process, settings: settings, copy: copy, logger: logger, timing: timing)
+        return ProxyKeeper(
+            process, settings: settings, copy: copy, holdTime: configuration.holdTime, logger: logger, timing: timing)
     }
 
     /// HAProxy itself would only say that it cannot bind, and not who is there.

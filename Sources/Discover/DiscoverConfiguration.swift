@@ -22,6 +22,8 @@ struct DiscoverConfiguration: Sendable {
     var hardStopAfter: Duration
     /// How long they may go on to an endpoint that is gone from the registry.
     var drainTimeout: Duration
+    /// How long endpoints that were lost stay in service.
+    var holdTime: Duration
 
     /// The settings besides etcd's and the log's.
     static let mode = Setting(
@@ -66,6 +68,12 @@ struct DiscoverConfiguration: Sendable {
     static let drainTimeout = Setting(
         flag: "--drain-timeout", variable: "DRAIN_TIMEOUT", placeholder: "TIME", fallback: "10m",
         help: "how long open connections may go on to an endpoint that left the registry")
+    static let holdTime = Setting(
+        flag: "--hold-time", variable: "HOLD_TIME", placeholder: "TIME", fallback: "10m",
+        help: """
+            how long endpoints that vanished without having been withdrawn stay in service while they answer, if fewer \
+            than half of their service's are left; 0 for not at all
+            """)
 
     /// The table that the command line, the help and the README are made from.
     static let options = Options(
@@ -74,8 +82,8 @@ struct DiscoverConfiguration: Sendable {
         settings: EtcdOptions.settings + [
             mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, portRange, zone,
             globalFile, defaultsFile, extraFile, stopGrace,
-            hardStopAfter, drainTimeout,
-        ] + LogOptions.settings)
+            hardStopAfter, drainTimeout, holdTime,
+        ] + LogOptions.settings, commands: DiscoverCommands.all)
 
     private enum Mode: String, CaseIterable {
         case watch
@@ -88,14 +96,15 @@ struct DiscoverConfiguration: Sendable {
         let keyspace = EtcdOptions.keyspace(from: &reading)
         let mode: Mode? = reading.choice(Self.mode)
         let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
-        let directory = reading.value(Self.stateDirectory, StateDirectory.expected) { StateDirectory($0) }
+        let directory = Self.directory(from: &reading)
         let host = Self.host(&reading)
         additionFiles = Self.additionFiles(&reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
         let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
+        let hold = reading.duration(Self.holdTime, in: .zero...(.seconds(86400)))
         guard let etcd, let keyspace, let mode, let interval, let haproxy = reading.text(Self.haproxy), let directory,
-            let host, let stopGrace, let hardStop, let drain
+            let host, let stopGrace, let hardStop, let drain, let hold
         else { return nil }
         self.mode = mode == .watch ? .watch : .poll(every: interval)
         self.etcd = etcd
@@ -106,6 +115,12 @@ struct DiscoverConfiguration: Sendable {
         self.stopGrace = stopGrace
         hardStopAfter = hardStop
         drainTimeout = drain
+        holdTime = hold
+    }
+
+    /// Where its files are; commands need nothing else.
+    static func directory(from reading: inout Reading) -> StateDirectory? {
+        reading.value(stateDirectory, StateDirectory.expected) { StateDirectory($0) }
     }
 
     private static func additionFiles(_ reading: inout Reading) -> AdditionFiles {

@@ -81,3 +81,32 @@ struct Journal {
         }
     }
 }
+
+extension Journal {
+    /// This consumer checks less often than before, or more.
+    func stretched(to floor: Duration) {
+        logger.info(
+            "the number of consumers decides how often they check", ["at_least_apart": DurationText.text(floor)])
+    }
+
+    /// What is held because it was lost, and what no longer is.
+    func tell(_ changes: [HoldChange]) {
+        for change in changes {
+            let (service, count) = (change.holds.first?.name.service, change.holds.count)
+            let first = change.holds.first?.endpoint
+            switch change {
+            case .began(let holds, let registered):
+                logger.warning(
+                    "lost endpoints stay in service while they answer",
+                    [
+                        "service": service, "endpoints": count, "first": first, "registered": registered,
+                        "because": holds.first?.reason, "until": holds.map(\.until).max().map(Timestamp.text),
+                    ])
+            case .ended(_, let ending):
+                logger.info(
+                    "lost endpoints are held no more",
+                    ["service": service, "endpoints": count, "first": first, "because": ending])
+            }
+        }
+    }
+}

@@ -27,6 +27,8 @@ enum Problem: Hashable, Sendable {
     case nameOfAddition(ServiceName)
     /// HAProxy could not listen on the port, mostly because another process on this host does.
     case portUnavailable(ServiceName, Port, obstacle: String)
+    /// HAProxy refuses the file for the sake of the service, of which it may still serve an earlier form.
+    case refusedByHAProxy(ServiceName, words: String, isServed: Bool)
 }
 
 extension Problem {
@@ -34,7 +36,9 @@ extension Problem {
     var headline: StaticString {
         switch self {
         case .portClaimed(_, _, _, .some): "a service is not at the port that it asks for"
-        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable: "a service is left out"
+        case .refusedByHAProxy(_, _, true): "HAProxy refuses a service; what it last accepted of it is served"
+        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable, .refusedByHAProxy:
+            "a service is left out"
         default: "the registry holds something wrong"
         }
     }
@@ -43,7 +47,7 @@ extension Problem {
     var isSevere: Bool {
         switch self {
         case .badKey, .badValue, .badField, .repositoriesDiffer, .valuesDiffer, .optionMisfits: false
-        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable: true
+        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable, .refusedByHAProxy: true
         }
     }
 
@@ -55,7 +59,7 @@ extension Problem {
             .optionMisfits(let service, _, _),
             .portClaimed(let service, _, _, _), .portOfStats(let service, _), .portOfAddition(let service, _),
             .nameOfAddition(let service),
-            .portUnavailable(let service, _, _):
+            .portUnavailable(let service, _, _), .refusedByHAProxy(let service, _, _):
             service.text
         }
     }
@@ -77,6 +81,7 @@ extension Problem {
         case .portOfAddition(_, let port): "EXTRA_FILE listens on port \(port)"
         case .nameOfAddition: "EXTRA_FILE has a section of the same name"
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
+        case .refusedByHAProxy(_, let words, _): "HAProxy says: \(words)"
         }
     }
 }

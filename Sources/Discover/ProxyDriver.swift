@@ -137,6 +137,9 @@ extension ProxyDriver {
         }
     }
 
+    /// The path of the file that HAProxy runs.
+    var filePath: String { process.directory.configuration.path }
+
     /// Why HAProxy would not run a configuration; nil where it would.
     func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
         try await process.refusal(of: configuration)
@@ -236,5 +239,21 @@ extension ProxyDriver {
         let pause = await drains.look(after: &current)
         running = .confirmed(current)
         return pause
+    }
+}
+
+// MARK: What HAProxy's checks say
+
+extension ProxyDriver {
+    /// What HAProxy says of the servers of these services; nil where it says nothing.
+    func verdicts(on services: [ServiceName]) async -> ServerVerdicts? {
+        // A section that is not there would spoil the answer.
+        let known = current.map { current in services.filter { current.sections[$0] != nil } }
+        guard master != nil, let report = try? await process.runtime.report(on: known) else { return nil }
+        let sights = report.states.compactMap { state -> (ServerName, Bool)? in
+            guard let service = ServiceName(state.section), let id = InstanceID(state.server) else { return nil }
+            return (ServerName(service: service, id: id), !state.isDown)
+        }
+        return ServerVerdicts(isUp: Dictionary(sights) { first, _ in first })
     }
 }

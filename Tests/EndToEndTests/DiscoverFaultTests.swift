@@ -128,13 +128,18 @@ struct DiscoverFaultTests {
             try await lab.etcd.kill()
             try lab.etcd.wipe()
             try await lab.etcd.start()
+            let (other, two) = (try FreePort.take(), try DiscoverLab.backend("two"))
+            try await lab.put(["two/port": "\(other)", "two/1": "127.0.0.1:\(two.port)"])
+            #expect(await DiscoverLab.answers(other, "two"))
+            // Nobody deleted the entry, and it answers.
+            #expect(await agent.logs("lost endpoints stay in service", "service=web"))
+            #expect(await DiscoverLab.get(port) == "one")
+            #expect(try await lab.command("release").isSuccess)
             #expect(await DiscoverLab.falls(silent: port))
-            try await lab.put(["two/port": "\(port)", "two/1": "127.0.0.1:1"])
-            #expect(await eventually { lab.configuration.contains("listen two\n") })
         }
     }
 
-    @Test func `a file that HAProxy refuses changes nothing, and is tried again`() async throws {
+    @Test func `a service that HAProxy refuses is left out alone, and tried again when it changes`() async throws {
         let folder = try ScratchFolder()
         let switchFile = folder.path + "/broken"
         let haproxy = try await wrapper(
@@ -148,19 +153,52 @@ struct DiscoverFaultTests {
         try await withService(["HAPROXY": haproxy]) { lab, agent, port in
             try write("", to: switchFile)
             let before = lab.configuration
-            let two = try FreePort.take()
+            let (two, three) = (try FreePort.take(), try FreePort.take())
             try await lab.put(["two/port": "\(two)", "two/1": "127.0.0.1:\(port)"])
-            #expect(await eventually { agent.log.contain("level=error", "out of luck") })
+            #expect(await agent.logs("level=error", "a service is left out", "of=two", "out of luck"))
             #expect(lab.configuration == before)
+            try await lab.put(["three/port": "\(three)", "three/1": "127.0.0.1:\(port)"])
+            #expect(await DiscoverLab.answers(three, "one"))
             #expect(await DiscoverLab.get(port) == "one")
-            // Endpoints of the services that are there go on coming.
-            let other = try DiscoverLab.backend("other")
-            try await lab.put(["web/2": "127.0.0.1:\(other.port)"])
-            #expect(await DiscoverLab.answers(port, "other"))
             try FileManager.default.removeItem(atPath: switchFile)
-            #expect(await eventually { ["one", "other"].contains(await DiscoverLab.get(two)) })
-            #expect(await eventually { agent.log.contain("HAProxy takes the configuration again") })
+            try await lab.put(["two/2": "127.0.0.1:\(port)"])
+            #expect(await DiscoverLab.answers(two, "one"))
+            #expect(await agent.logs("a problem is gone", "of=two"))
             #expect(agent.log.count(of: "level=error") == 1)
+        }
+    }
+
+    @Test func `of a service whose new options HAProxy refuses the old ones stay, over a restart too`() async throws {
+        let folder = try ScratchFolder()
+        let haproxy = try await wrapper(
+            in: folder,
+            """
+            if [ "$1" = -c ] && line=$(grep -n 'cookie BAD ' "$3"); then
+                echo "[ALERT]    (1) : config : parsing [$3:${line%%:*}] : 'cookie' : no such taste." >&2
+                exit 1
+            fi
+            """)
+        try await withService(["HAPROXY": haproxy]) { lab, agent, port in
+            let bad = #"{"mode":"http","cookie":"BAD"}"#
+            try await lab.put(["web/config": bad])
+            #expect(await agent.logs("level=error", "what it last accepted of it is served", "of=web", "no such taste"))
+            #expect(await agent.logs("cookie BAD insert indirect nocache", "(from cookie)"))
+            // Its endpoints come and go all the same, and so does everything else.
+            let two = try DiscoverLab.backend("two")
+            let other = try FreePort.take()
+            try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
+            try await lab.put(["other/port": "\(other)", "other/1": "127.0.0.1:\(port)"])
+            #expect(await DiscoverLab.answers(port, "two"))
+            #expect(await DiscoverLab.answers(other, "one"))
+            #expect(!lab.configuration.contains("BAD"))
+            try await agent.kill()
+            let next = try lab.start(["HAPROXY": haproxy])
+            #expect(await next.logs("what it last accepted of it is served", "of=web"))
+            #expect(await DiscoverLab.answers(port, "two"))
+            try await lab.put(["web/config": #"{"mode":"http","cookie":"GOOD"}"#])
+            #expect(await next.logs("a problem is gone", "of=web"))
+            #expect(await eventually { lab.configuration.contains("cookie GOOD ") })
+            #expect(await DiscoverLab.answers(port, "two"))
         }
     }
 

@@ -40,6 +40,13 @@ final class DiscoverLab: Sendable {
         return agent
     }
 
+    /// Runs a command of docker-discover.
+    func command(_ words: String...) async throws -> Program.Outcome {
+        try await Program(
+            "\(Laboratory.programFolder)/docker-discover", words, environment: ["STATE_DIR": statePath]
+        ).run(deadline: .seconds(40))
+    }
+
     /// The processes of the HAProxy that runs in the state directory; workers have the master as their parent.
     struct HAProxies {
         let master: Int32?

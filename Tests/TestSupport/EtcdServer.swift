@@ -108,4 +108,17 @@ package final class EtcdServer: Sendable {
         ]
         return try await Program("etcdctl", arguments, environment: environment).run(deadline: .seconds(20)).lines
     }
+
+    /// Does several operations in one transaction; each is written as for `etcdctl txn`.
+    package func transact(_ operations: [String]) async throws {
+        let script = "printf '%s\\n' '' \"$@\" '' '' | exec etcdctl txn"
+        let outcome = try await Program(
+            "sh", ["-c", script, "sh"] + operations,
+            environment: [
+                "ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": "http://127.0.0.1:\(port)", "PATH": "/usr/bin:/bin",
+                "HOME": "/",
+            ]
+        ).run(deadline: .seconds(20))
+        guard outcome.lines.first == "SUCCESS" else { throw Failure.notHealthy(outcome.lines) }
+    }
 }

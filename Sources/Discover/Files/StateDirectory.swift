@@ -55,6 +55,9 @@ struct StateDirectory: Sendable {
     /// The socket of HAProxy's runtime API.
     var statsSocket: String { path + "/haproxy-stats.sock" }
 
+    /// The socket on which commands to docker-discover itself are answered.
+    var controlSocket: String { path + "/control.sock" }
+
     /// A socket's address has 107 bytes, and HAProxy binds `<path>.<pid>.tmp` first.
     private static let longest = 107 - "/haproxy-master.sock".utf8.count - ".4194304.tmp".utf8.count
 }

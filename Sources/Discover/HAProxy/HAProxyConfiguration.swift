@@ -27,9 +27,9 @@ extension HAProxyConfiguration {
         var body = fixed
         var texts = ServerTexts()
         for listener in plan.listeners {
-            let lines = listener.servers.map { texts.line($0) }
+            let lines = listener.written?.servers ?? listener.servers.map { texts.line($0) }
             sections[listener.service] = lines
-            let head = "\n" + Self.head(listener, settings.abilities)
+            let head = "\n" + (listener.written?.head ?? Self.head(listener, settings.abilities))
             fixed += head
             body += head
             for line in lines { body += "    server \(line.id) \(line.words)\n" }
@@ -110,7 +110,8 @@ extension HAProxyConfiguration {
     ///
     /// `hard-stop-after` bounds how long workers of earlier configurations may finish their connections, at about 8 MB
     /// each; ``ReloadPace`` bounds how many there come to be. `mworker-max-reloads` is the last resort where both fail:
-    /// it ends a worker that has seen so many reloads, connections or not.
+    /// it ends a worker that has seen so many reloads, connections or not. `spread-checks` lets no two consumers check an
+    /// endpoint at the same moments for long.
     private static func globals(_ settings: HAProxySettings) -> String {
         """
             stats socket \(settings.statsSocket) mode 600 level admin expose-fd listeners
@@ -118,6 +119,7 @@ extension HAProxyConfiguration {
             server-state-file \(settings.statesFile)
             hard-stop-after \(settings.hardStopAfter.components.seconds)s
             mworker-max-reloads 1000
+            spread-checks 20
 
         """ + added(settings.additions, at: .global) + "\n"
     }

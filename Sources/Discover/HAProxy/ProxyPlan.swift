@@ -14,6 +14,16 @@ struct ProxyPlan: Equatable, Sendable {
         var options = ListenerOptions()
         /// Where they go, by name.
         let servers: [Server]
+        /// What its section says instead, where HAProxy refuses what it would say.
+        var written: Written?
+
+        /// Text that HAProxy has accepted once.
+        struct Written: Equatable, Sendable {
+            /// The section without its servers.
+            let head: String
+            /// Its servers; nil for those of the listener.
+            let servers: [ServerLine]?
+        }
 
         /// Address and port.
         var bind: BindAddress { BindAddress(address: address, port: port) }
@@ -72,6 +82,20 @@ struct ProxyPlan: Equatable, Sendable {
         claims = []
     }
 
+    /// The plan with other listeners.
+    func with(_ listeners: [Listener]) -> ProxyPlan {
+        var plan = self
+        plan.listeners = listeners
+        return plan
+    }
+
+    /// The plan with further problems.
+    func adding(_ problems: [Problem]) -> ProxyPlan {
+        var plan = self
+        plan.problems.formUnion(problems)
+        return plan
+    }
+
     /// The plan without the listeners that something is in the way of.
     func without(_ obstacles: [BindAddress: String]) -> ProxyPlan {
         var plan = self
@@ -88,7 +112,16 @@ extension ProxyPlan.Listener {
     fileprivate init(_ service: ServiceResolution, _ port: Port, on host: ConsumerHost) {
         self.init(
             service: service.service, port: port, address: service.address ?? host.listenAddress,
-            options: service.options, servers: service.servers)
+            options: service.options, servers: service.servers.map { $0.checked(notBelow: host.checkFloor) })
+    }
+}
+
+extension ProxyPlan.Server {
+    fileprivate func checked(notBelow floor: Duration) -> ProxyPlan.Server {
+        guard let check = keywords.check, floor > .zero else { return self }
+        var server = self
+        server.keywords.check = check.stretched(to: floor)
+        return server
     }
 }
 

@@ -9,6 +9,8 @@ struct ServerKeywords: Hashable, Sendable {
     struct Check: Hashable, Sendable {
         /// Whether the section has rules of an HTTP check; a new server then takes no traffic before its first pass.
         var isHTTP = false
+        /// Whether also answers of requests are watched, not only connections: where both requests and checks are HTTP.
+        var observesAnswers = false
         /// Between two checks.
         var interval = Duration.seconds(2)
         /// Between two checks while the server is changing from up to down or back.
@@ -60,13 +62,14 @@ struct ServerKeywords: Hashable, Sendable {
         return words.joined(separator: " ")
     }
 
-    /// Failed connections bring the next check forward (docs/decisions/0010).
+    /// Failed connections, and answers that tell of an error of the server, bring the next check forward
+    /// (docs/decisions/0010).
     private static func words(of check: Check) -> [String] {
         var words = ["check inter \(time(check.interval)) fastinter \(time(check.fastInterval))"]
         if let interval = check.downInterval { words.append("downinter \(time(interval))") }
         words.append("fall \(check.fall) rise \(check.rise)")
         if let port = check.port { words.append("port \(port)") }
-        words.append("observe layer4 error-limit 3 on-error sudden-death")
+        words.append("observe \(check.observesAnswers ? "layer7" : "layer4") error-limit 3 on-error sudden-death")
         return words
     }
 

@@ -14,6 +14,9 @@ struct ConsumerHost: Equatable, Sendable {
     /// Ports for services that do not get the one that they ask for.
     var portRange = PortRange.standard
 
+    /// The shortest interval between two checks of an endpoint, which depends on how many consumers there are.
+    var checkFloor = Duration.zero
+
     /// What its operator adds to haproxy.cfg.
     var additions = Additions()
 }

@@ -67,17 +67,19 @@ extension ServerKeywords {
         isBackup = config.isBackup ?? own.isBackup ?? false
         proxyProtocol = config.proxyProtocol ?? own.proxyProtocol ?? proxyProtocol
         hasCookie = listener.cookie != nil
-        check = Check(listener.check, port: config.checkPort ?? own.checkPort)
+        check = Check(listener, port: config.checkPort ?? own.checkPort)
     }
 }
 
 extension ServerKeywords.Check {
-    fileprivate init?(_ check: ListenerOptions.HealthCheck, port: Port?) {
+    fileprivate init?(_ listener: ListenerOptions, port: Port?) {
+        let check = listener.check
         switch check.kind {
         case .none: return nil
         case .tcp: isHTTP = false
         case .http: isHTTP = true
         }
+        observesAnswers = isHTTP && listener.mode == .http
         interval = check.interval
         fastInterval = check.fastInterval
         downInterval = check.downInterval == check.interval ? nil : check.downInterval

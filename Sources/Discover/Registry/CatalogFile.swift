@@ -1,8 +1,30 @@
 import FoundationEssentials
 import Shared
 
-/// The registry as it was last seen, kept on disk: it is served at the next start until etcd answers.
+/// The registry as it was last seen, and what is held besides, kept on disk: it is served at the next start until etcd
+/// answers.
 struct CatalogFile: Sendable {
+    /// What is kept.
+    struct Copy: Equatable, Sendable {
+        /// The registry.
+        var registry: RegistryState
+        /// The lost endpoints that are held.
+        var holds: [HoldLedger.Kept] = []
+        /// The shortest interval between two checks; nil where it is not known.
+        var checkFloor: Duration?
+
+        /// Whether it can be taken for the same without looking at each key.
+        func isAsOld(as other: Copy?) -> Bool {
+            registry.revision == other?.registry.revision && holds == other?.holds && checkFloor == other?.checkFloor
+        }
+
+        /// Whether the file of one would be that of the other.
+        static func == (left: Copy, right: Copy) -> Bool {
+            left.registry.records == right.registry.records && left.holds == right.holds
+                && left.checkFloor == right.checkFloor
+        }
+    }
+
     /// Where it is.
     let file: AtomicFile
 
@@ -20,7 +42,7 @@ struct CatalogFile: Sendable {
     }
 
     /// Reads the copy; nil where there is none.
-    func load() throws(Failure) -> RegistryState? {
+    func load() throws(Failure) -> Copy? {
         let bytes: [UInt8]?
         do {
             bytes = try WholeFile(file.path).bytes
@@ -34,14 +56,17 @@ struct CatalogFile: Sendable {
         guard stored.prefix == keyspace.prefix else {
             throw .otherPrefix(path: file.path, prefix: stored.prefix)
         }
-        return RegistryState(keyspace: keyspace, listing: stored.listing)
+        return Copy(
+            registry: RegistryState(keyspace: keyspace, listing: stored.listing),
+            holds: (stored.held ?? []).compactMap { $0.kept(in: keyspace) },
+            checkFloor: stored.checkFloor.flatMap { (0...3600).contains($0) ? .seconds($0) : nil })
     }
 
     /// Replaces the copy.
-    func save(_ state: RegistryState) throws {
+    func save(_ copy: Copy) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        try file.replace(with: [UInt8](try encoder.encode(Stored(state))))
+        try file.replace(with: [UInt8](try encoder.encode(Stored(copy))))
     }
 }
 
@@ -53,6 +78,10 @@ private struct Stored: Codable {
     let revision: Int64
     let cluster: String
     let keys: [Key]
+    /// Not there where nothing is held.
+    let held: [Held]?
+    /// In seconds.
+    let checkFloor: Double?
 
     struct Key: Codable {
         let key: String
@@ -62,7 +91,16 @@ private struct Stored: Codable {
         let lease: Int64
     }
 
-    init(_ state: RegistryState) {
+    /// An endpoint that is held: its entry and what went with it, and times in seconds since the beginning of 1970.
+    struct Held: Codable {
+        let keys: [Key]
+        let cause: String
+        let since: Double
+        let until: Double
+    }
+
+    init(_ copy: CatalogFile.Copy) {
+        let state = copy.registry
         prefix = state.keyspace.prefix
         revision = state.revision
         cluster = state.clusterID
@@ -70,6 +108,9 @@ private struct Stored: Codable {
             .filter { $0.content != .nothing }
             .map { Key($0.keyValue) }
             .sorted { $0.key < $1.key }
+        let holds = copy.holds.sorted { $0.loss.name < $1.loss.name }
+        checkFloor = copy.checkFloor.map { $0 / .seconds(1) }
+        held = holds.isEmpty ? nil : holds.map(Held.init)
     }
 
     var listing: Etcd.Listing {
@@ -89,6 +130,25 @@ extension Stored.Key {
     fileprivate var keyValue: Etcd.KeyValue {
         Etcd.KeyValue(
             key: Array(key.utf8), value: Array(value.utf8), createRevision: create, modRevision: modified, lease: lease)
+    }
+}
+
+extension Stored.Held {
+    fileprivate init(_ kept: HoldLedger.Kept) {
+        keys = kept.loss.records.map { Stored.Key($0.keyValue) }
+        cause = kept.loss.cause.rawValue
+        since = kept.since / .seconds(1)
+        until = kept.until / .seconds(1)
+    }
+
+    /// The hold; nil where the first key is no entry.
+    fileprivate func kept(in keyspace: Keyspace) -> HoldLedger.Kept? {
+        let records = keys.map { RegistryRecord($0.keyValue, in: keyspace) }
+        let cause = RegistryLoss.Cause(rawValue: cause) ?? .lease
+        guard let loss = RegistryLoss(records, cause: cause, seen: .now), (0...1e11).contains(since),
+            (0...1e11).contains(until)
+        else { return nil }
+        return HoldLedger.Kept(loss: loss, since: .seconds(since), until: .seconds(until))
     }
 }
 

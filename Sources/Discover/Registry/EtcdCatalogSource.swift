@@ -36,10 +36,12 @@ struct EtcdCatalogSource: Sendable {
     let logger: Logger
 
     /// Hands states over to `publish` until it is cancelled.
-    func run(publish: @escaping @Sendable (RegistryState) -> Void) async throws {
+    ///
+    /// - Parameter known: the state that an earlier run reached, so that what was lost since is told; nil for none.
+    func run(from known: RegistryState? = nil, publish: @escaping @Sendable (RegistryState) -> Void) async throws {
         let health = EtcdHealth(logger)
         var backoff = Backoff(first: .milliseconds(100), limit: timing.retryLimit)
-        var state = RegistryState(keyspace: keyspace)
+        var state = known ?? RegistryState(keyspace: keyspace)
         while true {
             do {
                 let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline)
@@ -49,7 +51,11 @@ struct EtcdCatalogSource: Sendable {
                 publish(state)
                 switch mode {
                 case .poll(let interval): try await Task.sleep(for: interval)
-                case .watch: state = try await follow(state, health, publish)
+                case .watch:
+                    let end = await follow(state, health, publish)
+                    // Also after a failure: what was lost since the last listing would be missed otherwise.
+                    state = end.state
+                    if let error = end.error { throw error }
                 }
             } catch {
                 try Task.checkCancellation()
@@ -69,32 +75,43 @@ struct EtcdCatalogSource: Sendable {
         }
     }
 
-    /// Watches until it is time to list again, and returns the state reached.
+    /// How following ended: the state that was reached, and what ended it before its time.
+    private struct End {
+        let state: RegistryState
+        let error: (any Error)?
+    }
+
+    /// Watches until it is time to list again, or only that helps.
     private func follow(
         _ state: RegistryState, _ health: EtcdHealth, _ publish: @escaping @Sendable (RegistryState) -> Void
-    ) async throws -> RegistryState {
+    ) async -> End {
         let limit = timing.relistInterval * Double.random(in: 0.75...1)
         let reached = FollowedState(state, publish)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            defer { group.cancelAll() }
-            group.addTask {
-                try await self.watch(keyspace.prefix, after: state.revision, of: state.clusterID, health) { changes in
-                    reached.change { $0.apply(changes) }
-                }
-            }
-            if let revision = state.claimsRevision {
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                defer { group.cancelAll() }
                 group.addTask {
-                    try await self.watch(keyspace.claims, after: revision, of: state.clusterID, health) { changes in
-                        reached.change { $0.applyToClaims(changes) }
+                    try await self.watch(keyspace.prefix, after: state.revision, of: state.clusterID, health) {
+                        changes in
+                        reached.change { $0.apply(changes) }
                     }
                 }
+                if let revision = state.claimsRevision {
+                    group.addTask {
+                        try await self.watch(keyspace.claims, after: revision, of: state.clusterID, health) {
+                            changes in
+                            reached.change { $0.applyToClaims(changes) }
+                        }
+                    }
+                }
+                group.addTask { try? await Task.sleep(for: limit) }
+                // Whichever ends first: the time, or a watch by an error.
+                try await group.next()
             }
-            group.addTask { try? await Task.sleep(for: limit) }
-            // Whichever ends first: the time, or a watch by an error.
-            try await group.next()
+            return End(state: reached.state, error: nil)
+        } catch {
+            return End(state: reached.state, error: error)
         }
-        try Task.checkCancellation()
-        return reached.state
     }
 
     /// Hands changes over until it is cancelled.

@@ -37,6 +37,20 @@ struct RegistryRecord: Equatable, Sendable {
         if content == .nothing { kept.value = [] }
         self.keyValue = kept
     }
+
+    private init(_ keyValue: Etcd.KeyValue, like other: RegistryRecord) {
+        self.keyValue = keyValue
+        (content, problems) = (other.content, other.problems)
+    }
+
+    /// The record with revisions that are lower by a number, so that they are below those of a new store.
+    func older(by revisions: Int64) -> RegistryRecord {
+        guard revisions != 0 else { return self }
+        var moved = keyValue
+        moved.createRevision -= revisions
+        moved.modRevision -= revisions
+        return RegistryRecord(moved, like: self)
+    }
 }
 
 extension RegistryRecord {

@@ -78,6 +78,13 @@ extension Etcd.Client {
         }
     }
 
+    /// How many keys begin with `prefix`.
+    package func count(prefix: String, deadline: Duration) async throws -> Int64 {
+        let request = WireRangeRequest(
+            key: Data(prefix.utf8), range_end: Data(Self.end(of: prefix)), count_only: true)
+        return try await range(request, deadline: deadline).count?.value ?? 0
+    }
+
     /// Where the store is now, by a read of one key that need not exist.
     ///
     /// It takes the cluster's agreement.

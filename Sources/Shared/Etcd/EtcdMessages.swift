@@ -57,10 +57,12 @@ struct WireRangeRequest: Encodable {
     var range_end: Data?
     var limit: WireInteger?
     var revision: WireInteger?
+    var count_only: Bool?
 }
 
 struct WireRangeAnswer: Decodable {
     let header: WireHeader?
+    var count: WireInteger?
     let kvs: [WireKeyValue]?
     let more: Bool?
 }

@@ -4,7 +4,8 @@ package struct Command: Sendable, Hashable {
     ///
     /// A word with dashes, such as `--dry-run`, is one as well.
     package let name: String
-    /// What stands for the words that follow it, such as `CONTAINER`; all of them are needed.
+    /// What stands for the words that follow it, such as `CONTAINER`; one in brackets, such as `[SERVICE]`, may be left
+    /// out.
     package let operands: [String]
     /// Flags that it alone knows, besides the program's settings; they have no variables.
     package let flags: [Setting]
@@ -23,9 +24,12 @@ package struct Command: Sendable, Hashable {
     package struct Call: Sendable, Equatable {
         /// Which command.
         package let command: Command
-        /// As many as it needs.
+        /// As many as it needs, and those of the others that were given.
         package let operands: [String]
     }
+
+    /// The operands that may not be left out.
+    var needed: [String] { operands.filter { !$0.hasPrefix("[") } }
 
     /// The command with what follows it.
     package var usage: String {

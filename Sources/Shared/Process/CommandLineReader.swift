@@ -47,7 +47,7 @@ struct CommandLineReader {
         guard let command else { return }
         isCommandMeant = true
         call = Command.Call(command: command, operands: operands)
-        if let missing = command.operands.dropFirst(operands.count).first {
+        if let missing = command.needed.dropFirst(operands.count).first {
             problems.append("\(command.name) needs a \(missing): \(command.usage)")
         } else if let extra = operands.dropFirst(command.operands.count).first {
             problems.append("\"\(extra.prefix { $0 != "=" })\" is not expected: \(command.usage)")

@@ -43,3 +43,15 @@ package enum Timestamp {
         return String(repeating: "0", count: max(width - text.utf8.count, 0)) + text
     }
 }
+
+/// A clock that tells the time of day and never jumps while the program runs, whatever is done to the machine's.
+package struct SteadyClock: Sendable {
+    private let start = Timestamp.now()
+    private let begin = ContinuousClock.now
+
+    /// Takes the time of day of now.
+    package init() {}
+
+    /// The time since the beginning of 1970, in UTC.
+    package var now: Duration { start + begin.duration(to: .now) }
+}

@@ -20,8 +20,8 @@ struct CatalogFileTests {
         ])
         fixture.put(Array("/backends/x/1".utf8), [0xff])
         #expect(try copy.load() == nil)
-        try copy.save(fixture.state)
-        let loaded = try #require(try copy.load())
+        try copy.save(CatalogFile.Copy(registry: fixture.state))
+        let loaded = try #require(try copy.load()).registry
         #expect(Catalog(loaded).services == fixture.catalog.services)
         #expect(Catalog(loaded).problems.isEmpty)
         #expect(loaded.revision == fixture.state.revision)
@@ -30,9 +30,9 @@ struct CatalogFileTests {
 
     @Test func `equal states give equal bytes`() throws {
         let fixture = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81", "x/1": "10.0.0.5:82"])
-        try copy.save(fixture.state)
+        try copy.save(CatalogFile.Copy(registry: fixture.state))
         let first = try WholeFile(copy.file.path).bytes
-        try copy.save(fixture.state)
+        try copy.save(CatalogFile.Copy(registry: fixture.state))
         #expect(try WholeFile(copy.file.path).bytes == first)
     }
 
@@ -44,7 +44,7 @@ struct CatalogFileTests {
     }
 
     @Test func `a cut anywhere is refused`() throws {
-        try copy.save(RegistryFixture(["web/1": "10.0.0.5:80"]).state)
+        try copy.save(CatalogFile.Copy(registry: RegistryFixture(["web/1": "10.0.0.5:80"]).state))
         let bytes = try #require(try WholeFile(copy.file.path).bytes)
         for end in bytes.indices {
             try copy.file.candidate(Array(bytes[..<end])).commit()
@@ -53,10 +53,30 @@ struct CatalogFileTests {
     }
 
     @Test func `another prefix's copy is not used`() throws {
-        try copy.save(RegistryFixture(["web/1": "10.0.0.5:80"]).state)
+        try copy.save(CatalogFile.Copy(registry: RegistryFixture(["web/1": "10.0.0.5:80"]).state))
         let other = CatalogFile(file: copy.file, keyspace: try #require(Keyspace(prefix: "/other")))
         #expect(throws: CatalogFile.Failure.otherPrefix(path: copy.file.path, prefix: "/backends/")) {
             _ = try other.load()
+        }
+    }
+
+    @Test func `what is held comes back with its times`() throws {
+        var story = RegistryStory("web/1", "api/1")
+        story.watch([.put("web/config", #"{"port":9000}"#, lease: 0)])
+        story.replaceStore(cluster: "d", revision: 1)
+        let kept = story.state.losses.values.map {
+            HoldLedger.Kept(loss: $0, since: .milliseconds(1_700_000_000_250), until: .seconds(1_700_000_600))
+        }
+        #expect(kept.count == 2)
+        try copy.save(CatalogFile.Copy(registry: story.state, holds: kept))
+        let loaded = try #require(try copy.load()).holds
+        #expect(loaded.map(\.loss.name.description) == ["api/1", "web/1"])
+        #expect(Set(loaded.map(\.since)) == [.milliseconds(1_700_000_000_250)])
+        #expect(Set(loaded.map(\.until)) == [.seconds(1_700_000_600)])
+        for hold in loaded {
+            let before = try #require(story.state.losses[hold.loss.key])
+            #expect(hold.loss.records == before.records)
+            #expect(hold.loss.cause == .store)
         }
     }
 }

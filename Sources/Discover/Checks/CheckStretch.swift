@@ -1,0 +1,102 @@
+import Shared
+
+/// How far the intervals of health checks are stretched, so that all consumers together do not check one endpoint too
+/// often.
+///
+/// HAProxy learns of another interval only by a reload. So there are few steps, a step back needs far fewer consumers
+/// for a while, and each consumer takes a step at a moment of its own.
+struct CheckStretch: Equatable, Sendable {
+    /// The most checks that an endpoint gets in a second, of all consumers together.
+    static let mostPerSecond = 50
+
+    /// The limits; tests shorten them.
+    struct Timing: Equatable, Sendable {
+        /// Within this a consumer takes a step, at a moment of its own.
+        var spread: Duration = .seconds(180)
+        /// For how long there have to be fewer consumers before the intervals become shorter again.
+        var patience: Duration = .seconds(600)
+    }
+
+    /// A step that waits for its moment.
+    private struct Step: Equatable {
+        let floor: Duration
+        let due: ContinuousClock.Instant
+    }
+
+    private let timing: Timing
+    private var next: Step?
+    private var isKnown: Bool
+
+    /// The shortest interval between two checks of an endpoint by this consumer; zero for any.
+    private(set) var floor: Duration
+
+    /// Makes one.
+    ///
+    /// - Parameter floor: that of an earlier run; nil where none is known.
+    init(floor: Duration? = nil, timing: Timing = Timing()) {
+        self.timing = timing
+        self.floor = floor ?? .zero
+        isKnown = floor != nil
+    }
+
+    /// When a step is to be taken; nil for none.
+    var due: ContinuousClock.Instant? { next?.due }
+
+    /// Learns how many consumers there are.
+    mutating func learn(
+        _ consumers: Int, at now: ContinuousClock.Instant, using random: inout some RandomNumberGenerator
+    ) {
+        let wish = Self.step(for: consumers, from: floor)
+        guard wish != floor else {
+            isKnown = true
+            next = nil
+            return
+        }
+        guard next?.floor != wish else { return }
+        // What this consumer has just begun with nobody else does at the same moment.
+        let wait =
+            isKnown
+            ? (wish < floor ? timing.patience : .zero) + timing.spread * Double.random(in: 0...1, using: &random)
+            : .zero
+        isKnown = true
+        next = Step(floor: wish, due: now + wait)
+    }
+
+    /// Takes the step that is due; returns whether the floor is another one now.
+    mutating func advance(at now: ContinuousClock.Instant) -> Bool {
+        guard let step = next, step.due <= now else { return false }
+        (floor, next) = (step.floor, nil)
+        return true
+    }
+
+    /// The shortest interval that so many consumers need: a power of two seconds.
+    ///
+    /// Few consumers need none. A shorter interval than the one of now has to be enough for a quarter more of them.
+    static func step(for consumers: Int, from current: Duration) -> Duration {
+        // Nobody has a million.
+        let consumers = min(max(consumers, 0), 1_000_000)
+        let wish = interval(for: consumers)
+        return wish < current ? min(current, interval(for: consumers + (consumers + 3) / 4)) : wish
+    }
+
+    private static func interval(for consumers: Int) -> Duration {
+        let needed = Duration.seconds(1) * consumers / mostPerSecond
+        guard needed > shortest else { return .zero }
+        var step = shortest
+        while step < needed, step < .seconds(3600) { step *= 2 }
+        return step
+    }
+
+    /// No interval may be set that is shorter than 100 ms, so five consumers need no limit.
+    private static let shortest = Duration.milliseconds(125)
+}
+
+extension ServerKeywords.Check {
+    /// The check with no interval below a floor; a state that is changing is still looked at quickly.
+    func stretched(to floor: Duration) -> ServerKeywords.Check {
+        var check = self
+        check.interval = max(interval, floor)
+        check.downInterval = downInterval.map { max($0, floor) }.flatMap { $0 == check.interval ? nil : $0 }
+        return check
+    }
+}

@@ -1,0 +1,78 @@
+import Shared
+
+/// What happened to keys in one step from an earlier state of the registry to a later one.
+struct Departures {
+    /// The keys that the step changed, as they were before it; nil where they were not there.
+    private var touched: [[UInt8]: RegistryRecord?] = [:]
+    /// The keys that are gone, as they were last.
+    private var gone: [[UInt8]: RegistryRecord] = [:]
+    /// The entries whose withdrawal was told.
+    private var withdrawn: Set<ServerName> = []
+
+    /// Notes that a key got a value.
+    mutating func put(_ record: RegistryRecord, over old: RegistryRecord?) {
+        let key = record.keyValue.key
+        touch(key, old)
+        // An entry that is there, whatever its value, was not lost.
+        gone[key] = nil
+        switch record.content {
+        case .entry(let service, let id, _): withdrawn.remove(ServerName(service: service, id: id))
+        case .meta(let service, let id, let meta) where meta.withdrawn != nil:
+            withdrawn.insert(ServerName(service: service, id: id))
+        case .meta, .config, .port, .claim, .nothing: break
+        }
+    }
+
+    /// Notes that a key went.
+    mutating func delete(_ record: RegistryRecord) {
+        touch(record.keyValue.key, record)
+        gone[record.keyValue.key] = record
+    }
+
+    private mutating func touch(_ key: [UInt8], _ old: RegistryRecord?) {
+        if touched[key] == nil { touched.updateValue(old, forKey: key) }
+    }
+
+    /// Which entries were lost.
+    ///
+    /// - Parameters:
+    ///   - after: the state that the step led to.
+    ///   - replaced: the last revision of the earlier store where the step led to another one. Nobody deleted anything
+    ///     there, so entries without a lease are lost as well; what is lost is made older than all of the new store.
+    func losses(after: RegistryState, replaced: Int64?, at now: ContinuousClock.Instant) -> [RegistryLoss] {
+        var losses = gone.values.compactMap { loss(of: $0, after, replaced, now) }
+        guard !losses.isEmpty else { return [] }
+        let sharers = sharers(of: Set(losses.map(\.endpoint)), after)
+        for index in losses.indices {
+            losses[index].neighbours = (sharers[losses[index].endpoint] ?? []).subtracting([losses[index].key])
+        }
+        return losses
+    }
+
+    private func loss(
+        of entry: RegistryRecord, _ after: RegistryState, _ replaced: Int64?, _ now: ContinuousClock.Instant
+    ) -> RegistryLoss? {
+        guard case .entry(let service, let id, _) = entry.content, entry.keyValue.lease != 0 || replaced != nil
+        else { return nil }
+        let name = ServerName(service: service, id: id)
+        guard !withdrawn.contains(name), !after.tellsWithdrawal(of: name) else { return nil }
+        let others = [Keyspace.Key.meta(service, id), .config(service), .port(service), .claim(service)].compactMap {
+            key in
+            gone[Array(after.keyspace.text(of: key).utf8)]
+        }
+        let records = ([entry] + others).map { $0.older(by: replaced ?? 0) }
+        return RegistryLoss(records, cause: replaced == nil ? .lease : .store, seen: now)
+    }
+
+    /// The keys of the entries that led to these addresses before the step.
+    private func sharers(of endpoints: Set<Endpoint>, _ after: RegistryState) -> [Endpoint: Set<[UInt8]>] {
+        var sharers: [Endpoint: Set<[UInt8]>] = [:]
+        func note(_ record: RegistryRecord) {
+            guard case .entry(_, _, let endpoint) = record.content, endpoints.contains(endpoint) else { return }
+            sharers[endpoint, default: []].insert(record.keyValue.key)
+        }
+        for record in touched.values.compactMap(\.self) { note(record) }
+        for (key, record) in after.records where touched[key] == nil { note(record) }
+        return sharers
+    }
+}
