@@ -8,6 +8,8 @@
 LIMIT=${TEST_LIMIT:-900} # seconds for the tests; they take a fraction of it
 TESTS=                   # the process that runs them
 FAILED_CHECKS=0
+PHASES=(parts whole)
+[[ -z ${TEST_BUNDLE:-} || -z ${TEST_ONLY:-} ]] || PHASES=(chosen)
 
 check() { # TEXT COMMAND...
     step "$1"
@@ -29,7 +31,7 @@ scripts_parse() {
 # in a crash.
 run_tests() { # COMMAND...
     local output shower status=0
-    exec {output}> >(tee "$STACK/output" | grep --line-buffered -vE "^◇|^Test Suite '|Executed 0 tests")
+    exec {output}> >(tee "$STACK/output-$PHASE" | grep --line-buffered -vE "^◇|^Test Suite '|Executed 0 tests")
     shower=$!
     TMPDIR=$STACK/tmp SIDEKICK_STACK=$STACK SIDEKICK_REQUIRE=all \
         timeout -k 20 "$LIMIT" stdbuf -oL "$@" >&"$output" 2>&1 {output}>&- &
@@ -41,9 +43,9 @@ run_tests() { # COMMAND...
     return "$status"
 }
 
-# What the tests came to, one number a line: passed, failed, skipped.
-count() {
-    local report=$STACK/report-swift-testing.xml
+# What the tests of a phase came to, one number a line: passed, failed, skipped.
+count() { # PHASE
+    local report=$STACK/report-$1-swift-testing.xml
     if grep -qs '</testsuites>' "$report"; then
         awk '
             /^ *<testcase / { if (open) tell(); open = 1; failed = skipped = 0 }
@@ -52,7 +54,7 @@ count() {
             function tell() { if (skipped) s++; else if (failed) f++; else p++ }
             END { if (open) tell(); print p + 0; print f + 0; print s + 0 }' "$report"
     else # a crash or the time limit: as far as they came
-        grep -E '^[^ ]+ Test ' "$STACK/output" | grep -v ' Test run ' | awk '
+        grep -E '^[^ ]+ Test ' "$STACK/output-$1" | grep -v ' Test run ' | awk '
             / passed after [0-9.]+ seconds/ { p++; next }
             / failed after [0-9.]+ seconds/ { f++; next }
             / skipped(:|$)/ { s++ }
@@ -62,7 +64,7 @@ count() {
 
 begun_not_ended() { # the tests in which a crash or the time limit may have happened
     sed -nE 's/^[^ ]+ Test (.*) started\.$/\1/p; s/^[^ ]+ Test (.*)( with [0-9]+ test cases)? (passed|failed) after .*/\1/p' \
-        "$STACK/output" | grep -vE '^(run|case passing.*)$' | sort | uniq -u
+        "$STACK"/output-* | grep -vE '^(run|case passing.*)$' | sort | uniq -u
 }
 
 finish() {
@@ -77,12 +79,14 @@ finish() {
 }
 
 report() { # STATUS: of the tests
-    local numbers passed failed skipped
-    mapfile -t numbers < <(count)
-    passed=${numbers[0]} failed=${numbers[1]} skipped=${numbers[2]}
+    local numbers phase passed=0 failed=0 skipped=0
+    for phase in "${PHASES[@]}"; do
+        mapfile -t numbers < <(count "$phase")
+        passed=$((passed + numbers[0])) failed=$((failed + numbers[1])) skipped=$((skipped + numbers[2]))
+    done
     if ((skipped)); then
         complain "$skipped tests were skipped, which counts as failed here:"
-        grep -E '^[^ ]+ (Test|Suite) .* skipped(:|$)' "$STACK/output" >&2 || true
+        grep -E '^[^ ]+ (Test|Suite) .* skipped(:|$)' "$STACK"/output-* >&2 || true
     fi
     failed=$((failed + skipped))
     if (($1 != 0 && failed == 0)); then
@@ -98,6 +102,23 @@ report() { # STATUS: of the tests
     finish
     echo "$passed passed, $failed failed"
     exit $((failed > 0))
+}
+
+# All tests of a process run side by side: those with engines and hosts of their own would take the time of the
+# others, so they come after them.
+run_phase() {
+    local filter report=$STACK/report-$PHASE
+    case $PHASE in
+        parts) filter='^(SharedTests|RegisterTests|DiscoverTests)\.' ;;
+        whole) filter='^EndToEndTests\.' ;;
+        *) filter=$TEST_ONLY ;;
+    esac
+    if [[ -n ${TEST_BUNDLE:-} ]]; then
+        run_tests env NO_COLOR=1 "$TEST_BUNDLE" --testing-library swift-testing --filter "$filter" \
+            --xunit-output "$report-swift-testing.xml"
+    else
+        run_tests swift test --skip-build --filter "$filter" --xunit-output "$report.xml"
+    fi
 }
 
 prepare() {
@@ -122,17 +143,13 @@ main() {
     trap 'exit 143' TERM HUP
     mkdir -m 700 -- "$STACK"
     mkdir -- "$STACK/tmp"
-    : >"$STACK/output"
-
-    local command=(swift test --skip-build --xunit-output "$STACK/report.xml") status=0
-    if [[ -n ${TEST_BUNDLE:-} ]]; then
-        command=(env NO_COLOR=1 "$TEST_BUNDLE" --testing-library swift-testing)
-        command+=(--xunit-output "$STACK/report-swift-testing.xml" ${TEST_ONLY:+--filter "$TEST_ONLY"})
-    else
-        prepare
-    fi
-    step "The tests, on real parts"
-    run_tests "${command[@]}" || status=$?
+    [[ -n ${TEST_BUNDLE:-} ]] || prepare
+    local status=0
+    for PHASE in "${PHASES[@]}"; do
+        : >"$STACK/output-$PHASE"
+        step "The tests, on real parts: $PHASE"
+        run_phase || status=$?
+    done
     report "$status"
 }
 

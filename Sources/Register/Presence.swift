@@ -33,6 +33,7 @@ struct Presence {
     private let key: String
     private var record: Record
     private let logger: Logger
+    private let clock: @Sendable () -> ContinuousClock.Instant
     private var holder: Int64?
     private var createRevision: Int64 = 0
     private var rivals = Rivals()
@@ -52,7 +53,11 @@ struct Presence {
     /// Says nothing yet.
     ///
     /// - Parameter instance: tells this run from every other one.
-    init(_ registry: EtcdRegistry, _ owner: Owner, instance: String, logger: Logger) {
+    init(
+        _ registry: EtcdRegistry, _ owner: Owner, instance: String, logger: Logger,
+        clock: @escaping @Sendable () -> ContinuousClock.Instant
+    ) {
+        self.clock = clock
         self.registry = registry
         self.owner = owner
         self.logger = logger
@@ -113,7 +118,7 @@ struct Presence {
             let state = try await registry.etcd.timeToLive(lease: keyValue.lease, deadline: registry.deadline)
             remaining[keyValue.lease] = state.remaining ?? 0
         }
-        rivals.see(others, remaining: remaining, at: .now)
+        rivals.see(others, remaining: remaining, at: clock())
         tell()
     }
 

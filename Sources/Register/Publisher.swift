@@ -15,6 +15,7 @@ struct Publisher {
     private let registry: EtcdRegistry
     private let ttl: Duration
     private let logger: Logger
+    private let clock: @Sendable () -> ContinuousClock.Instant
 
     /// The lease that everything goes with.
     private(set) var lease: Etcd.Lease?
@@ -37,14 +38,20 @@ struct Publisher {
     private var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
 
     /// Begins with nothing: no lease, nothing desired, and nothing known of what is published.
-    init(_ registry: EtcdRegistry, _ owner: Owner, ttl: Duration, logger: Logger) {
+    ///
+    /// - Parameter clock: the time by which other agents and withdrawn entries are judged.
+    init(
+        _ registry: EtcdRegistry, _ owner: Owner, ttl: Duration, logger: Logger,
+        clock: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+    ) {
         self.registry = registry
         self.owner = owner
+        self.clock = clock
         owners = [owner.text]
         self.ttl = ttl
         self.logger = logger
         let instance = String(UInt64.random(in: 0...(.max)), radix: 16)
-        presence = Presence(registry, owner, instance: instance, logger: logger)
+        presence = Presence(registry, owner, instance: instance, logger: logger, clock: clock)
     }
 
     /// Says that the host has another address now; entries with the former one stay the agent's own.
@@ -125,7 +132,12 @@ struct Publisher {
         guard presence.elder == nil else { return }
         if let published, !published.isEmpty { try await withdraw(published.keys.sorted(), because: reason) }
         // Plain keys go with it.
-        if let lease { try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline) }
+        guard let lease else { return }
+        do {
+            try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline)
+        } catch let error as Etcd.Error where error.isLeaseGone {
+            // Everything has gone with it already.
+        }
     }
 
     private func withdraw(_ slots: [Slot], because reason: String) async throws {
@@ -310,7 +322,7 @@ struct Publisher {
             withdrawals[slot.id] = revision
             toConfirm.remove(slot.id)
             graves.removeAll { $0.tombstone.slot == slot }
-            graves.append((EtcdRegistry.Tombstone(slot: slot, revision: revision), .now + ttl * Self.graveTTLs))
+            graves.append((EtcdRegistry.Tombstone(slot: slot, revision: revision), clock() + ttl * Self.graveTTLs))
             logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
         }
     }
@@ -320,7 +332,7 @@ struct Publisher {
 
     /// Deletes the metas of entries that were withdrawn long enough ago.
     private mutating func bury() async throws {
-        let now = ContinuousClock.now
+        let now = clock()
         while let grave = graves.first, grave.due <= now {
             try await registry.bury(grave.tombstone)
             graves.removeFirst()

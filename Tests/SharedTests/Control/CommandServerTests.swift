@@ -61,7 +61,7 @@ struct CommandServerTests {
     }
 
     @Test func `a line that ends with the connection counts, and one that comes in pieces too`() async throws {
-        let server = try Running(path)
+        let server = try Running(path, limits())
         var connection = try LocalConnection(to: path)
         for piece in ["wh", "y ", "web"] {
             #expect(try connection.send(Array(piece.utf8)[...]) == piece.utf8.count)
