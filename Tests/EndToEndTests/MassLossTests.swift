@@ -14,8 +14,8 @@ struct MassLossTests {
         let backends: [StubServer]
 
         /// Puts the entries in one transaction under a new lease, and gives the lease.
-        func register(ttl: Int = 600) async throws -> String {
-            let words = try await lab.etcd.ctl("lease", "grant", "\(ttl)").first?.split(separator: " ") ?? []
+        func register() async throws -> String {
+            let words = try await lab.etcd.ctl("lease", "grant", "600").first?.split(separator: " ") ?? []
             let lease = String(words[1])
             for (number, backend) in backends.enumerated() {
                 let key = "/backends/web/\(number)"
@@ -23,6 +23,18 @@ struct MassLossTests {
                 try await lab.etcd.ctl("put", "--lease=\(lease)", key, "127.0.0.1:\(backend.port)")
             }
             return lease
+        }
+
+        /// Puts the entries under a lease that nobody keeps alive.
+        func moveToLease(ttl: Int) async throws {
+            let words = try await lab.etcd.ctl("lease", "grant", "\(ttl)").first?.split(separator: " ") ?? []
+            try await lab.etcd.transact(
+                backends.enumerated().flatMap { number, backend in
+                    [
+                        #"put /backends/web/\#(number) "127.0.0.1:\#(backend.port)" --lease=\#(words[1])"#,
+                        #"put /backends/web/\#(number)/meta "{\"port\":\#(port)}" --lease=\#(words[1])"#,
+                    ]
+                })
         }
 
         func expire(_ lease: String) async throws { try await lab.etcd.ctl("lease", "revoke", lease) }
@@ -43,9 +55,10 @@ struct MassLossTests {
 
     @Test func `an agent's lease that runs out costs no request, and its return none either`() async throws {
         try await withScene { scene in
-            _ = try await scene.register(ttl: 2)
+            _ = try await scene.register()
             #expect(await scene.agent.applies("endpoints=3"))
             let load = LoadGenerator(port: scene.port, clients: 2)
+            try await scene.moveToLease(ttl: 5)
             #expect(await scene.isHeld(by: scene.agent))
             let reloads = scene.agent.log.count(of: "by=\"reload")
             let held = load.count

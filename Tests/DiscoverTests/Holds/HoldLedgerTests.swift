@@ -185,8 +185,8 @@ struct HoldLedgerTests {
         desk.look()
         let kept = desk.ledger.kept
         var next = HoldLedger(holdTime: .seconds(600))
-        let recalled = next.recall(kept, besides: desk.story.state, at: desk.now + .seconds(100))
-        #expect(recalled.flatMap(\.holds).map(\.until) == [.seconds(1_600)] * 2)
+        let told = next.recall(kept, besides: desk.story.state, at: desk.now + .seconds(100))
+        #expect(told.flatMap(\.holds).map(\.until) == [.seconds(1_600)] * 2)
         #expect(next.records.count == 4)
         var shorter = HoldLedger(holdTime: .seconds(60))
         _ = shorter.recall(kept, besides: desk.story.state, at: desk.now + .seconds(10))
