@@ -281,6 +281,8 @@ extension ProxyKeeper {
         backoff.reset()
         accepted = next
         if copyOfNow?.isAsOld(as: saved) == false { copyDue = copyDue ?? .now + timing.copyInterval }
+        // What is held is nowhere else.
+        if holds.kept != saved?.holds ?? [] { save() }
         // What is no longer wrong is told at the next turn.
         if let plan, quarantine.discharge(plan) { return .zero }
         return pause

@@ -70,6 +70,9 @@ final class DiscoverLab: Sendable {
     /// haproxy.cfg.
     var configuration: String { Self.text(statePath + "/haproxy.cfg") ?? "" }
 
+    /// The last known catalogue as it is on disk; empty where there is none.
+    var catalog: String { Self.text(statePath + "/catalog.json") ?? "" }
+
     /// Puts keys, each by itself.
     func put(_ pairs: KeyValuePairs<String, String>) async throws {
         for (key, value) in pairs { try await etcd.ctl("put", "--", "/backends/" + key, value) }

@@ -131,6 +131,7 @@ struct MassLossTests {
             #expect(await eventually { await DiscoverLab.get(scene.port) != nil })
             try await scene.expire(second)
             #expect(await eventually { scene.agent.log.count(of: "lost endpoints stay") == 2 })
+            #expect(await eventually { scene.lab.catalog.contains("\"held\":[") })
             // Over a restart the hold goes on, but no longer than it may.
             try await scene.agent.kill()
             let next = try scene.lab.start()
