@@ -106,12 +106,15 @@ struct EngineEventTests {
             let agent = try lab.register(["RESYNC_INTERVAL": "3600"])
             // More than runc needs to start a container, which counts too.
             let flags = ["-m", "32m", "--memory-swap", "32m"]
-            // A shell that fills a variable, at once or in a child that alone is killed.
-            let hog = "x=x; while true; do x=$x$x; done"
-            let dies = try await run(flags, script: "/bin/busybox sleep 1; \(hog)", lab)
+            // A shell that fills a variable when it is told to, itself or in a child that alone is killed.
+            let hog = "until [ -e /tmp/go ]; do /bin/busybox sleep 0.1; done; x=x; while true; do x=$x$x; done"
+            let dies = try await run(flags, script: hog, lab)
             let stays = try await run(
-                flags, script: "( /bin/busybox sleep 1; \(hog) ) & while true; do /bin/busybox sleep 1; done", lab)
+                flags, script: "( \(hog) ) & while true; do /bin/busybox sleep 1; done", lab)
             #expect(await lab.holdsKeys([key(dies), key(stays)]))
+            for container in [stays, dies] {
+                try await lab.engine.docker("exec", container, "/bin/busybox", "touch", "/tmp/go")
+            }
             #expect(await lab.holdsKeys([key(stays)]))
             let state = try await lab.engine.docker("inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", dies)
             #expect(state == ["true 137"])
