@@ -67,6 +67,11 @@ begun_not_ended() { # the tests in which a crash or the time limit may have happ
         "$STACK"/output-* | grep -vE '^(run|case passing.*)$' | sort | uniq -u
 }
 
+# Each failure in its own words, once more where nobody has to look for it: at the end.
+failures() {
+    grep -hE '^[^ ]+ Test .* recorded an issue' -A 3 "$STACK"/output-* | cut -c1-600 | head -200
+}
+
 finish() {
     trap '' INT TERM HUP
     trap - EXIT
@@ -98,6 +103,7 @@ report() { # STATUS: of the tests
         complain "no test ran"
         failed=1
     fi
+    ((failed == 0)) || failures
     failed=$((failed + FAILED_CHECKS))
     finish
     echo "$passed passed, $failed failed"
