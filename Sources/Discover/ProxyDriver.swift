@@ -27,12 +27,14 @@ struct ProxyDriver {
         }
     }
 
-    private let process: HAProxyProcess
+    /// How HAProxy is started, reloaded and asked.
+    let process: HAProxyProcess
     private let logger: Logger
-    private let timing: Timing
+    /// The limits.
+    let timing: Timing
 
     /// What HAProxy runs.
-    private(set) var running = Update.Running.nothing
+    var running = Update.Running.nothing
     /// The file that is in place.
     private(set) var file: HAProxyConfiguration?
     /// The newest file that a worker has loaded, though it may have ended since.
@@ -43,12 +45,13 @@ struct ProxyDriver {
     private(set) var oldWorkers: Int?
 
     /// Whether this HAProxy can add and remove servers while it runs, as far as is known.
-    private var isDynamic = true
+    var isDynamic = true
     /// Whether it can do so with servers that have a cookie, as far as is known.
-    private var takesCookies = true
+    var takesCookies = true
     private var restart = RestartPolicy()
     private var pace: ReloadPace
-    private var drains: DrainWatch
+    /// What watches servers that are leaving.
+    var drains: DrainWatch
 
     /// Takes the parts and knows nothing yet.
     init(_ process: HAProxyProcess, logger: Logger, timing: Timing = Timing()) {
@@ -103,7 +106,8 @@ extension ProxyDriver {
         return true
     }
 
-    private mutating func confirm(_ proxy: RunningProxy) {
+    /// Takes what HAProxy has confirmed.
+    mutating func confirm(_ proxy: RunningProxy) {
         var proxy = proxy
         (proxy.isDynamic, proxy.takesCookies) = (isDynamic, takesCookies)
         if !proxy.leaving.isEmpty { drains.begin() }
@@ -196,64 +200,5 @@ extension ProxyDriver {
             throw error
         }
         oldWorkers = await process.oldWorkers()
-    }
-}
-
-// MARK: What changes while it runs
-
-extension ProxyDriver {
-    /// Changes servers through the runtime API; where that fails, what runs is not known afterwards.
-    private mutating func changeServers(to next: HAProxyConfiguration) async throws -> Update {
-        guard let current else { return .none }
-        let changes = ServerChanges(from: current, to: next)
-        guard !changes.commands.isEmpty else { return .none }
-        let after = current.after(changes, until: .now + timing.drains.limit)
-        running = .unknown(.unknownState)
-        do {
-            try await process.runtime.run(changes.commands)
-            try await verify(after, changes)
-            confirm(after)
-            return .runtime(changes.commands)
-        } catch let failure as RuntimeFailure {
-            if failure.isForWantOfAbility { isDynamic = false }
-            if failure.isForWantOfCookies { takesCookies = false }
-            running = .unknown(.runtimeFailed(failure))
-            return .none
-        }
-    }
-
-    /// Reads back what runs, and throws where it is not what should.
-    private func verify(_ expected: RunningProxy, _ changes: ServerChanges) async throws {
-        let report = try await process.runtime.report(on: changes.sections.keys.sorted())
-        guard report.worker.pid == expected.worker else { throw RuntimeFailure.differs("another worker serves") }
-        if let difference = expected.difference(to: report.states, after: changes) {
-            throw RuntimeFailure.differs(difference)
-        }
-    }
-
-    /// Removes the servers that are leaving and have no connection any more.
-    ///
-    /// - Returns: when to look again; nil where none is left.
-    mutating func finishDrains() async -> Duration? {
-        guard var current, !current.leaving.isEmpty else { return nil }
-        let pause = await drains.look(after: &current)
-        running = .confirmed(current)
-        return pause
-    }
-}
-
-// MARK: What HAProxy's checks say
-
-extension ProxyDriver {
-    /// What HAProxy says of the servers of these services; nil where it says nothing.
-    func verdicts(on services: [ServiceName]) async -> ServerVerdicts? {
-        // A section that is not there would spoil the answer.
-        let known = current.map { current in services.filter { current.sections[$0] != nil } }
-        guard master != nil, let report = try? await process.runtime.report(on: known) else { return nil }
-        let sights = report.states.compactMap { state -> (ServerName, Bool)? in
-            guard let service = ServiceName(state.section), let id = InstanceID(state.server) else { return nil }
-            return (ServerName(service: service, id: id), !state.isDown)
-        }
-        return ServerVerdicts(isUp: Dictionary(sights) { first, _ in first })
     }
 }

@@ -10,32 +10,46 @@ struct Publisher {
     let expectation = RegistryWatcher.Expectation()
 
     /// What the agent's entries have said of who it is, since it has known its lease.
-    private var owners: Set<String>
+    var owners: Set<String>
 
-    private let registry: EtcdRegistry
-    private let ttl: Duration
-    private let logger: Logger
-    private let clock: @Sendable () -> ContinuousClock.Instant
+    /// Where it publishes.
+    let registry: EtcdRegistry
+    /// How long its entries outlive it.
+    let ttl: Duration
+    /// Where it tells what it did.
+    let logger: Logger
+    /// The time by which other agents and withdrawn entries are judged.
+    let clock: @Sendable () -> ContinuousClock.Instant
 
     /// The lease that everything goes with.
     private(set) var lease: Etcd.Lease?
     private var renewed = ContinuousClock.now
-    private var desired: [Slot: Registration]?
-    private var reasons: [InstanceID: String] = [:]
-    private var unreadable: Set<InstanceID> = []
-    private var knowsContainers = true
-    private var obstacles: [Slot: Obstacle] = [:]
+    /// What should be there; nil before that was decided.
+    private(set) var desired: [Slot: Registration]?
+    /// Why containers that run have no entries.
+    private(set) var reasons: [InstanceID: String] = [:]
+    /// The containers of which what is published stays.
+    private(set) var unreadable: Set<InstanceID> = []
+    /// Whether it is known which containers there are.
+    private(set) var knowsContainers = true
+    /// Why single entries may not be there.
+    private(set) var obstacles: [Slot: Obstacle] = [:]
     /// What the registry holds of ours, as far as it is known; nil before it was read once.
-    private(set) var published: [Slot: Published]?
-    private var isInDoubt = false
+    var published: [Slot: Published]?
+    /// Whether what is published has to be read anew.
+    var isInDoubt = false
     /// The entries that another docker-register keeps instead.
-    private(set) var yielded: Set<Slot> = []
-    private var presence: Presence
-    private var contention = Contention()
-    private var toConfirm: Set<InstanceID> = []
+    var yielded: Set<Slot> = []
+    /// The agents of this host, this one included.
+    private(set) var presence: Presence
+    /// How often somebody else changed what is published.
+    var contention = Contention()
+    /// The containers of which the next withdrawal is to be confirmed by all consumers.
+    var toConfirm: Set<InstanceID> = []
     /// At which revision entries of containers were withdrawn last, as long as their metas say so.
-    private(set) var withdrawals: [InstanceID: Int64] = [:]
-    private var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
+    var withdrawals: [InstanceID: Int64] = [:]
+    /// The withdrawn entries whose metas still tell why, and until when they do.
+    var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
 
     /// Begins with nothing: no lease, nothing desired, and nothing known of what is published.
     ///
@@ -159,7 +173,7 @@ struct Publisher {
     // MARK: Lease
 
     /// Renews the lease if that is due; takes a new one where there is none, or the old one is gone.
-    private mutating func keepLease() async throws {
+    mutating func keepLease() async throws {
         let now = ContinuousClock.now
         if let lease {
             guard now - renewed >= ttl / 3 else { return }
@@ -182,161 +196,5 @@ struct Publisher {
     /// Leases are written as `etcdctl lease list` writes them.
     static func hex(_ lease: Etcd.Lease) -> String {
         String(UInt64(bitPattern: lease.id), radix: 16)
-    }
-
-    // MARK: Knowing
-
-    /// Reads what is published: at first everything of ours, later what is in doubt.
-    private mutating func learn() async throws {
-        guard let lease else { return }
-        guard let known = published else {
-            published = try await registry.entries(ownedBy: owner.text, lease: lease.id)
-            isInDoubt = false
-            return
-        }
-        guard isInDoubt else { return }
-        let slots = Set(known.keys).union((desired ?? [:]).keys).sorted()
-        let found = try await registry.read(slots, lease: lease.id)
-        isInDoubt = false
-        let lost = slots.filter { slot in
-            guard let wanted = desired?[slot], let before = known[slot], before.value != nil else { return false }
-            let now = found[slot]
-            let isChanged = before.value != now?.value || before.meta != now?.meta
-            // A change of ours that was done, but whose answer was lost, looks changed too.
-            return isChanged && (now?.value != wanted.value || now?.meta != wanted.meta)
-        }
-        if let first = lost.first {
-            contention.restored(at: .now)
-            let isAgain = contention.isHot
-            logger.warning(
-                isAgain
-                    ? "entries of ours are changed again and again; putting them back more slowly"
-                    : "entries of ours vanished or were changed; putting them back",
-                ["entries": lost.count, "first": registry.key(first)])
-        }
-        yielded = yield(to: presence.elderOwners, found)
-        published = found.filter { slot, state in
-            guard state.value != nil || state.meta != nil else { return false }
-            return desired?[slot] != nil && !yielded.contains(slot) || !isAnothers(state)
-        }
-        for slot in slots where published?[slot] == nil && desired?[slot] == nil { forget(slot) }
-        // etcd keeps revisions, and no times.
-        for (slot, before) in known where before.put?.revision == published?[slot]?.put?.revision {
-            published?[slot]?.put = before.put
-        }
-    }
-
-    /// Whether the meta names another agent, which has taken the entry over.
-    private func isAnothers(_ state: Published) -> Bool {
-        Self.owner(of: state).map { !owners.contains($0) } ?? false
-    }
-
-    private static func owner(of state: Published) -> String? {
-        state.meta.flatMap { Meta(json: $0)?.owner }
-    }
-
-    /// The entries that are left to older agents of the same engine that run under another address.
-    private func yield(to elders: Set<String>, _ found: [Slot: Published]) -> Set<Slot> {
-        let held = found.filter { slot, state in
-            desired?[slot] != nil && Self.owner(of: state).map(elders.contains) == true
-        }
-        if let first = held.keys.min(), held.count > yielded.count {
-            logger.error(
-                "another docker-register of this engine, with another HOST_IP, holds entries; stop one of them",
-                ["entries": held.count, "first": registry.key(first), "others": elders.sorted().joined(separator: " ")])
-        }
-        for slot in held.keys { forget(slot) }
-        return Set(held.keys)
-    }
-
-    private func forget(_ slot: Slot) {
-        expectation.set(registry.key(slot), to: nil)
-        expectation.set(registry.metaKey(slot), to: nil)
-    }
-
-    // MARK: Changing
-
-    private mutating func carryOut() async throws {
-        guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
-        let planned = Plan.actions(
-            desired: desired, published: known, reasons: reasons, unreadable: unreadable, obstacles: obstacles,
-            knowsContainers: knowsContainers)
-        let actions = planned + repeated(besides: known)
-        for start in stride(from: 0, to: actions.count, by: EtcdRegistry.actionsAtOnce) {
-            try await keepLease()
-            // What is published has to be known anew, and so what is to be done.
-            guard !isInDoubt, let lease else { return try await publish() }
-            try await carryOut(actions[start..<min(start + EtcdRegistry.actionsAtOnce, actions.count)], under: lease)
-        }
-    }
-
-    private mutating func carryOut(_ actions: ArraySlice<Action>, under lease: Etcd.Lease) async throws {
-        for action in actions { expect(action) }
-        let time = Timestamp.text(Timestamp.now())
-        do {
-            let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
-            for action in actions { note(action, revision, time) }
-        } catch {
-            suspect(actions)
-            throw error
-        }
-    }
-
-    /// The withdrawals that consumers are asked to confirm, of entries that are withdrawn already.
-    private func repeated(besides known: [Slot: Published]) -> [Action] {
-        graves.map(\.tombstone.slot).filter { toConfirm.contains($0.id) && known[$0] == nil }
-            .map { .withdraw($0, reason: reasons[$0.id] ?? "container stopped") }
-    }
-
-    /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
-    private mutating func suspect(_ actions: some Sequence<Action>) {
-        isInDoubt = true
-        for case .put(let registration) in actions where published?[registration.slot] == nil {
-            published?[registration.slot] = Published(value: nil, meta: nil, isLeased: false)
-        }
-    }
-
-    private func expect(_ action: Action) {
-        switch action {
-        case .put(let registration):
-            expectation.set(registry.key(registration.slot), to: registration.value)
-            expectation.set(registry.metaKey(registration.slot), to: registration.meta)
-        case .withdraw(let slot, _): forget(slot)
-        }
-    }
-
-    /// Keeps in mind what etcd has confirmed.
-    private mutating func note(_ action: Action, _ revision: Int64, _ time: String) {
-        switch action {
-        case .put(let registration):
-            let slot = registration.slot
-            published?[slot] = Published(
-                value: registration.value, meta: registration.meta, isLeased: true,
-                put: Published.Put(revision: revision, time: time))
-            graves.removeAll { $0.tombstone.slot == slot }
-            withdrawals[slot.id] = nil
-            logger.info(
-                "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])
-        case .withdraw(let slot, let reason):
-            published?[slot] = nil
-            withdrawals[slot.id] = revision
-            toConfirm.remove(slot.id)
-            graves.removeAll { $0.tombstone.slot == slot }
-            graves.append((EtcdRegistry.Tombstone(slot: slot, revision: revision), clock() + ttl * Self.graveTTLs))
-            logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
-        }
-    }
-
-    /// For how many TTLs a withdrawn entry's meta tells why.
-    private static let graveTTLs = 3
-
-    /// Deletes the metas of entries that were withdrawn long enough ago.
-    private mutating func bury() async throws {
-        let now = clock()
-        while let grave = graves.first, grave.due <= now {
-            try await registry.bury(grave.tombstone)
-            graves.removeFirst()
-            withdrawals[grave.tombstone.slot.id] = nil
-        }
     }
 }

@@ -20,34 +20,52 @@ struct RegisterAgent: ~Copyable {
         case retry
     }
 
-    private let configuration: RegisterConfiguration
-    private let registry: EtcdRegistry
+    /// What it was told.
+    let configuration: RegisterConfiguration
+    /// What it keeps.
+    let registry: EtcdRegistry
     /// Nil on a host without an engine.
     private let source: Docker.ContainerSource?
-    private let logger: Logger
+    /// Where everything is told.
+    let logger: Logger
 
-    private let bell: Doorbell<Reason>
-    private let newest = Latest<Docker.Look>()
-    private let whereabouts: Whereabouts
-    private var listeners = Listeners()
-    private let checks: RegisterChecks
-    private let requests = DrainRequests()
+    /// What wakes its loop.
+    let bell: Doorbell<Reason>
+    /// The containers as they were listed last, until the loop takes them.
+    let newest = Latest<Docker.Look>()
+    /// What is known of the host's addresses and ports.
+    let whereabouts: Whereabouts
+    /// Which ports are listened on in the host's network.
+    var listeners = Listeners()
+    /// The checks of its own.
+    let checks: RegisterChecks
+    /// What commands ask the loop for.
+    let requests = DrainRequests()
     private let engineTrouble = Latest<Snapshot.Trouble?>()
-    private let board: Board<Snapshot>
-    private var snapshot: Snapshot
-    private var publisher: Publisher
-    private var plainKeys: PlainKeys
-    private var statics: StaticEntries?
-    private var drains: Drains
+    /// What questions are answered from.
+    let board: Board<Snapshot>
+    /// What is put on the board next.
+    var snapshot: Snapshot
+    /// What brings the registry to what it should hold.
+    var publisher: Publisher
+    /// What keeps the plain keys of the services file.
+    var plainKeys: PlainKeys
+    /// What the services file says; nil where there is none.
+    private(set) var statics: StaticEntries?
+    /// The containers that are out on purpose.
+    var drains: Drains
     /// What the engine said last; nil where it has said nothing yet.
-    private var look: Docker.Look?
+    var look: Docker.Look?
     /// Whether what should be was decided for the newest look, drains and results of the checks.
-    private var isDecided = false
+    var isDecided = false
     /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
-    private var standing: [Slot: Standing]?
-    private var asked: [DrainRequests.Request] = []
-    private var alarm: Task<Void, any Error>?
-    private var remarks = RemarkLog()
+    var standing: [Slot: Standing]?
+    /// What commands have asked for and is not done yet.
+    var asked: [DrainRequests.Request] = []
+    /// What rings when a wait is over.
+    var alarm: Task<Void, any Error>?
+    /// What was told of containers.
+    var remarks = RemarkLog()
 
     /// Connects to the engine, which has to answer.
     ///
@@ -175,152 +193,11 @@ struct RegisterAgent: ~Copyable {
         throw CancellationError()
     }
 
-    /// Does everything that is to be done now.
-    private mutating func turn(_ reasons: Set<Reason>) async throws {
-        if reasons.contains(.registry) {
-            if let wait = publisher.doubt() { ringAgain(.registry, in: wait) }
-            try await drains.doubt()
-        }
-        if reasons.contains(.lease) { publisher.renewalIsDue() }
-        if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
-        // What was drained before the agent started must not come back for a moment.
-        let drained = drains.ids
-        try await drains.learn()
-        if let look {
-            asked += requests.take()
-            for request in asked { take(request, look) }
-        }
-        if drains.ids != drained { isDecided = false }
-        if standing == nil { try await recall() }
-        decide()
-        try await publisher.publish()
-        try await drains.store()
-        for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
-        asked = []
-        try await publishPlainKeys()
-    }
-
-    /// Does the same for the plain keys, which go with the same lease.
-    private mutating func publishPlainKeys() async throws {
-        guard let lease = publisher.leaseID else { return }
-        do {
-            try await plainKeys.publish(under: lease)
-        } catch let error as Etcd.Error where error.isLeaseGone {
-            publisher.renewalIsDue()
-            throw error
-        }
-    }
-
-    private mutating func ringAgain(_ reason: Reason, in wait: Duration) {
-        alarm?.cancel()
-        alarm = Task { [bell] in
-            try await Task.sleep(for: wait)
-            bell.ring(reason)
-        }
-    }
-
-    private mutating func take(_ request: DrainRequests.Request, _ look: Docker.Look) {
-        switch request.kind {
-        case .drain(let confirm):
-            guard let container = look.containers.first(where: { $0.id == request.container }) else { return }
-            drains.drain(container, at: Timestamp.text(Timestamp.now()))
-            if confirm { publisher.confirmWithdrawal(of: container.id) }
-        case .undrain: drains.undrain(request.container)
-        }
-    }
-
     private func tell(_ error: any Error) {
         if Etcd.needsPerson(error) {
             logger.error("etcd refuses; trying again", ["error": "\(error)"])
         } else {
             logger.warning("etcd is lost; trying again", ["error": "\(error)"])
         }
-    }
-
-    /// Takes what the watchers have handed over; whether there is something.
-    private mutating func takeNews() -> Bool {
-        let (containers, host) = (newest.take(), whereabouts.take())
-        if let containers { look = containers }
-        if let address = host.address { move(to: address) }
-        if let listeners = host.listeners { self.listeners = listeners }
-        return containers != nil || !host.isEmpty
-    }
-
-    private mutating func move(to address: IPAddress) {
-        publisher.move(to: address)
-        drains.move(to: publisher.owner)
-        snapshot.owner = publisher.owner
-    }
-
-    /// Reads what an earlier agent has left in the registry: a restart takes nothing of it out for being checked anew.
-    private mutating func recall() async throws {
-        try await publisher.publish()
-        standing = publisher.published?.compactMapValues(Standing.init)
-        isDecided = false
-    }
-
-    /// Decides what should be there, from what the engine, the services file and the agent's checks said last.
-    private mutating func decide() {
-        guard !isDecided, look != nil || statics != nil else { return }
-        isDecided = true
-        if let look { drains.keepOnly(look) }
-        let owner = publisher.owner
-        let services = Services(
-            of: look?.containers ?? [], statics: statics?.file.services ?? [], owner: owner,
-            rules: configuration.rules, drained: drains.ids, listeners: listeners,
-            unreadable: look?.unreadable ?? [])
-        whereabouts.want(services.awaited, at: owner.address)
-        plainKeys.desire(statics?.file.plainKeys(of: owner) ?? [:])
-        let idle = (look?.idle ?? []).map { Verdict(on: $0) }
-        guard let before = standing else {
-            // What may be there depends on what is there, which is not known yet.
-            snapshot.verdicts = services.verdicts + idle
-            snapshot.statics = services.statics
-            return remarks.tell(services.verdicts, to: logger)
-        }
-        var unknown = (look?.unreadable ?? []).union(services.undecided)
-        if look == nil { unknown.formUnion(before.keys.map(\.id).filter(\.isOfContainer)) }
-        let admission = Admission(of: services, standing: before, unreadable: unknown, checks: checks.verdicts)
-        snapshot.verdicts = admission.verdicts + idle
-        snapshot.statics = services.statics
-        snapshot.obstacles = admission.obstacles
-        standing = admission.standing
-        checks.want(admission.targets)
-        remarks.tell(admission.verdicts, admission.obstacles, besides: before, to: logger)
-        publisher.desire(
-            admission.registrations, reasons: services.reasons, unreadable: unknown, obstacles: admission.obstacles,
-            knowsContainers: look != nil)
-    }
-
-    // MARK: Questions
-
-    /// Where commands are answered; nil where that cannot be, which harms nothing else.
-    private func commandServer() -> CommandServer? {
-        do {
-            let drains = DrainCommands(registry, requests) { [bell] in bell.ring(.request) }
-            return try CommandServer(path: configuration.controlSocket) { [board] line in
-                await drains.answer(line, board.read()) ?? Questions.answer(line, board.read())
-            }
-        } catch {
-            logger.warning(
-                "commands are not answered; CONTROL_SOCKET names another socket",
-                ["socket": configuration.controlSocket, "error": "\(error)"])
-            return nil
-        }
-    }
-
-    private mutating func note(_ error: any Error) {
-        let trouble = Snapshot.Trouble(error)
-        if snapshot.store.trouble == nil { snapshot.store.trouble = trouble }
-        snapshot.store.lastTrouble = trouble
-    }
-
-    /// Puts up what is known now: no question waits for the loop.
-    private mutating func tellQuestions() {
-        snapshot.store.lease = publisher.lease
-        snapshot.published = publisher.published
-        snapshot.yielded = publisher.yielded
-        snapshot.keeper = publisher.keeper
-        board.put(snapshot)
     }
 }
