@@ -44,6 +44,10 @@ struct ProxyKeeper {
     var stretch = CheckStretch()
     /// What an operator adds to the file.
     var additions: AdditionKeeper
+    /// What earlier plans came to.
+    var plans = PlanMemory()
+    /// What earlier configurations came to.
+    var sections = SectionMemory()
     /// What brings HAProxy to a configuration.
     var driver: ProxyDriver
     /// The waits after HAProxy refused something.

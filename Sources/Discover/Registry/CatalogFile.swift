@@ -20,7 +20,7 @@ struct CatalogFile: Sendable {
 
         /// Whether the file of one would be that of the other.
         static func == (left: Copy, right: Copy) -> Bool {
-            left.registry.records == right.registry.records && left.holds == right.holds
+            left.registry.hasRecords(of: right.registry) && left.holds == right.holds
                 && left.checkFloor == right.checkFloor
         }
     }
@@ -143,7 +143,8 @@ extension Stored.Held {
 
     /// The hold; nil where the first key is no entry.
     fileprivate func kept(in keyspace: Keyspace) -> HoldLedger.Kept? {
-        let records = keys.map { RegistryRecord($0.keyValue, in: keyspace) }
+        var pool = MetaPool()
+        let records = keys.map { RegistryRecord($0.keyValue, in: keyspace, sharing: &pool) }
         let cause = RegistryLoss.Cause(rawValue: cause) ?? .lease
         guard let loss = RegistryLoss(records, cause: cause, seen: .now), (0...1e11).contains(since),
             (0...1e11).contains(until)
