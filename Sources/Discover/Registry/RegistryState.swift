@@ -138,7 +138,8 @@ struct RegistryState: Sendable {
 extension RegistryState: Equatable {
     /// Whether both show the same.
     static func == (left: RegistryState, right: RegistryState) -> Bool {
-        left.keyspace == right.keyspace && left.revision == right.revision && left.claimsRevision == right.claimsRevision
+        left.keyspace == right.keyspace && left.revision == right.revision
+            && left.claimsRevision == right.claimsRevision
             && left.clusterID == right.clusterID && left.losses == right.losses && left.hasRecords(of: right)
     }
 
