@@ -34,7 +34,7 @@ struct DiscoverAgent: Sendable {
         case registry
         /// What an operator adds is to be read again.
         case hangup
-        /// HAProxy is no more.
+        /// HAProxy is no more, or another one.
         case proxyEnded
         /// Somebody asks for something.
         case request
@@ -62,9 +62,11 @@ struct DiscoverAgent: Sendable {
             ])
         keeper.take(configuration.additionFiles.read())
         try await keeper.recollect()
-        if keeper.master == nil { try await checkStatsPort() }
+        // Another's HAProxy may come later, and holds the port until then with a file of its own.
+        let isOurs = configuration.existing == nil
+        if isOurs, keeper.master == nil { try await checkStatsPort() }
         let retry = await keeper.converge()
-        guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
+        guard !isOurs || keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
         await serve(&keeper, link, retry: retry)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
@@ -79,6 +81,7 @@ struct DiscoverAgent: Sendable {
         let newest = Latest<RegistryState>()
         let consumers = Latest<Int>()
         let requests = LoopRequests { bell.ring(.request) }
+        let process = keeper.driver.process
         let commands = answers(requests).server(at: configuration.directory.controlSocket, logger)
         await withDiscardingTaskGroup { [known = keeper.registry] group in
             if let commands { group.addTask { await commands.run() } }
@@ -90,6 +93,9 @@ struct DiscoverAgent: Sendable {
             }
             group.addTask { try? await link.claimer.run() }
             group.addTask { await link.presence.run() }
+            if process.existing != nil {
+                group.addTask { try? await ExistingWatch(process: process).run { bell.ring(.proxyEnded) } }
+            }
             group.addTask {
                 try? await link.census.run { count in
                     consumers.put(count)
@@ -111,12 +117,12 @@ struct DiscoverAgent: Sendable {
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
                 guard let reasons = await bell.answer() else { break }
-                if reasons.contains(.hangup) { keeper.take(configuration.additionFiles.read()) }
+                if reasons.contains(.hangup) { readFiles(for: &keeper) }
                 let state = newest.take()
                 if let state { keeper.take(state) }
                 if let count = consumers.take() { keeper.learn(consumers: count) }
                 requests.perform(on: &keeper)
-                keeper.look()
+                await keeper.look()
                 retry = await keeper.converge()
                 // What was read from the disk may long be settled.
                 if state != nil { link.claimer.submit(keeper.claims) }
@@ -127,6 +133,17 @@ struct DiscoverAgent: Sendable {
             }
             alarm?.cancel()
             group.cancelAll()
+        }
+    }
+
+    /// Reads again what an operator has written into files on this host.
+    private func readFiles(for keeper: inout ProxyKeeper) {
+        keeper.take(configuration.additionFiles.read())
+        guard let path = configuration.statsAuthPath else { return }
+        do {
+            keeper.take(try StatsUser.read(path))
+        } catch {
+            logger.error("STATS_AUTH is wrong; what it said before stays", ["error": "\(error)"])
         }
     }
 
@@ -145,7 +162,8 @@ struct DiscoverAgent: Sendable {
             host: configuration.host, statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: configuration.hardStopAfter,
             abilities: program.abilities)
-        let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
+        let process = HAProxyProcess(
+            program: program, directory: directory, output: HAProxyOutput(logger), existing: configuration.existing)
         let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
         var timing = keeperTiming
         timing.driver.drains.limit = configuration.drainTimeout

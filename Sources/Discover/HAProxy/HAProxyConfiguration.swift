@@ -23,13 +23,13 @@ extension HAProxyConfiguration {
     /// Renders a plan.
     init(_ plan: ProxyPlan, _ settings: HAProxySettings) {
         var sections: [ServiceName: [ServerLine]] = [:]
-        var fixed = Self.globals(settings) + Self.defaults(settings) + Self.stats(settings)
+        var fixed = Self.globals(settings) + Self.defaults(settings) + settings.statsSections
         var body = fixed
         var texts = ServerTexts()
         for listener in plan.listeners {
             let lines = listener.written?.servers ?? listener.servers.map { texts.line($0) }
             sections[listener.service] = lines
-            let head = "\n" + (listener.written?.head ?? Self.head(listener, settings.abilities))
+            let head = "\n" + (listener.written?.head ?? Self.head(listener, settings))
             fixed += head
             body += head
             for line in lines { body += "    server \(line.id) \(line.words)\n" }
@@ -152,29 +152,13 @@ extension HAProxyConfiguration {
         """ + added(settings.additions, at: .defaults) + "\n"
     }
 
-    /// The stats page, there even with no service, so that the file never lacks a listener.
-    private static func stats(_ settings: HAProxySettings) -> String {
-        var lines = [
-            "mode http", "bind \(settings.statsBind.words)", "timeout client 30s", "timeout http-request 10s",
-            // A browser that waits for the next refresh must not hold up a stop.
-            "timeout http-keep-alive 1s",
-        ]
-        if settings.abilities.idleCloseOnResponse {
-            lines.append("option idle-close-on-response")
-        }
-        if settings.abilities.prometheus {
-            lines.append("http-request use-service prometheus-exporter if { path /metrics }")
-        }
-        lines += ["stats enable", "stats uri /", "stats refresh 5s", "stats show-legends"]
-        return section("frontend -stats", lines)
-    }
-
     /// A service's section without its servers.
-    private static func head(_ listener: ProxyPlan.Listener, _ abilities: HAProxyAbilities) -> String {
-        section("listen \(listener.service)", listener.head(abilities))
+    private static func head(_ listener: ProxyPlan.Listener, _ settings: HAProxySettings) -> String {
+        section("listen \(listener.service)", listener.head(settings))
     }
 
-    private static func section(_ title: String, _ lines: [String]) -> String {
+    /// The text of a section.
+    static func section(_ title: String, _ lines: [String]) -> String {
         title + "\n" + lines.map { "    \($0)\n" }.joined()
     }
 }

@@ -1,0 +1,53 @@
+import Shared
+
+/// An HAProxy that somebody else starts, supervises and stops, such as the system's haproxy.service.
+struct ExistingHAProxy: Equatable, Sendable {
+    /// How it is told to read its file anew.
+    enum Reload: Equatable, Sendable {
+        /// By `reload` at the socket of its master.
+        case master(socket: String)
+        /// By a command for `/bin/sh -c`.
+        case command(String)
+    }
+
+    /// The file that it reads.
+    let path: String
+    /// How it is told to.
+    let reload: Reload
+
+    /// Where Debian's haproxy.service reads its file.
+    static let standardPath = "/etc/haproxy/haproxy.cfg"
+
+    /// Why a reload was not to be had.
+    enum Failure: Error, Equatable {
+        /// The file is somebody else's.
+        case foreignFile(path: String)
+        /// The master does not answer.
+        case noMaster(reason: String)
+        /// The command failed, and no new worker serves.
+        case commandFailed(reason: String)
+    }
+
+    /// Whether a file with this text may be replaced: it has nothing in it, or a mark of docker-discover's.
+    static func isOurs(_ text: String) -> Bool {
+        text.allSatisfy(\.isWhitespace) || HAProxyConfiguration(text: text) != nil
+    }
+
+    /// Throws where the file is there and somebody else's.
+    func checkFile() throws {
+        if let text = try WholeFile(path).text, !Self.isOurs(text) { throw Failure.foreignFile(path: path) }
+    }
+}
+
+extension ExistingHAProxy.Failure: CustomStringConvertible {
+    /// One sentence for the person who runs that HAProxy.
+    var description: String {
+        switch self {
+        case .foreignFile(let path):
+            "HAPROXY_CONFIG: \(path) was not written by docker-discover, which would replace it; move it away "
+                + "(mv \(path) \(path).before), what is needed of it into GLOBAL_FILE, DEFAULTS_FILE or EXTRA_FILE"
+        case .noMaster(let reason): "HAPROXY_MASTER: no HAProxy answers: \(reason)"
+        case .commandFailed(let reason): "RELOAD_COMMAND \(reason)"
+        }
+    }
+}
