@@ -13,7 +13,7 @@ extension ProxyPlan.Listener {
     /// What the stats page shows beside the name: the port, which is a link where a browser can do something with it.
     private func description(_ host: ConsumerHost) -> String {
         guard options.mode == .http else {
-            return bind.address.map { _ in "port \(port) of \(bind)" } ?? "port \(port)"
+            return bind.address.map { "port \(port) of \($0)" } ?? "port \(port)"
         }
         let target = bind.address == nil || bind.isOfBothFamilies ? "\(host.name):\(port)" : "\(bind)"
         return "'port \(HAProxySettings.link(to: "http://\(target)/", "\(port)"))'"
