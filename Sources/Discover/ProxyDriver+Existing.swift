@@ -28,7 +28,7 @@ extension ProxyDriver {
         if file == nil { readFile() }
         await learn()
         if isAbsenceTold {
-            logger.info("HAProxy is back", ["pid": worker.pid])
+            logger.info("an HAProxy serves", ["pid": worker.pid])
         } else {
             logger.info(
                 isKnown ? "somebody else reloaded or restarted HAProxy" : "took over the running HAProxy",
@@ -67,7 +67,7 @@ extension ProxyDriver {
     /// Reloads it and takes what it confirms.
     mutating func loadInto(_ existing: ExistingHAProxy, _ next: HAProxyConfiguration) async throws {
         let worker = try await process.reload(existing, with: next)
-        if isAbsenceTold { logger.info("HAProxy is back", ["pid": worker.pid]) }
+        if isAbsenceTold { logger.info("an HAProxy serves", ["pid": worker.pid]) }
         (isAbsenceTold, enlistment) = (false, nil)
         enlistmentBackoff.reset()
         take(worker, of: next)

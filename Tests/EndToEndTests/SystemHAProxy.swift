@@ -14,8 +14,10 @@ final class SystemHAProxy: Sendable {
     /// What it prints.
     let log = CapturedLines()
     private let pidFile: String
+    private let form: ExistingForm
 
-    init(in folder: ScratchFolder) throws {
+    init(_ form: ExistingForm, in folder: ScratchFolder) throws {
+        self.form = form
         let place = folder.path + "/system"
         try FileManager.default.createDirectory(atPath: place, withIntermediateDirectories: true)
         file = place + "/haproxy.cfg"
@@ -25,9 +27,9 @@ final class SystemHAProxy: Sendable {
     }
 
     /// How docker-discover is told of it.
-    func settings(_ form: ExistingForm) -> [String: String] {
+    func settings() -> [String: String] {
         switch form {
-        case .master: ["HAPROXY_MASTER": socket, "HAPROXY_CONFIG": file]
+        case .master, .container: ["HAPROXY_MASTER": socket, "HAPROXY_CONFIG": file]
         case .command: ["RELOAD_COMMAND": reloadCommand, "HAPROXY_CONFIG": file]
         }
     }
@@ -35,8 +37,10 @@ final class SystemHAProxy: Sendable {
     /// Starts it, with the file that is there.
     func start() throws -> RunningProgram {
         let path = RealParts.path(of: RealParts.haproxy) ?? RealParts.haproxy
+        let words = [path, "-Ws", "-f", file, "-S", socket, "-p", pidFile]
+        let line = form == .container ? ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"] + words : words
         let program = Program(
-            path, ["-Ws", "-f", file, "-S", socket, "-p", pidFile], environment: ["PATH": "/usr/sbin:/usr/bin:/bin"])
+            line[0], Array(line.dropFirst()), environment: ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin"])
         return try program.start(onLine: log.add)
     }
 
@@ -50,7 +54,7 @@ final class SystemHAProxy: Sendable {
 
     /// Stops it as systemd does.
     func stop(_ running: RunningProgram) async throws {
-        running.signal(SIGTERM)
+        running.signalGroup(SIGTERM)
         _ = try await running.wait()
     }
 }
@@ -59,4 +63,11 @@ final class SystemHAProxy: Sendable {
 enum ExistingForm: String, CaseIterable, Sendable {
     case master
     case command
+    /// The master's socket, and process ids of its own, as in a container.
+    case container
+
+    /// Those that this machine can have.
+    static var possible: [ExistingForm] {
+        RealParts.canRun("unshare", asRoot: true) ? allCases : [.master, .command]
+    }
 }
