@@ -87,6 +87,9 @@ extension ProxyDriver {
     mutating func adopt() async throws {
         if let existing = process.existing {
             try existing.checkFile()
+            if let own = HAProxyMaster(withArguments: process.arguments) {
+                throw ExistingHAProxy.Failure.ownRuns(pid: own.pid)
+            }
             readFile()
             _ = await lookAtExisting()
             return

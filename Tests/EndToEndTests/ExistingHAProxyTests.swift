@@ -46,9 +46,12 @@ struct ExistingHAProxyTests {
     ) async throws {
         try await withService(form) { lab, system, running, agent in
             let load = LoadGenerator(port: port, clients: 2)
+            // It may have come up in the middle of a try to have it load the file.
+            #expect(await HealthPage.turns(200, lab))
+            let first = agent.log.count(of: "by=\"reload")
             try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
             #expect(await DiscoverLab.answers(port, "two"))
-            #expect(agent.log.count(of: "by=\"reload") == 0)
+            #expect(agent.log.count(of: "by=\"reload") == first)
             let other = try await addService("other", lab)
             #expect(await DiscoverLab.answers(other, "two"))
             #expect(await agent.logs("by=\"reload: services changed\""))
@@ -134,6 +137,19 @@ struct ExistingHAProxyTests {
                 #expect(await DiscoverLab.answers(other, "two"))
                 #expect(await HealthPage.turns(200, lab))
             }
+        }
+    }
+
+    @Test func `an HAProxy of its own that is left has to go first`() async throws {
+        try await withDiscoverLab { lab in
+            let agent = try lab.start()
+            #expect(await HealthPage.turns(200, lab))
+            try await agent.kill()
+            let master = try #require(lab.haproxies().master)
+            let system = try SystemHAProxy(.master, in: lab.folder)
+            let refused = try lab.start(system.settings())
+            #expect(try await refused.wait() == .exited(1))
+            #expect(refused.log.contain("started itself", "kill \(master)"))
         }
     }
 

@@ -22,6 +22,8 @@ struct ExistingHAProxy: Equatable, Sendable {
     enum Failure: Error, Equatable {
         /// The file is somebody else's.
         case foreignFile(path: String)
+        /// An HAProxy that docker-discover started itself still runs.
+        case ownRuns(pid: Int32)
         /// The master does not answer.
         case noMaster(reason: String)
         /// The command failed, and no new worker serves.
@@ -46,6 +48,8 @@ extension ExistingHAProxy.Failure: CustomStringConvertible {
         case .foreignFile(let path):
             "HAPROXY_CONFIG: \(path) was not written by docker-discover, which would replace it; move it away "
                 + "(mv \(path) \(path).before), what is needed of it into GLOBAL_FILE, DEFAULTS_FILE or EXTRA_FILE"
+        case .ownRuns(let pid):
+            "the HAProxy that docker-discover started itself before still serves; stop it first (kill \(pid))"
         case .noMaster(let reason): "HAPROXY_MASTER: no HAProxy answers: \(reason)"
         case .commandFailed(let reason): "RELOAD_COMMAND \(reason)"
         }
