@@ -3,18 +3,40 @@ import Shared
 // An HAProxy that somebody else runs.
 
 extension ProxyDriver {
+    /// What is known of it.
+    struct Acquaintance {
+        /// The worker that serves; nil where none answers.
+        var worker: HAProxyWorker?
+        /// Whether it was told that none does.
+        var isAbsenceTold = false
+        /// When it is asked again to load our file; nil for at once.
+        var due: ContinuousClock.Instant?
+        /// The waits between that.
+        var backoff = Backoff(first: .milliseconds(500), limit: .seconds(15))
+    }
+
+    /// Takes it as it is, if it is there; throws where something stands against it for good.
+    mutating func adopt(_ existing: ExistingHAProxy) async throws {
+        try existing.checkFile()
+        if let own = HAProxyMaster(withArguments: process.arguments) {
+            throw ExistingHAProxy.Failure.ownRuns(pid: own.pid)
+        }
+        readFile()
+        _ = await lookAtExisting()
+    }
+
     /// Looks whether it is there and still the same; returns whether that changed.
     mutating func lookAtExisting() async -> Bool {
         guard process.existing != nil else { return false }
         switch await process.sight() {
         case .silent: return false
         case .nobody:
-            guard let gone = sight else { return false }
-            (sight, running) = (nil, .nothing)
+            guard let gone = other.worker else { return false }
+            (other.worker, running) = (nil, .nothing)
             tellAbsence("it ended", pid: gone.pid)
             return true
         case .worker(let worker):
-            guard worker != sight else { return false }
+            guard worker != other.worker else { return false }
             await meet(worker)
             return true
         }
@@ -22,19 +44,21 @@ extension ProxyDriver {
 
     /// Takes a worker for the one that serves: it was started or reloaded by somebody else.
     private mutating func meet(_ worker: HAProxyWorker) async {
-        let isKnown = sight != nil
-        sight = worker
+        note(worker, isOurDoing: false)
         (running, isDynamic, takesCookies) = (.unknown(.unknownState), true, true)
         if file == nil { readFile() }
         await learn()
-        if isAbsenceTold {
+    }
+
+    private mutating func note(_ worker: HAProxyWorker, isOurDoing: Bool) {
+        if other.isAbsenceTold {
             logger.info("an HAProxy serves", ["pid": worker.pid])
-        } else {
-            logger.info(
-                isKnown ? "somebody else reloaded or restarted HAProxy" : "took over the running HAProxy",
-                ["pid": worker.pid])
+        } else if other.worker == nil {
+            logger.info("took over the running HAProxy", ["pid": worker.pid])
+        } else if !isOurDoing {
+            logger.info("somebody else reloaded or restarted HAProxy", ["pid": worker.pid])
         }
-        isAbsenceTold = false
+        (other.worker, other.isAbsenceTold) = (worker, false)
     }
 
     /// Has an HAProxy that does not run our file load it; where there is none, the file waits for its start.
@@ -43,8 +67,8 @@ extension ProxyDriver {
             try await process.prepare(next)
             file = next
         }
-        if let enlistment, enlistment > .now {
-            return .waiting(ContinuousClock.now.duration(to: enlistment), done: .none)
+        if let due = other.due, due > .now {
+            return .waiting(ContinuousClock.now.duration(to: due), done: .none)
         }
         do {
             try await loadInto(existing, next)
@@ -52,8 +76,8 @@ extension ProxyDriver {
         } catch {
             try Task.checkCancellation()
             tellAbsence("\(error)", pid: nil)
-            let wait = enlistmentBackoff.next()
-            enlistment = .now + wait
+            let wait = other.backoff.next()
+            other.due = .now + wait
             return .waiting(wait, done: .none)
         }
     }
@@ -67,38 +91,17 @@ extension ProxyDriver {
     /// Reloads it and takes what it confirms.
     mutating func loadInto(_ existing: ExistingHAProxy, _ next: HAProxyConfiguration) async throws {
         let worker = try await process.reload(existing, with: next)
-        if isAbsenceTold { logger.info("an HAProxy serves", ["pid": worker.pid]) }
-        (isAbsenceTold, enlistment) = (false, nil)
-        enlistmentBackoff.reset()
+        note(worker, isOurDoing: true)
+        other.due = nil
+        other.backoff.reset()
         take(worker, of: next)
     }
 
     private mutating func tellAbsence(_ reason: String, pid: Int32?) {
-        guard !isAbsenceTold else { return }
-        isAbsenceTold = true
+        guard !other.isAbsenceTold else { return }
+        other.isAbsenceTold = true
         logger.warning(
             "no HAProxy serves; its file is ready for whoever starts it",
             ["file": filePath, "pid": pid, "error": reason])
-    }
-}
-
-/// Rings when an HAProxy that somebody else runs is no longer the one that was there.
-struct ExistingWatch: Sendable {
-    /// How it is looked at.
-    let process: HAProxyProcess
-    /// Between two looks.
-    var interval = Duration.milliseconds(250)
-
-    /// Looks until the task is cancelled.
-    func run(_ ring: @Sendable () -> Void) async throws {
-        var last: HAProxyProcess.Sight?
-        while true {
-            let sight = await process.sight()
-            if sight != .silent, sight != last {
-                last = sight
-                ring()
-            }
-            try await Task.sleep(for: interval)
-        }
     }
 }

@@ -41,14 +41,8 @@ struct ProxyDriver {
     private var proven: HAProxyConfiguration?
     /// The master that runs; nil where none does.
     private(set) var master: HAProxyMaster?
-    /// The worker of an HAProxy that somebody else runs; nil where none answers.
-    var sight: HAProxyWorker?
-    /// Whether it was told that there is no such HAProxy.
-    var isAbsenceTold = false
-    /// When such an HAProxy is asked again to load our file; nil for at once.
-    var enlistment: ContinuousClock.Instant?
-    /// The waits between that.
-    var enlistmentBackoff = Backoff(first: .milliseconds(500), limit: .seconds(15))
+    /// What is known of an HAProxy that somebody else runs.
+    var other = Acquaintance()
     /// How many workers of earlier configurations there were after the last reload.
     private(set) var oldWorkers: Int?
 
@@ -71,7 +65,7 @@ struct ProxyDriver {
     }
 
     /// Whether HAProxy runs, as far as is known.
-    var isServing: Bool { master != nil || sight != nil }
+    var isServing: Bool { master != nil || other.worker != nil }
 
     /// What the newest worker runs, where that is known.
     var current: RunningProxy? {
@@ -85,15 +79,7 @@ struct ProxyDriver {
 extension ProxyDriver {
     /// Takes over an HAProxy that an earlier run left.
     mutating func adopt() async throws {
-        if let existing = process.existing {
-            try existing.checkFile()
-            if let own = HAProxyMaster(withArguments: process.arguments) {
-                throw ExistingHAProxy.Failure.ownRuns(pid: own.pid)
-            }
-            readFile()
-            _ = await lookAtExisting()
-            return
-        }
+        if let existing = process.existing { return try await adopt(existing) }
         guard let found = try await process.adopt() else { return }
         master = found
         running = .unknown(.unknownState)
@@ -127,6 +113,12 @@ extension ProxyDriver {
         restart.ended(at: .now)
         logger.error("HAProxy ended; starting it again", ["pid": master.pid, "how": master.ending])
         return true
+    }
+
+    /// Takes a worker that has loaded a file.
+    mutating func take(_ worker: HAProxyWorker, of next: HAProxyConfiguration) {
+        (file, proven) = (next, next)
+        confirm(RunningProxy(worker: worker.pid, loaded: next))
     }
 
     /// Takes what HAProxy has confirmed.
@@ -227,12 +219,5 @@ extension ProxyDriver {
             throw error
         }
         oldWorkers = await process.oldWorkers()
-    }
-
-    /// Takes a worker that has loaded a file.
-    mutating func take(_ worker: HAProxyWorker, of next: HAProxyConfiguration) {
-        (file, proven) = (next, next)
-        if process.existing != nil { sight = worker }
-        confirm(RunningProxy(worker: worker.pid, loaded: next))
     }
 }

@@ -25,10 +25,15 @@ struct ExistingHAProxyTests {
     ) async throws {
         try await withDiscoverLab { lab in
             let system = try SystemHAProxy(form, in: lab.folder)
-            let agent = try lab.start(system.settings().merging(settings) { $1 })
+            // Before, so that the first file has it.
             try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
+            let agent = try lab.start(system.settings().merging(settings) { $1 })
             try await system.withStart { running in
                 #expect(await DiscoverLab.answers(port, "one"))
+                #expect(
+                    await eventually {
+                        agent.log.contain("an HAProxy serves") || agent.log.contain("took over the running HAProxy")
+                    })
                 try await body(lab, system, running, agent)
             }
         }
@@ -58,7 +63,11 @@ struct ExistingHAProxyTests {
             #expect(await HealthPage.turns(200, lab))
             // Somebody else reloads it, with the file that is there.
             let reloads = agent.log.count(of: "by=\"reload")
-            _ = try await CommandSocket(path: system.socket).send("reload", deadline: .seconds(10))
+            #expect(
+                await eventually {
+                    // The socket is away for a moment after each reload.
+                    (try? await CommandSocket(path: system.socket).send("reload", deadline: .seconds(10))) != nil
+                })
             #expect(await agent.logs("somebody else reloaded or restarted HAProxy"))
             try await lab.put(["other/2": "127.0.0.1:\(one.port)"])
             #expect(await DiscoverLab.answers(other, "one"))
@@ -140,6 +149,26 @@ struct ExistingHAProxyTests {
         }
     }
 
+    @Test(.enabled(if: RealParts.canRun("haproxy", asRoot: true), "needs root"))
+    func `it may give up root and the rest of the file system`() async throws {
+        let folder = try ScratchFolder()
+        let cage = folder.path + "/empty"
+        try FileManager.default.createDirectory(atPath: cage, withIntermediateDirectories: true)
+        let global = folder.path + "/global"
+        try Data("uid 65534\ngid 65534\nchroot \(cage)\n".utf8).write(to: URL(filePath: global))
+        try await withService(.master, ["GLOBAL_FILE": global]) { lab, system, _, agent in
+            #expect(DiscoverLab.text(system.file)?.contains("chroot \(cage)") == true)
+            let other = try await addService("other", lab)
+            #expect(await DiscoverLab.answers(other, "two"))
+            let reloads = agent.log.count(of: "by=\"reload")
+            try await lab.put(["other/2": "127.0.0.1:\(one.port)"])
+            #expect(await DiscoverLab.answers(other, "one"))
+            #expect(agent.log.count(of: "by=\"reload") == reloads)
+            #expect(await HealthPage.turns(200, lab))
+            #expect(agent.log.count(of: "level=error") == 0)
+        }
+    }
+
     @Test func `an HAProxy of its own that is left has to go first`() async throws {
         try await withDiscoverLab { lab in
             let agent = try lab.start()
@@ -206,34 +235,6 @@ struct ExistingHAProxyTests {
             #expect(await agent.logs("RELOAD_COMMAND failed, although HAProxy has reloaded", "exit status 4"))
             #expect(await agent.applies("services=2"))
             #expect(agent.log.count(of: "level=error") == 0)
-        }
-    }
-}
-
-/// A program that is HAProxy, but may refuse all files.
-struct RefusingHAProxy {
-    /// Its path.
-    let path: String
-    private let mark: String
-
-    init(in folder: ScratchFolder) async throws {
-        path = folder.path + "/haproxy"
-        mark = folder.path + "/refuse"
-        let lines = "if [ \"$1\" = -c ] && [ -e \(mark) ]; then exit 1; fi"
-        let program = RealParts.path(of: RealParts.haproxy) ?? RealParts.haproxy
-        try Data("#!/bin/sh\n\(lines)\nexec \(program) \"$@\"\n".utf8).write(to: URL(filePath: path))
-        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
-        // A program that another test starts at this moment may hold the file open for writing until it runs itself.
-        let path = path
-        _ = await eventually { (try? await Program(path, ["-v"]).run(deadline: .seconds(10)))?.isSuccess ?? false }
-    }
-
-    /// Says whether it refuses all files from now on.
-    func refuse(_ isRefusing: Bool) throws {
-        if isRefusing {
-            try Data().write(to: URL(filePath: mark))
-        } else {
-            try FileManager.default.removeItem(atPath: mark)
         }
     }
 }

@@ -54,8 +54,11 @@ final class SystemHAProxy: Sendable {
 
     /// Stops it as systemd does.
     func stop(_ running: RunningProgram) async throws {
-        running.signalGroup(SIGTERM)
-        _ = try await running.wait()
+        // A master that is in the middle of a reload forgets the signal.
+        while running.ending == nil {
+            running.signalGroup(SIGTERM)
+            _ = await eventually(within: .milliseconds(500)) { running.ending != nil }
+        }
     }
 }
 

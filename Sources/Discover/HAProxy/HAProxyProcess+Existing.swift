@@ -72,7 +72,7 @@ extension HAProxyProcess {
 
     private func askMaster(at socket: String) async throws {
         do {
-            let answer = try await CommandSocket(path: socket).send("reload", deadline: timing.load)
+            let answer = try await sendReload(to: CommandSocket(path: socket))
             guard answer.hasPrefix("Success=0") else { return }
             throw Failure.refused(
                 HAProxyProgram.Refusal(lines: answer.split(separator: "\n").map(String.init)).alerts)
@@ -81,6 +81,18 @@ extension HAProxyProcess {
         } catch is CommandSocket.Failure {
             throw Failure.unconfirmed(after: timing.load)
         }
+    }
+
+    /// Asks again where nobody listens: after a reload by somebody else the socket is away for a moment.
+    private func sendReload(to master: CommandSocket) async throws -> String {
+        for _ in 0..<3 {
+            do {
+                return try await master.send("reload", deadline: timing.load)
+            } catch CommandSocket.Failure.unreachable {
+                try await Task.sleep(for: timing.poll * 10)
+            }
+        }
+        return try await master.send("reload", deadline: timing.load)
     }
 
     /// Runs the command that reloads; nil where it succeeded.

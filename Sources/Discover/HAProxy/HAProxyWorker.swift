@@ -6,7 +6,9 @@ struct HAProxyWorker: Equatable, Sendable {
     /// Which configuration it has loaded, ``HAProxyConfiguration/mark``; nil where it does not say.
     let mark: String?
 
-    /// When it started, in seconds; nil where it does not say. In another container process ids may begin anew.
+    /// When it started, in seconds; nil where it does not say.
+    ///
+    /// In a container that is started anew, process ids begin anew as well.
     let start: Int64?
 
     /// Makes one.

@@ -6,7 +6,9 @@ import Synchronization
 ///
 /// Statuses of the programs that this process started are left to those who wait for them (``RunningProgram``).
 package enum OrphanReaper {
-    /// The programs of ours that were not reaped yet. Held from before a program is started until it is known, so that
+    /// The programs of ours that were not reaped yet.
+    ///
+    /// Held from before a program is started until it is known, so that
     /// one that ends at once is not taken for an orphan.
     private static let own = Mutex<Set<pid_t>>([])
     private static let isRunning = Atomic(false)
