@@ -70,6 +70,10 @@ extension ProxyDriver {
         if let due = other.due, due > .now {
             return .waiting(ContinuousClock.now.duration(to: due), done: .none)
         }
+        if let worker = await process.arrival(of: existing) {
+            await meet(worker)
+            return .waiting(.zero, done: .none)
+        }
         do {
             try await loadInto(existing, next)
             return .done(.reload(.unknownState))

@@ -35,6 +35,20 @@ extension HAProxyProcess {
         return .nobody
     }
 
+    /// Waits a moment for a worker of an HAProxy that may just be starting, and would need no reload.
+    func arrival(of existing: ExistingHAProxy) async -> HAProxyWorker? {
+        if case .master(let socket) = existing.reload {
+            let answer = try? await CommandSocket(path: socket).send("show proc", deadline: timing.answer)
+            if answer == nil { return nil }
+        }
+        let end = ContinuousClock.now + timing.takeover
+        while ContinuousClock.now < end {
+            if let worker = await sight().worker { return worker }
+            guard (try? await Task.sleep(for: timing.poll)) != nil else { return nil }
+        }
+        return nil
+    }
+
     /// Puts a configuration in the place where an HAProxy that is started later reads it.
     func prepare(_ configuration: HAProxyConfiguration) async throws {
         forgetStates()
