@@ -30,14 +30,16 @@ struct ExistingHAProxy: Equatable, Sendable {
         case commandFailed(reason: String)
     }
 
-    /// Whether a file with this text may be replaced: it has nothing in it, or a mark of docker-discover's.
-    static func isOurs(_ text: String) -> Bool {
-        text.allSatisfy(\.isWhitespace) || HAProxyConfiguration(text: text) != nil
+    /// Whether a file with these contents may be replaced: it has nothing in it, or docker-discover's mark at its begin.
+    static func isOurs(_ contents: [UInt8]) -> Bool {
+        let begin = String(decoding: contents.prefix(4096), as: UTF8.self)
+        if contents.count <= 4096, begin.allSatisfy(\.isWhitespace) { return true }
+        return begin.split(separator: "\n").contains(where: HAProxyConfiguration.isMark)
     }
 
     /// Throws where the file is there and somebody else's.
     func checkFile() throws {
-        if let text = try WholeFile(path).text, !Self.isOurs(text) { throw Failure.foreignFile(path: path) }
+        if let contents = try WholeFile(path).bytes, !Self.isOurs(contents) { throw Failure.foreignFile(path: path) }
     }
 }
 
