@@ -86,7 +86,7 @@ struct StatsPageTests {
         try await withDiscoverLab { lab in
             let agent = try lab.start(["HAPROXY": haproxy.path, "EXTRA_FILE": try write("", to: "extra")])
             try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
-            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await DiscoverLab.answers(port, "one"), "\(agent.log.all)")
             #expect(await HealthPage.turns(200, lab))
             // What is left out is not asked for: a wrong file, a service that is refused, a port that is taken.
             _ = try write("listen broken\n    nonsense\n", to: "extra")
