@@ -13,11 +13,13 @@ struct RefusingHAProxy {
         mark = folder.path + "/refuse"
         let lines = "if [ \"$1\" = -c ] && [ -e \(mark) ]; then exit 1; fi"
         let program = RealParts.path(of: RealParts.haproxy) ?? RealParts.haproxy
-        try Data("#!/bin/sh\n\(lines)\nexec \(program) \"$@\"\n".utf8).write(to: URL(filePath: path))
-        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
-        // A program that another test starts at this moment may hold the file open for writing until it runs itself.
-        let path = path
-        _ = await eventually { (try? await Program(path, ["-v"]).run(deadline: .seconds(10)))?.isSuccess ?? false }
+        let script = "#!/bin/sh\n\(lines)\nexec \(program) \"$@\"\n"
+        // Written by another process: a program that a test starts at this moment could inherit the open file from
+        // this one, and as long as it lives the system would not run it.
+        let writing = Program("/bin/sh", ["-c", "printf %s \"$1\" > \"$2\" && chmod 755 \"$2\"", "sh", script, path])
+        guard try await writing.run(deadline: .seconds(20)).isSuccess else {
+            throw LongConnection.Failure("no program")
+        }
     }
 
     /// Says whether it refuses all files from now on.
