@@ -34,7 +34,7 @@ struct DiscoverAgent: Sendable {
         case registry
         /// What an operator adds is to be read again.
         case hangup
-        /// HAProxy is no more.
+        /// HAProxy is no more, or another one.
         case proxyEnded
         /// Somebody asks for something.
         case request
@@ -62,7 +62,8 @@ struct DiscoverAgent: Sendable {
             ])
         keeper.take(configuration.additionFiles.read())
         try await keeper.recollect()
-        if keeper.master == nil { try await checkStatsPort() }
+        // Another's HAProxy may come later, and holds the port until then with a file of its own.
+        if configuration.existing == nil, keeper.master == nil { try await checkStatsPort() }
         try await serve(&keeper, link)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
@@ -77,6 +78,7 @@ struct DiscoverAgent: Sendable {
         let newest = Latest<RegistryState>()
         let consumers = Latest<Int>()
         let requests = LoopRequests { bell.ring(.request) }
+        let process = keeper.driver.process
         let commands = answers(requests).server(at: configuration.directory.controlSocket, logger)
         try await withThrowingDiscardingTaskGroup { [known = keeper.registry] group in
             defer { group.cancelAll() }
@@ -86,17 +88,22 @@ struct DiscoverAgent: Sendable {
                     bell.ring(.registry)
                 }
             }
-            if keeper.registry == nil, keeper.master == nil { await awaitRegistry() }
+            if keeper.registry == nil, !keeper.isServing { await awaitRegistry() }
             guard !Task.isCancelled else { return }
             let first = newest.take()
             if let first { keeper.take(first) }
             var retry = await keeper.converge()
-            guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
+            guard keeper.isServing || process.existing != nil else {
+                throw Failure.noHAProxy(reason: keeper.failure ?? "it ended")
+            }
             // What was read from the disk may long be settled.
             if first != nil { link.claimer.submit(keeper.claims) }
             if let commands { group.addTask { await commands.run() } }
             group.addTask { try? await link.claimer.run() }
             group.addTask { await link.presence.run() }
+            if process.existing != nil {
+                group.addTask { try? await ExistingWatch(process: process).run { bell.ring(.proxyEnded) } }
+            }
             group.addTask {
                 try? await link.census.run { count in
                     consumers.put(count)
@@ -117,12 +124,12 @@ struct DiscoverAgent: Sendable {
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
                 guard let reasons = await bell.answer() else { break }
-                if reasons.contains(.hangup) { keeper.take(configuration.additionFiles.read()) }
+                if reasons.contains(.hangup) { readFiles(for: &keeper) }
                 let state = newest.take()
                 if let state { keeper.take(state) }
                 if let count = consumers.take() { keeper.learn(consumers: count) }
                 requests.perform(on: &keeper)
-                keeper.look()
+                await keeper.look()
                 retry = await keeper.converge()
                 if state != nil { link.claimer.submit(keeper.claims) }
                 if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
@@ -131,6 +138,17 @@ struct DiscoverAgent: Sendable {
                 }
             }
             alarm?.cancel()
+        }
+    }
+
+    /// Reads again what an operator has written into files on this host.
+    private func readFiles(for keeper: inout ProxyKeeper) {
+        keeper.take(configuration.additionFiles.read())
+        guard let path = configuration.statsAuthPath else { return }
+        do {
+            keeper.take(try StatsUser.read(path))
+        } catch {
+            logger.error("STATS_AUTH is wrong; what it said before stays", ["error": "\(error)"])
         }
     }
 
@@ -157,7 +175,8 @@ struct DiscoverAgent: Sendable {
             host: configuration.host, statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: configuration.hardStopAfter,
             abilities: program.abilities)
-        let process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
+        let process = HAProxyProcess(
+            program: program, directory: directory, output: HAProxyOutput(logger), existing: configuration.existing)
         let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
         var timing = keeperTiming
         timing.driver.drains.limit = configuration.drainTimeout

@@ -10,6 +10,10 @@ struct DiscoverConfiguration: Sendable {
     var keyspace: Keyspace
     /// HAProxy's path, or its name.
     var haproxy: String
+    /// The HAProxy that something else runs; nil where docker-discover runs its own.
+    var existing: ExistingHAProxy?
+    /// The file that says who may see the stats page; nil for everybody.
+    var statsAuthPath: String?
     /// Where its files are.
     var directory: StateDirectory
     /// Where it runs.
@@ -40,7 +44,7 @@ struct DiscoverConfiguration: Sendable {
         help: "where haproxy.cfg, the sockets and the last known catalogue are; each docker-discover needs its own")
     static let statsBind = Setting(
         flag: "--stats-bind", variable: "STATS_BIND", placeholder: "ADDRESS", fallback: ":1936",
-        help: "where HAProxy's stats page and its /metrics are")
+        help: "where HAProxy's stats page, its /metrics and /healthz are")
     static let listenAddress = Setting(
         flag: "--listen-address", variable: "LISTEN_ADDRESS", placeholder: "ADDRESS", fallback: "0.0.0.0",
         help: "where services listen that do not say so themselves; :: is for IPv4 and IPv6")
@@ -80,7 +84,8 @@ struct DiscoverConfiguration: Sendable {
         program: "docker-discover",
         summary: "Balances connections with HAProxy over the services that etcd lists.",
         settings: EtcdOptions.settings + [
-            mode, pollInterval, haproxy, stateDirectory, statsBind, listenAddress, portRange, zone,
+            mode, pollInterval, haproxy, haproxyMaster, reloadCommand, haproxyConfig, stateDirectory, statsBind,
+            statsAuth, listenAddress, portRange, zone,
             globalFile, defaultsFile, extraFile, stopGrace,
             hardStopAfter, drainTimeout, holdTime,
         ] + LogOptions.settings, commands: DiscoverCommands.all)
@@ -97,7 +102,10 @@ struct DiscoverConfiguration: Sendable {
         let mode: Mode? = reading.choice(Self.mode)
         let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
         let directory = Self.directory(from: &reading)
-        let host = Self.host(&reading)
+        let (statsAuthPath, users) = Self.statsUsers(from: &reading)
+        self.statsAuthPath = statsAuthPath
+        existing = Self.existing(from: &reading)
+        let host = Self.host(&reading, users)
         additionFiles = Self.additionFiles(&reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
@@ -130,18 +138,20 @@ struct DiscoverConfiguration: Sendable {
         var files = AdditionFiles()
         for (place, setting) in settings {
             files.paths[place] = reading.value(setting, "an absolute path") { text in
-                text.hasPrefix("/") && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f } ? text : nil
+                isPath(text) ? text : nil
             }
         }
         return files
     }
 
-    private static func host(_ reading: inout Reading) -> ConsumerHost? {
+    private static func host(_ reading: inout Reading, _ users: [StatsUser]) -> ConsumerHost? {
         let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
         let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
         let zone = reading.value(Self.zone, ServiceName.expected) { Zone($0) }
         let portRange = reading.value(Self.portRange, PortRange.expected) { PortRange($0) }
         guard let statsBind, let listenAddress, let portRange else { return nil }
-        return ConsumerHost(statsBind: statsBind, listenAddress: listenAddress, zone: zone, portRange: portRange)
+        return ConsumerHost(
+            statsBind: statsBind, name: hostName ?? "localhost", statsUsers: users, listenAddress: listenAddress,
+            zone: zone, portRange: portRange)
     }
 }

@@ -50,7 +50,7 @@ extension ProxyDriver {
     func verdicts(on services: [ServiceName]) async -> ServerVerdicts? {
         // A section that is not there would spoil the answer.
         let known = current.map { current in services.filter { current.sections[$0] != nil } }
-        guard master != nil, let report = try? await process.runtime.report(on: known) else { return nil }
+        guard isServing, let report = try? await process.runtime.report(on: known) else { return nil }
         let sights = report.states.compactMap { state -> (ServerName, Bool)? in
             guard let service = ServiceName(state.section), let id = InstanceID(state.server) else { return nil }
             return (ServerName(service: service, id: id), !state.isDown)

@@ -29,18 +29,20 @@ struct ProxyDriver {
 
     /// How HAProxy is started, reloaded and asked.
     let process: HAProxyProcess
-    private let logger: Logger
+    let logger: Logger
     /// The limits.
     let timing: Timing
 
     /// What HAProxy runs.
     var running = Update.Running.nothing
     /// The file that is in place.
-    private(set) var file: HAProxyConfiguration?
+    var file: HAProxyConfiguration?
     /// The newest file that a worker has loaded, though it may have ended since.
     private var proven: HAProxyConfiguration?
     /// The master that runs; nil where none does.
     private(set) var master: HAProxyMaster?
+    /// What is known of an HAProxy that somebody else runs.
+    var other = Acquaintance()
     /// How many workers of earlier configurations there were after the last reload.
     private(set) var oldWorkers: Int?
 
@@ -62,6 +64,9 @@ struct ProxyDriver {
         drains = DrainWatch(process.runtime, logger: logger, timing: timing.drains)
     }
 
+    /// Whether HAProxy runs, as far as is known.
+    var isServing: Bool { master != nil || other.worker != nil }
+
     /// What the newest worker runs, where that is known.
     var current: RunningProxy? {
         if case .confirmed(let current) = running { return current }
@@ -74,21 +79,25 @@ struct ProxyDriver {
 extension ProxyDriver {
     /// Takes over an HAProxy that an earlier run left.
     mutating func adopt() async throws {
+        if let existing = process.existing { return try await adopt(existing) }
         guard let found = try await process.adopt() else { return }
         master = found
         running = .unknown(.unknownState)
-        let text = try? WholeFile(process.directory.configuration.path).text
-        if let file = text.flatMap(HAProxyConfiguration.init(text:)) {
-            (self.file, proven) = (file, file)
-            await learn()
-        }
+        readFile()
+        await learn()
         logger.info("took over the running HAProxy", ["pid": found.pid])
+    }
+
+    /// Takes the file that is in place, if it is ours.
+    mutating func readFile() {
+        let text = try? WholeFile(filePath).text
+        if let file = text.flatMap(HAProxyConfiguration.init(text:)) { (self.file, proven) = (file, file) }
     }
 
     /// Reads what runs from the worker itself.
     ///
     /// Where it tells the file's mark, only servers can differ from the file, and what these are it tells as well.
-    private mutating func learn() async {
+    mutating func learn() async {
         guard let file, let report = try? await process.runtime.report(), report.worker.mark == file.mark else {
             return
         }
@@ -104,6 +113,12 @@ extension ProxyDriver {
         restart.ended(at: .now)
         logger.error("HAProxy ended; starting it again", ["pid": master.pid, "how": master.ending])
         return true
+    }
+
+    /// Takes a worker that has loaded a file.
+    mutating func take(_ worker: HAProxyWorker, of next: HAProxyConfiguration) {
+        (file, proven) = (next, next)
+        confirm(RunningProxy(worker: worker.pid, loaded: next))
     }
 
     /// Takes what HAProxy has confirmed.
@@ -131,6 +146,7 @@ extension ProxyDriver {
             pace.forget()
             return .done(done)
         case .start:
+            if let existing = process.existing { return try await enlist(next, existing) }
             try await start([next, proven, empty].compactMap(\.self))
             return .done(.start)
         case .runtime, .reload:
@@ -142,7 +158,7 @@ extension ProxyDriver {
     }
 
     /// The path of the file that HAProxy runs.
-    var filePath: String { process.directory.configuration.path }
+    var filePath: String { process.configuration.path }
 
     /// Why HAProxy would not run a configuration; nil where it would.
     func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
@@ -160,6 +176,7 @@ extension ProxyDriver {
 
     /// Stops HAProxy within the grace period.
     func stop(grace: Duration) async {
+        if process.existing != nil { return logger.info("HAProxy goes on without docker-discover") }
         guard let master else { return }
         if await process.stop(master, grace: grace) {
             logger.info("HAProxy stopped", ["pid": master.pid])
@@ -189,13 +206,15 @@ extension ProxyDriver {
     }
 
     private mutating func reload(_ next: HAProxyConfiguration) async throws {
-        guard let master else { return }
+        guard isServing else { return }
         var random = SystemRandomNumberGenerator()
         defer { pace.ended(at: .now, oldWorkers: oldWorkers ?? 0, using: &random) }
         do {
-            let worker = try await process.reload(master, with: next)
-            (file, proven) = (next, next)
-            confirm(RunningProxy(worker: worker.pid, loaded: next))
+            if let existing = process.existing {
+                try await loadInto(existing, next)
+            } else if let master {
+                take(try await process.reload(master, with: next), of: next)
+            }
         } catch {
             if case HAProxyProcess.Failure.unconfirmed = error { running = .unknown(.unknownState) }
             if current == nil { await learn() }

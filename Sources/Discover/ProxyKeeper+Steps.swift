@@ -18,9 +18,10 @@ extension ProxyKeeper {
             let pause = await advance()
             self.due = pause.map { .now + $0 }
         }
+        await tellHealth()
         let drains = await driver.finishDrains()
         if let copyDue, copyDue <= .now { beginCopy() }
-        let waits = [due, copyDue, holds.due, stretch.due, quarantine.due].map { due in
+        let waits = [due, copyDue, holds.due, stretch.due, quarantine.due, healthDue].map { due in
             due.map { max(ContinuousClock.now.duration(to: $0), .zero) }
         }
         return (waits + [drains]).compactMap(\.self).min()
@@ -32,6 +33,15 @@ extension ProxyKeeper {
         await driver.stop(grace: grace)
     }
 
+    /// Has `/healthz` answer whether HAProxy runs what it should.
+    private mutating func tellHealth() async {
+        let (now, worker) = (ContinuousClock.now, driver.current?.worker)
+        guard isServing, let message = health.message(for: worker, at: now) else { return }
+        health.noteTold(await driver.process.runtime.tellHealth(message), to: worker, at: now)
+    }
+
+    private var healthDue: ContinuousClock.Instant? { isServing ? health.due(at: .now) : nil }
+
     /// One try; returns when the next is due.
     private mutating func advance() async -> Duration? {
         let begin = ContinuousClock.now
@@ -42,10 +52,12 @@ extension ProxyKeeper {
             let progress = try await driver.advance(to: next, or: bare)
             let took = begin.duration(to: .now)
             if case .waiting(let wait, let done) = progress {
+                health.waits(at: .now)
                 journal.changed(done, driver.current, revision: nil, took: took)
                 return pause.map { min($0, wait) } ?? wait
             }
             applied = registry
+            health.reached()
             journal.applied()
             journal.changed(
                 progress.update, driver.current, revision: registry?.revision, took: took, oldWorkers: driver.oldWorkers
@@ -54,6 +66,7 @@ extension ProxyKeeper {
             guard !Task.isCancelled else { return nil }
             if error is HAProxyProgram.Refusal, let plan, await examine(plan) { return .zero }
             journal.refused(error)
+            health.failed()
             let wait = backoff.next()
             return pause.map { min($0, wait) } ?? wait
         }

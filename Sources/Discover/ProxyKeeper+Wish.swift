@@ -6,7 +6,8 @@ extension ProxyKeeper {
     /// What should run, and whether a service waits for its port; nil where nobody knows yet, and HAProxy serves.
     mutating func desired() async -> (HAProxyConfiguration, ProxyPlan?, isWaiting: Bool)? {
         guard let registry else {
-            return master == nil ? (driver.file ?? render(.empty), nil, false) : nil
+            // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
+            return master == nil && driver.process.existing == nil ? (driver.file ?? render(.empty), nil, false) : nil
         }
         let catalog = Catalog(registry.holding(holds.records))
         let plain = ProxyPlan(catalog, on: settings.host, &plans)
@@ -21,8 +22,12 @@ extension ProxyKeeper {
 
     private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
         let known = driver.file?.binds ?? []
-        guard master == nil else {
+        guard !isServing else {
             return await PortOccupancy.obstacles(to: binds, beside: known, patience: .zero)
+        }
+        if driver.process.existing != nil {
+            let found = await PortOccupancy.obstacles(to: binds, patience: .zero)
+            return found.filter { !driver.mayHold($0.key) }
         }
         let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
         return await PortOccupancy.obstacles(to: binds, patience: patience)
@@ -78,8 +83,8 @@ extension ProxyKeeper {
         }
         let known = driver.file?.binds ?? []
         let obstacles = await PortOccupancy.obstacles(
-            to: additions.binds, beside: master == nil ? [] : known,
-            patience: master == nil ? timing.portPatience : .zero)
+            to: additions.binds, beside: isServing || driver.process.existing != nil ? known : [],
+            patience: isServing ? .zero : timing.portPatience)
         let first = obstacles.min { $0.key.description < $1.key.description }
         return first.map { "it listens on \($0.key), which is \($0.value)" }
     }

@@ -21,6 +21,8 @@ struct ProxyKeeper {
         var stretch = CheckStretch.Timing()
         /// How long the copy for the next start may be behind: it has all keys, and takes long with many.
         var copyInterval: Duration = .seconds(1)
+        /// Of what `/healthz` answers.
+        var health = HealthSign.Timing()
         /// Of what is done with HAProxy.
         var driver = ProxyDriver.Timing()
     }
@@ -60,6 +62,8 @@ struct ProxyKeeper {
     var accepted: HAProxyConfiguration?
     /// The claims of services that are no longer there.
     var absentClaims = AbsentClaims()
+    /// What `/healthz` answers.
+    var health: HealthSign
     /// When HAProxy is to be brought to what should be; nil where it is there.
     var due: ContinuousClock.Instant? = .now
     /// When the copy on the disk is to follow.
@@ -73,6 +77,9 @@ struct ProxyKeeper {
     /// The master that runs; nil where none does.
     var master: HAProxyMaster? { driver.master }
 
+    /// Whether an HAProxy serves, be it ours or another's.
+    var isServing: Bool { driver.isServing }
+
     /// Takes the parts and knows nothing yet.
     init(
         _ process: HAProxyProcess, settings: HAProxySettings, copy: CatalogFile, holdTime: Duration, logger: Logger,
@@ -85,6 +92,7 @@ struct ProxyKeeper {
         additions = AdditionKeeper(Additions.Copy(file: process.directory.additions), logger: logger)
         self.settings.host.additions = additions.accepted
         driver = ProxyDriver(process, logger: logger, timing: timing.driver)
+        health = HealthSign(timing.health)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         journal = Journal(logger)
         holds = HoldKeeper(holdTime: holdTime, interval: timing.holdInterval)
@@ -139,8 +147,18 @@ extension ProxyKeeper {
         due = .now
     }
 
-    /// Notes whether HAProxy has ended.
-    mutating func look() {
+    /// Takes who may see the stats page.
+    mutating func take(_ users: [StatsUser]) {
+        guard users != settings.host.statsUsers else { return }
+        settings.host.statsUsers = users
+        logger.info("took STATS_AUTH", ["users": users.count])
+        backoff.reset()
+        due = .now
+    }
+
+    /// Notes whether HAProxy has ended, or somebody else did something with it.
+    mutating func look() async {
         if driver.look() { due = .now }
+        if await driver.lookAtExisting() { due = .now }
     }
 }

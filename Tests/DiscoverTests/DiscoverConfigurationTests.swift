@@ -51,4 +51,36 @@ struct DiscoverConfigurationTests {
             #expect(problems.contains { $0.hasPrefix(name) }, "\(name) in \(problems)")
         }
     }
+
+    @Test func `another's HAProxy is told by its master's socket or by a command`() throws {
+        let master = try read(["ETCD_HOST": "10.0.0.1", "HAPROXY_MASTER": "/run/haproxy-master.sock"])
+        #expect(
+            master?.existing
+                == ExistingHAProxy(
+                    path: "/etc/haproxy/haproxy.cfg", reload: .master(socket: "/run/haproxy-master.sock")))
+        let command = try read([
+            "ETCD_HOST": "10.0.0.1", "RELOAD_COMMAND": "systemctl reload haproxy", "HAPROXY_CONFIG": "/srv/h.cfg",
+        ])
+        #expect(
+            command?.existing == ExistingHAProxy(path: "/srv/h.cfg", reload: .command("systemctl reload haproxy")))
+        #expect(try read(["ETCD_HOST": "10.0.0.1"])?.existing == nil)
+    }
+
+    @Test(
+        arguments: [
+            (["HAPROXY_MASTER": "/m", "RELOAD_COMMAND": "true"], ["HAPROXY_MASTER", "RELOAD_COMMAND"]),
+            (["HAPROXY_CONFIG": "/etc/h.cfg"], ["HAPROXY_CONFIG", "HAPROXY_MASTER", "RELOAD_COMMAND"]),
+            (["HAPROXY_MASTER": "here"], ["HAPROXY_MASTER", "absolute path"]),
+            (["STATS_AUTH": "/nowhere/users"], ["STATS_AUTH", "there is no file /nowhere/users"]),
+        ])
+    func `settings that contradict each other are told with both names`(settings: [String: String], words: [String])
+        throws
+    {
+        let error = #expect(throws: UsageError.self) {
+            _ = try read(["ETCD_HOST": "10.0.0.1"].merging(settings) { $1 })
+        }
+        let problems = try #require(error).problems
+        #expect(problems.count == 1)
+        for word in words { #expect(problems.first?.contains(word) == true, "\(word) in \(problems)") }
+    }
 }

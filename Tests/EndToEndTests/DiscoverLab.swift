@@ -29,15 +29,30 @@ final class DiscoverLab: Sendable {
     /// Starts docker-discover.
     @discardableResult
     func start(_ settings: [String: String] = [:]) throws -> Agent {
-        let standard = [
+        try keep(Agent("docker-discover", [], standard.merging(settings) { $1 }))
+    }
+
+    /// Starts docker-discover as process 1 of a namespace; the agent is the program that made it.
+    func startAsFirst(_ settings: [String: String] = [:]) throws -> Agent {
+        let arguments = ["--pid", "--fork", "--kill-child", "--mount-proc"]
+        return try keep(
+            Agent(
+                program: "unshare", arguments + ["\(Laboratory.programFolder)/docker-discover"],
+                standard.merging(settings) { $1 }))
+    }
+
+    private func keep(_ agent: Agent) -> Agent {
+        agents.withLock { $0.append(agent) }
+        return agent
+    }
+
+    private var standard: [String: String] {
+        [
             "ETCD_HOST": "127.0.0.1:\(etcd.port)", "STATE_DIR": statePath, "STATS_BIND": ":\(statsPort)",
             "PORT_RANGE": portRange,
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LOG_LEVEL": "debug",
             "HAPROXY": RealParts.haproxy,
         ]
-        let agent = try Agent("docker-discover", [], standard.merging(settings) { $1 })
-        agents.withLock { $0.append(agent) }
-        return agent
     }
 
     /// Runs a command of docker-discover.

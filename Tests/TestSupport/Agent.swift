@@ -19,13 +19,18 @@ package final class Agent: Sendable {
     }
 
     /// Starts an agent on this machine.
-    package init(_ name: String, _ arguments: [String] = [], _ environment: [String: String]) throws {
+    package convenience init(_ name: String, _ arguments: [String] = [], _ environment: [String: String]) throws {
+        try self.init(program: "\(Laboratory.programFolder)/\(name)", arguments, environment)
+    }
+
+    /// Starts a program that becomes or starts an agent on this machine.
+    package init(program: String, _ arguments: [String], _ environment: [String: String]) throws {
         let folder = try ScratchFolder()
         let variables = [
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/", "CONTROL_SOCKET": "\(folder.path)/control.sock",
         ].merging(environment) { $1 }
         self.folder = folder
-        running = try Program("\(Laboratory.programFolder)/\(name)", arguments, environment: variables)
+        running = try Program(program, arguments, environment: variables)
             .start(onLine: log.add)
     }
 

@@ -31,8 +31,8 @@ extension HAProxyConfiguration {
 
     /// Renders a plan, and remembers the sections for the next one.
     init(_ plan: ProxyPlan, _ settings: HAProxySettings, _ memory: inout SectionMemory) {
-        let common = Self.globals(settings) + Self.defaults(settings) + Self.stats(settings)
-        let rendered = memory.sections(of: plan, settings.abilities)
+        let common = Self.globals(settings) + Self.defaults(settings) + settings.statsSections
+        let rendered = memory.sections(of: plan, settings)
         let extra = Self.added(settings.additions, at: .extra)
         var digest = MarkDigest(common)
         for section in rendered { digest.add(section.head) }
@@ -94,6 +94,9 @@ extension HAProxyConfiguration {
     private static let description = "description"
     private static let markPrefix = "docker-discover-"
 
+    /// Whether a line is the one that tells the mark.
+    static func isMark(_ line: Substring) -> Bool { line.hasPrefix("    \(description) \(markPrefix)") }
+
     /// Process-wide settings.
     ///
     /// `hard-stop-after` bounds how long workers of earlier configurations may finish their connections, at about 8 MB
@@ -138,23 +141,6 @@ extension HAProxyConfiguration {
             load-server-state-from-file global
 
         """ + added(settings.additions, at: .defaults) + "\n"
-    }
-
-    /// The stats page, there even with no service, so that the file never lacks a listener.
-    private static func stats(_ settings: HAProxySettings) -> String {
-        var lines = [
-            "mode http", "bind \(settings.statsBind.words)", "timeout client 30s", "timeout http-request 10s",
-            // A browser that waits for the next refresh must not hold up a stop.
-            "timeout http-keep-alive 1s",
-        ]
-        if settings.abilities.idleCloseOnResponse {
-            lines.append("option idle-close-on-response")
-        }
-        if settings.abilities.prometheus {
-            lines.append("http-request use-service prometheus-exporter if { path /metrics }")
-        }
-        lines += ["stats enable", "stats uri /", "stats refresh 5s", "stats show-legends"]
-        return section("frontend -stats", lines)
     }
 
     /// A section of a title and lines.

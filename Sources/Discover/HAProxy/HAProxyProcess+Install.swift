@@ -29,7 +29,7 @@ extension HAProxyProcess {
 
     /// Why HAProxy would not run a configuration; nil where it would.
     func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
-        let candidate = try directory.configuration.candidate(Array(configuration.text.utf8))
+        let candidate = try self.configuration.candidate(Array(configuration.text.utf8))
         defer { candidate.discard() }
         do {
             try await program.check(candidate.path)
@@ -41,22 +41,23 @@ extension HAProxyProcess {
 
     /// Brings the file to a configuration that HAProxy runs already.
     ///
-    /// No HAProxy that runs by it outlives a power failure, so the file need not.
+    /// No HAProxy that we run by it outlives a power failure, so the file need not; another's is started with it again.
     func keep(_ configuration: HAProxyConfiguration) throws {
-        try directory.configuration.replace(isFlushed: false) { write in
+        try existing?.checkFile()
+        try self.configuration.replace(isFlushed: existing != nil) { write in
             for piece in configuration.pieces { try write(Array(piece.utf8)) }
         }
     }
 
     /// Writes down what the next worker has to know of the servers; without it they all begin as up.
-    private func keepStates(for configuration: HAProxyConfiguration) async {
+    func keepStates(for configuration: HAProxyConfiguration) async {
         guard let report = try? await runtime.report() else { return }
         let text = StatesOverReload.text(report.states, for: configuration)
         _ = try? directory.serverStates.replace(with: Array(text.utf8))
     }
 
     /// Empties the file of states, so that no later start or reload takes old ones for true.
-    private func forgetStates() {
+    func forgetStates() {
         let file = directory.serverStates
         do {
             try file.replace(with: Array(ServerState.fileHead.utf8))
@@ -66,10 +67,11 @@ extension HAProxyProcess {
     }
 
     /// Checks the file, puts it in place and acts; whatever fails, the file before it is back in its place then.
-    private func install<Result>(
+    func install<Result>(
         _ configuration: HAProxyConfiguration, isProven: Bool, _ act: () async throws -> Result
     ) async throws -> Result {
-        let file = directory.configuration
+        try existing?.checkFile()
+        let file = self.configuration
         let previous = try WholeFile(file.path).bytes
         let bytes = Array(configuration.text.utf8)
         if previous == bytes {

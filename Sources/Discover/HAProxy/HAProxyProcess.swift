@@ -19,6 +19,8 @@ struct HAProxyProcess: Sendable {
         var socket: Duration = .seconds(2)
         /// For a new worker to take over the runtime API's socket, which it does before the old one is told to go.
         var takeover: Duration = .milliseconds(500)
+        /// For the command that reloads an HAProxy that somebody else runs.
+        var command: Duration = .seconds(10)
         /// Between two requests to stop.
         var stopInterval: Duration = .milliseconds(200)
     }
@@ -37,8 +39,13 @@ struct HAProxyProcess: Sendable {
     let directory: StateDirectory
     /// Where its output goes.
     let output: HAProxyOutput
+    /// The HAProxy that somebody else runs; nil where it is this program that starts its own.
+    var existing: ExistingHAProxy?
     /// The limits.
     var timing = Timing()
+
+    /// The file that HAProxy reads.
+    var configuration: AtomicFile { existing.map { AtomicFile(path: $0.path) } ?? directory.configuration }
 
     /// What HAProxy is started with.
     var arguments: [String] {
@@ -50,7 +57,10 @@ struct HAProxyProcess: Sendable {
         RuntimeAPI(socket: CommandSocket(path: directory.statsSocket), deadline: timing.answer)
     }
 
-    private var master: CommandSocket { CommandSocket(path: directory.masterSocket) }
+    private var master: CommandSocket {
+        if case .master(let socket) = existing?.reload { return CommandSocket(path: socket) }
+        return CommandSocket(path: directory.masterSocket)
+    }
 
     /// Takes over a master that an earlier run left; nil where there is none.
     ///

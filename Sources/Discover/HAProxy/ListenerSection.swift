@@ -4,11 +4,19 @@ extension ProxyPlan.Listener {
     /// The lines of its section before its servers: only what differs from the defaults section.
     ///
     /// They do not depend on the servers, which come and go without a reload.
-    func head(_ abilities: HAProxyAbilities) -> [String] {
-        // The stats page shows the description beside the name, and no addresses.
-        let place = ["description port \(port)", "bind \(bind.words)"]
-        return place + options.mode(abilities) + options.balanceLines + options.check.lines + options.limits
+    func head(_ settings: HAProxySettings) -> [String] {
+        let place = ["description \(description(settings.host))", "bind \(bind.words)"]
+        return place + options.mode(settings.abilities) + options.balanceLines + options.check.lines + options.limits
             + options.logLines
+    }
+
+    /// What the stats page shows beside the name: the port, which is a link where a browser can do something with it.
+    private func description(_ host: ConsumerHost) -> String {
+        guard options.mode == .http else {
+            return bind.address.map { "port \(port) of \($0)" } ?? "port \(port)"
+        }
+        let target = bind.address == nil || bind.isOfBothFamilies ? "\(host.name):\(port)" : "\(bind)"
+        return "'port \(HAProxySettings.link(to: "http://\(target)/", "\(port)"))'"
     }
 }
 

@@ -14,11 +14,11 @@ final class RenderedSection: Sendable {
     let text: String
 
     /// Renders a listener.
-    fileprivate init(_ listener: ProxyPlan.Listener, _ abilities: HAProxyAbilities, _ texts: inout ServerTexts) {
+    fileprivate init(_ listener: ProxyPlan.Listener, _ settings: HAProxySettings, _ texts: inout ServerTexts) {
         service = listener.service
         let title = "listen \(listener.service)"
         head =
-            "\n" + (listener.written?.head ?? HAProxyConfiguration.section(title, listener.head(abilities)))
+            "\n" + (listener.written?.head ?? HAProxyConfiguration.section(title, listener.head(settings)))
         lines = listener.written?.servers ?? listener.servers.map { texts.line($0) }
         text = lines.reduce(into: head) { text, line in text += "    server \(line.id) \(line.words)\n" }
     }
@@ -32,8 +32,8 @@ struct SectionMemory {
     /// Makes an empty one.
     init() {}
 
-    /// The sections of a plan, all of one HAProxy.
-    mutating func sections(of plan: ProxyPlan, _ abilities: HAProxyAbilities) -> [RenderedSection] {
+    /// The sections of a plan, all of one HAProxy on one host.
+    mutating func sections(of plan: ProxyPlan, _ settings: HAProxySettings) -> [RenderedSection] {
         let before = known
         known = [:]
         texts.prune()
@@ -43,7 +43,7 @@ struct SectionMemory {
                 known[listener.service] = (listener, old.section)
                 return old.section
             }
-            let section = RenderedSection(listener, abilities, &texts)
+            let section = RenderedSection(listener, settings, &texts)
             known[listener.service] = (listener, section)
             return section
         }

@@ -27,6 +27,12 @@ struct RuntimeAPI: Sendable {
         }
     }
 
+    /// Has the worker's `/healthz` answer what a command of ``HealthSign`` says; returns whether it will.
+    func tellHealth(_ command: String) async -> Bool {
+        // Unlike any refusal, the answer is empty.
+        (try? await send(command))?.allSatisfy(\.isWhitespace) ?? false
+    }
+
     /// What the worker says of itself and of all servers of these sections, or of all sections there are.
     func report(on sections: [ServiceName]? = nil) async throws -> Report {
         let some = sections.flatMap { $0.count <= Self.mostSections ? $0 : nil }

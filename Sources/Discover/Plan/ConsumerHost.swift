@@ -5,6 +5,12 @@ struct ConsumerHost: Equatable, Sendable {
     /// Where the stats page is: no service can listen there.
     var statsBind: BindAddress
 
+    /// What the stats page calls the host: letters, digits, dots, dashes.
+    var name = "localhost"
+
+    /// Who may see the stats page; nobody named is everybody.
+    var statsUsers: [StatsUser] = []
+
     /// Where services listen that do not say so themselves; nil for all IPv4 addresses.
     var listenAddress: IPAddress?
 

@@ -10,6 +10,7 @@ package enum Lifecycle {
     ///   a second later and even if blocked threads keep every task from running.
     /// - A second one ends the process at once with 128 and the signal's number.
     /// - A `body` that returns by itself gives 0; one that throws by itself is logged and gives 1.
+    /// - As process 1, as in a container, it takes the exit statuses of orphans (``OrphanReaper``).
     /// - SIGHUP calls `onHangup`, which must only ring or set something, or is ignored. SIGPIPE is ignored.
     ///
     /// Call it once, before anything that takes long.
@@ -19,6 +20,7 @@ package enum Lifecycle {
         onHangup: (@Sendable () -> Void)? = nil,
         _ body: @escaping @Sendable () async throws -> Void
     ) async -> Int32 {
+        OrphanReaper.beginIfFirst()
         let life = Life(logger: logger, grace: grace, onHangup: onHangup)
         let signals = [SIGTERM, SIGINT, SIGHUP]
         Signals.listen(to: signals) { life.handle(.signal($0)) }

@@ -12,7 +12,7 @@ package final class RunningProgram: Sendable {
 
     /// Starts a program; with `stopsReading` its output is read no longer than it lives itself.
     init(_ program: Program, stopsReading: Bool, onLine: @escaping @Sendable (String) -> Void) throws(ProgramError) {
-        let child = try Spawn.start(program)
+        let child = try OrphanReaper.starting { () throws(ProgramError) in try Spawn.start(program) }
         pid = child.pid
         let output = OutputReader(descriptor: child.output, onLine: onLine)
         guard output.begin(), BackgroundThread.start({ self.watch(output, stopsReading: stopsReading) }) else {
@@ -60,6 +60,8 @@ package final class RunningProgram: Sendable {
     private func reap() -> Program.Ending {
         isReaped.withLock { isReaped in
             isReaped = true
+            // Afterwards the number may be an orphan's.
+            defer { OrphanReaper.forget(pid) }
             var status: Int32 = 0
             while unsafe waitpid(pid, &status, 0) < 0 {
                 // Only where somebody else took the status away, as the system does if SIGCHLD is ignored.

@@ -37,7 +37,7 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
                 "whoami-9000/0123456789ab/meta": #"{"port":9000}"#,
                 "db/by-hand": "[fd00::5]:5432",
             ]),
-        addresses, additions, balance, checks, endpoints, http, limits, logs, near, far,
+        addresses, additions, balance, checks, endpoints, http, limits, logs, near, far, stats,
     ]
 
     private static let addresses = GoldenCase(
@@ -144,6 +144,16 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
         "idle/1": "10.0.0.5:8002", "idle/1/meta": #"{"zone":"eu-1a","weight":0}"#, "idle/2": "10.0.0.6:8002",
         "all/1": "10.0.0.5:8003", "all/1/meta": #"{"zone":"us-1"}"#, "all/config": #"{"zone":"eu-1a"}"#,
     ]
+
+    private static let stats = GoldenCase(
+        name: "stats",
+        keys: [
+            "web/1": "10.0.0.5:8000", "web/config": #"{"mode":"http"}"#,
+            "near/1": "10.0.0.5:8001", "near/config": #"{"mode":"http","listen_address":"::1"}"#,
+        ],
+        host: ConsumerHost(
+            statsBind: BindAddress(port: port(1936)), name: "consumer-1.example",
+            statsUsers: (try? StatsUser.parse("me:secret\nthe other:it's \"$HOME\" \\#:\n", of: "users")) ?? []))
 
     private static let near = GoldenCase(
         name: "zone", keys: zones,
