@@ -97,7 +97,8 @@ struct DiscoverTests {
             for _ in 0..<6 { #expect(await DiscoverLab.get(port) == "two") }
             #expect(await agent.logs("cutting connections to an endpoint that is gone", "server=web/1", "open=1"))
             #expect(await eventually { !connection.answers("one") })
-            #expect(agent.log.count(of: "by=\"reload") == 1)
+            // Where the agent was slow to start, the service was there before HAProxy.
+            #expect(agent.log.count(of: "by=\"reload") <= 1)
         }
     }
 

@@ -48,8 +48,7 @@ struct RegistryState: Sendable {
     mutating func replace(
         with listing: Etcd.Listing, claims: Etcd.Listing? = nil, at now: ContinuousClock.Instant = .now
     ) {
-        let isOther = revision != 0 && (listing.clusterID != clusterID || listing.revision < revision)
-        let replaced = isOther ? revision : nil
+        var isOther = revision != 0 && (listing.clusterID != clusterID || listing.revision < revision)
         var departures = Departures()
         var known = records
         var next: [ServiceName?: [[UInt8]: RegistryRecord]] = [:]
@@ -69,9 +68,13 @@ struct RegistryState: Sendable {
                 let record = RegistryRecord(keyValue, in: keyspace, sharing: &pool)
                 departures.put(record, over: old)
                 take(record)
+                // Whatever this store had at that revision was known. An emptied one keeps its cluster's id.
+                let isStranger = keyValue.modRevision <= revision && record.content != .nothing
+                if isStranger, !isClaim(record) { isOther = true }
             }
         }
         for record in known.values { departures.delete(record) }
+        let replaced = isOther ? revision : nil
         groups = regrouped(next)
         revisionToConfirm = next.values.joined().reduce(0) { max($0, $1.value.revisionToConfirm) }
         revision = listing.revision

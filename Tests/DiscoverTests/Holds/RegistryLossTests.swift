@@ -64,6 +64,23 @@ struct RegistryLossTests {
         #expect(web?.records.map(\.keyValue.key).last == Array("/backends/web/config".utf8))
     }
 
+    @Test func `a store that was emptied is told by what could not have been in the earlier one`() {
+        var story = RegistryStory("web/1")
+        story.watch([.put("db/1", "10.0.0.9:5432", lease: 0)])
+        story.emptyStore(
+            then: [.put("other/port", "1", lease: 0)], [.put("other/port", "2", lease: 0)],
+            [.put("two/port", "3", lease: 0)], [.put("other/port", "4", lease: 0)])
+        #expect(story.state.lost == ["db/1", "web/1"])
+        #expect(story.state.losses.values.allSatisfy { $0.cause == .store })
+    }
+
+    @Test func `a store that only went on is the same`() {
+        var story = RegistryStory("web/1")
+        story.watch([.put("db/1", "10.0.0.9:5432", lease: 0)])
+        story.miss([.delete("db/1")], [.put("two/port", "3", lease: 0)], [.put("web/1", "10.0.0.7:1")])
+        #expect(story.state.lost == [])
+    }
+
     @Test func `a value that is no endpoint was changed by somebody, and is no loss`() {
         var story = RegistryStory("web/1")
         story.watch([.put("web/1", "nonsense")])

@@ -68,6 +68,14 @@ struct RegistryStory {
         state.replace(with: listing)
     }
 
+    /// Empties the store, which keeps its cluster's id, and goes on in it before the reader lists.
+    mutating func emptyStore(then steps: [Change]...) {
+        keys = [:]
+        revision = 1
+        for step in steps { _ = happen(step) }
+        state.replace(with: listing)
+    }
+
     /// The address of an endpoint: a host for each service, a port for each id.
     static func address(of name: String) -> String {
         let parts = name.split(separator: "/")
