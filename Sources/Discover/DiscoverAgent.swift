@@ -79,12 +79,15 @@ struct DiscoverAgent: Sendable {
         let newest = Latest<RegistryState>()
         let consumers = Latest<Int>()
         let requests = LoopRequests { bell.ring(.request) }
-        let commands = answers(requests).server(at: configuration.directory.controlSocket, logger)
+        let agent = Snapshot.Agent.thisProcess
+        let board = Board(keeper.snapshot(agent: agent, store))
+        let commands = answers(requests, board, link).server(at: configuration.directory.controlSocket, logger)
         await withDiscardingTaskGroup { [known = keeper.registry] group in
             if let commands { group.addTask { await commands.run() } }
             group.addTask {
                 try? await link.source.run(from: known) { state in
                     newest.put(state)
+                    link.source.health.reached(state.revision)
                     bell.ring(.registry)
                 }
             }
@@ -110,6 +113,7 @@ struct DiscoverAgent: Sendable {
                 alarm = retry.map { wait in
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
+                board.put(keeper.snapshot(agent: agent, store))
                 guard let reasons = await bell.answer() else { break }
                 if reasons.contains(.hangup) { keeper.take(configuration.additionFiles.read()) }
                 let state = newest.take()
@@ -128,13 +132,6 @@ struct DiscoverAgent: Sendable {
             alarm?.cancel()
             group.cancelAll()
         }
-    }
-
-    /// What each command does.
-    private func answers(_ requests: LoopRequests) -> ControlAnswers {
-        ControlAnswers(handlers: [
-            DiscoverCommands.release.name: { await Release.answer($0, requests) }
-        ])
     }
 
     private func makeKeeper() async throws -> ProxyKeeper {

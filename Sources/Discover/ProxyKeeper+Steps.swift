@@ -46,6 +46,8 @@ extension ProxyKeeper {
                 return pause.map { min($0, wait) } ?? wait
             }
             applied = registry
+            behindSince = nil
+            history.note(progress.update)
             journal.applied()
             journal.changed(
                 progress.update, driver.current, revision: registry?.revision, took: took, oldWorkers: driver.oldWorkers
@@ -53,6 +55,7 @@ extension ProxyKeeper {
         } catch {
             guard !Task.isCancelled else { return nil }
             if error is HAProxyProgram.Refusal, let plan, await examine(plan) { return .zero }
+            history.note(error)
             journal.refused(error)
             let wait = backoff.next()
             return pause.map { min($0, wait) } ?? wait
