@@ -21,10 +21,17 @@ struct DiscoverCommands: Sendable {
     /// Where complaints go.
     let logger = Logger(level: .warning, format: .logfmt)
 
-    /// Longer than HAProxy takes for anything that the agent's loop may be waiting for.
-    private static let patience = Duration.seconds(30)
-    /// For what does not wait for the loop; HAProxy and etcd are asked on the way.
-    private static let shortPatience = Duration.seconds(10)
+    /// How long the agent may take to answer.
+    ///
+    /// What waits for its loop waits for all that HAProxy may have to do just then; `plan` waits for etcd, and what only
+    /// asks for HAProxy alone.
+    private static func patience(for command: Command) -> Duration {
+        switch command {
+        case release: .seconds(30)
+        case ForecastMaking.command: .seconds(15)
+        default: .seconds(10)
+        }
+    }
 
     /// Why a command was not carried out.
     enum Failure: Error, Equatable {
@@ -43,11 +50,10 @@ struct DiscoverCommands: Sendable {
         try reading.finish()
         guard let directory else { return ExitStatus.wrongUsage }
         let agent = AgentLine("docker-discover", at: directory.controlSocket)
-        let isRelease = call.command == Self.release
-        switch try await agent.ask(line, deadline: isRelease ? Self.patience : Self.shortPatience) {
+        switch try await agent.ask(line, deadline: Self.patience(for: call.command)) {
         case .success(let answer): return answer.tell(answers: call.command.answers)
         case .failure(let absent):
-            if isRelease { throw Failure.nobody(absent.description) }
+            if call.command == Self.release { throw Failure.nobody(absent.description) }
             StandardError.write("\(absent.description); asking etcd and HAProxy directly")
         }
         return try await answer(call, line, reading).tell(answers: call.command.answers)

@@ -95,6 +95,7 @@ struct EndpointFate: Equatable, Sendable {
 
     /// An endpoint that is no longer wanted.
     static func leaving(connections: Int) -> EndpointFate {
-        EndpointFate(.leaving, "it is no longer in the registry, and ends its \(connections) connections")
+        let rest = connections == 0 ? "is about to go" : "ends its \(connections) open connections"
+        return EndpointFate(.leaving, "it is no longer in the registry, and \(rest)")
     }
 }

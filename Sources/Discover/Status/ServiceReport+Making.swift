@@ -48,6 +48,7 @@ extension Problem {
 extension Snapshot {
     /// Why HAProxy may be behind what is known; nil where it is not.
     var delay: String? {
+        guard agent != nil else { return "no docker-discover answers that would tell it so" }
         if let trouble = history?.trouble { return trouble.error }
         guard let behindSince, let revision = registry?.revision else { return nil }
         let applied = appliedRevision.map { "it runs revision \($0)" } ?? "it runs an earlier one"

@@ -98,6 +98,8 @@ struct StatusReport: Encodable, Equatable, Sendable {
     var services: [ServiceReport]
     /// What was taken out on purpose a short while ago.
     var withdrawn: [Withdrawal]
+    /// Services of which the registry says something, and which have no endpoint.
+    var empty: [String]
 }
 
 extension StatusReport {
@@ -109,16 +111,26 @@ extension StatusReport {
             started: snapshot.agent?.started, zone: snapshot.settings.host.zone?.description)
         etcd = Store(snapshot)
         haproxy = Proxy(snapshot, sight)
-        (problems, services, withdrawn) = ([], [], [])
+        (problems, services, withdrawn, empty) = ([], [], [], [])
         if let registry = snapshot.registry, let (catalog, plan) = snapshot.wish() {
             let sources = ReportSources(catalog, plan, registry, snapshot, seen)
             services = catalog.services.compactMap { ServiceReport($0, sources) }
             withdrawn = Self.withdrawals(in: registry)
+            empty = Self.said(in: registry).subtracting(catalog.services.map(\.name)).sorted().map(\.text)
             problems = catalog.problems.union(plan.problems).sorted().map(ProblemReport.init)
         }
         problems += snapshot.refusedAdditions.sorted { $0.key < $1.key }
             .map { ProblemReport(of: $0.key, problem: $0.value, severe: true) }
         problems = problems.filter(\.severe) + problems.filter { !$0.severe }
+    }
+
+    private static func said(in registry: RegistryState) -> Set<ServiceName> {
+        registry.records.values.reduce(into: []) { services, record in
+            switch record.content {
+            case .config(let service, _), .port(let service, _): services.insert(service)
+            case .entry, .meta, .claim, .nothing: break
+            }
+        }
     }
 
     private static func withdrawals(in registry: RegistryState) -> [Withdrawal] {

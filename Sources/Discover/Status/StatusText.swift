@@ -20,7 +20,7 @@ extension StatusReport {
     }
 
     private var head: [String] {
-        let version = agent.version + (agent.running ? "" : ", not running")
+        let version = agent.version + (agent.running ? "" : ", does not answer")
         var table = TextTable(["docker-discover", version])
         if let process = agent.process, let started = agent.started {
             table.add(["process", "\(process), since \(started)"])

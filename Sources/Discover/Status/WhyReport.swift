@@ -12,6 +12,8 @@ struct WhyReport: Encodable, Equatable, Sendable {
     var services: [ServiceReport]
     /// What was taken out on purpose a short while ago.
     var withdrawn: [StatusReport.Withdrawal]
+    /// Whether the registry says something of it and has no endpoint of it.
+    var empty: Bool
 
     /// Looks for a service, an id, a service with an id, or an address with a port.
     init(_ text: String, in report: StatusReport) {
@@ -20,13 +22,14 @@ struct WhyReport: Encodable, Equatable, Sendable {
         services = report.services.compactMap { target.part(of: $0) }
         withdrawn = report.withdrawn.filter(target.matches)
         routed = services.contains(where: \.isRouted)
+        empty = report.empty.contains(text)
         answer = []
         answer = sentences(target, report)
     }
 
     /// The command's exit status.
     var status: Int32 {
-        if services.isEmpty && withdrawn.isEmpty { return Self.unknown }
+        if services.isEmpty && withdrawn.isEmpty && !empty { return Self.unknown }
         return routed ? ExitStatus.success : Self.notRouted
     }
 
@@ -104,7 +107,11 @@ extension WhyReport {
     private func strange(_ report: StatusReport) -> [String] {
         guard report.etcd.revision != nil else { return ["Nothing is known of the registry."] }
         let key = report.etcd.prefix
-        var lines = ["\(question) is not in the registry (below \(key), at revision \(report.etcd.revision ?? 0))."]
+        let place = "below \(key), at revision \(report.etcd.revision ?? 0)"
+        var lines =
+            report.empty.contains(question)
+            ? ["\(question) has no endpoint, only what an operator says of it (\(place))."]
+            : ["\(question) is not in the registry (\(place))."]
         lines += report.problems.filter { $0.of.contains(question) }.map { "\($0.of): \($0.problem)." }
         lines.append(
             "On the host of its container, `docker-register why CONTAINER` tells why it is not registered.")
