@@ -24,7 +24,9 @@ let package = Package(
             cSettings: [.treatAllWarnings(as: .error)],
             linkerSettings: [.linkedLibrary("curl")]
         ),
-        .target(name: "Shared", dependencies: ["CCurl"], swiftSettings: swiftSettings),
+        // A header of the C library that Swift's Glibc module lacks.
+        .systemLibrary(name: "CAllocator"),
+        .target(name: "Shared", dependencies: ["CCurl", "CAllocator"], swiftSettings: swiftSettings),
         .executableTarget(name: "Register", dependencies: ["Shared"], swiftSettings: swiftSettings),
         .executableTarget(name: "Discover", dependencies: ["Shared"], swiftSettings: swiftSettings),
         // No Testing import here: a release build of a plain target cannot see it.

@@ -114,7 +114,7 @@ struct DiscoverQuestionTests {
             #expect(routed.ending == .exited(0) && routed.lines.contains("1 of 2 endpoints get connections."))
             for question in ["web/2", "dead", "127.0.0.1:1"] {
                 let answer = try await lab.command("why", question)
-                #expect(answer.ending == .exited(1))
+                #expect(answer.ending == .exited(1), "\(question): \(answer.lines)")
                 #expect(answer.lines.contains { $0.contains("gets no connections: HAProxy's checks find it down") })
             }
             let unknown = try await lab.command("why", "nobody")
@@ -167,6 +167,20 @@ struct DiscoverQuestionTests {
             let found = try report(outcome)
             #expect(!found.agent.running && found.haproxy.running)
             #expect(found.endpoint("web", "1")?.state == "serving")
+        }
+    }
+
+    @Test func `an HAProxy that hangs is told as such`() async throws {
+        try await withScene { lab, _, _ in
+            let worker = try #require(lab.haproxies().workers.first)
+            kill(worker, SIGSTOP)
+            defer { kill(worker, SIGCONT) }
+            let found = try report(try await lab.command("status", "--json"))
+            #expect(found.agent.running && !found.haproxy.running)
+            #expect(found.services.map(\.state) == ["unknown"])
+            let answer = try await lab.command("why", "web")
+            #expect(answer.ending == .exited(1))
+            #expect(answer.lines.contains { $0.hasPrefix("HAProxy does not answer: no complete answer from") })
         }
     }
 

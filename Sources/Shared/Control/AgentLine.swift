@@ -34,6 +34,9 @@ package struct AgentLine: Sendable {
         case forbidden(program: String, path: String)
     }
 
+    /// The longest answer that is read: the status of 200 000 endpoints.
+    private static let answerCap = 256 << 20
+
     /// Names the agent and its socket.
     package init(_ program: String, at path: String) {
         self.program = program
@@ -43,7 +46,7 @@ package struct AgentLine: Sendable {
     /// What the running agent answers, within a limit.
     package func ask(_ line: String, deadline: Duration) async throws(Failure) -> Result<CommandAnswer, Absent> {
         do {
-            let wire = try await CommandSocket(path: path).send(line, deadline: deadline)
+            let wire = try await CommandSocket(path: path).send(line, deadline: deadline, upTo: Self.answerCap)
             if let answer = CommandAnswer(wire: wire) { return .success(answer) }
             return .failure(Absent(program, reason: "what listens on \(path) does not answer"))
         } catch let error as CommandSocket.Failure {
