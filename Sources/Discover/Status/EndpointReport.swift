@@ -64,9 +64,10 @@ struct EndpointReport: Encodable, Equatable, Sendable {
 
 extension EndpointReport {
     /// Describes one that is registered, or held.
-    init(_ instance: Catalog.Instance, _ origin: RegistryRecord?, _ facts: EndpointFate.Facts, key: String) {
+    init(_ instance: Catalog.Instance, _ facts: EndpointFate.Facts, key: String) {
         let fate = EndpointFate(facts)
         let meta = instance.meta
+        let entry = instance.entry.keyValue
         id = instance.id.text
         endpoint = instance.endpoint.description
         (state, reasons) = (fate.state, fate.reasons)
@@ -74,9 +75,9 @@ extension EndpointReport {
         backup = facts.backup == nil ? nil : true
         zone = meta.options.zone?.description
         self.key = key
-        createRevision = origin?.keyValue.createRevision
-        modRevision = origin?.keyValue.modRevision
-        lease = origin.flatMap { $0.keyValue.lease == 0 ? nil : String($0.keyValue.lease, radix: 16) }
+        createRevision = entry.createRevision
+        modRevision = entry.modRevision
+        lease = entry.lease == 0 ? nil : String(entry.lease, radix: 16)
         (owner, host, container, image) = (meta.owner, meta.host, meta.container, meta.image)
         created = meta.created
     }

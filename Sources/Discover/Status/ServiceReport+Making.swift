@@ -3,7 +3,6 @@ import Shared
 /// All that a report of services is made from, looked up once.
 struct ReportSources {
     let keyspace: Keyspace
-    let registry: RegistryState
     let zone: Zone?
     let claims: [ServiceName: Catalog.Claim]
     let listeners: [ServiceName: ProxyPlan.Listener]
@@ -13,9 +12,8 @@ struct ReportSources {
     let delay: String?
 
     /// Puts them together.
-    init(_ catalog: Catalog, _ plan: ProxyPlan, _ registry: RegistryState, _ snapshot: Snapshot, _ sight: ProxySight?) {
+    init(_ catalog: Catalog, _ plan: ProxyPlan, _ snapshot: Snapshot, _ sight: ProxySight?) {
         keyspace = snapshot.store.keyspace
-        self.registry = registry.holding(snapshot.holds.records)
         zone = snapshot.settings.host.zone
         claims = catalog.claims
         listeners = Dictionary(plan.listeners.map { ($0.service, $0) }) { first, _ in first }
@@ -36,12 +34,7 @@ extension Problem {
     /// The service that it is about; nil for a key that belongs to none.
     func service(in keyspace: Keyspace) -> ServiceName? {
         if let service = ServiceName(subject) { return service }
-        switch try? keyspace.parse(subject.utf8) {
-        case .entry(let service, _), .meta(let service, _), .config(let service), .port(let service),
-            .claim(let service):
-            return service
-        case nil: return nil
-        }
+        return (try? keyspace.parse(subject.utf8))?.service
     }
 }
 
@@ -115,7 +108,7 @@ private struct EndpointSources {
         facts.zeroWeight = wanted[instance.id]?.keywords.weight == 0 ? sayer(\.weight) : nil
         facts.backup = wanted[instance.id]?.keywords.isBackup == true ? backup(instance) : nil
         facts.hasBetter = hasPrimary
-        var report = EndpointReport(instance, sources.registry.records[Array(key.utf8)], facts, key: key)
+        var report = EndpointReport(instance, facts, key: key)
         report.weight = wanted[instance.id]?.keywords.weight
         report.held = sources.holds[name].map(EndpointReport.Held.init)
         return report
@@ -143,8 +136,8 @@ private struct EndpointSources {
     private func backup(_ instance: Catalog.Instance) -> String {
         let config = service.config.options
         if let said = config.isBackup, said { return "\(sources.keyspace.text(of: .config(service.name))) says so" }
-        if config.isBackup == nil, instance.meta.options.isBackup == true { return "it says so of itself" }
-        let zone = (config.zone ?? instance.meta.options.zone).map { "its zone is \($0)" } ?? "it has no zone"
+        if config.isBackup == nil, instance.options.value.isBackup == true { return "it says so of itself" }
+        let zone = (config.zone ?? instance.options.value.zone).map { "its zone is \($0)" } ?? "it has no zone"
         return "\(zone), and this host's is \(sources.zone.map(\.description) ?? "none")"
     }
 }

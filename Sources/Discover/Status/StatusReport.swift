@@ -113,7 +113,7 @@ extension StatusReport {
         haproxy = Proxy(snapshot, sight)
         (problems, services, withdrawn, empty) = ([], [], [], [])
         if let registry = snapshot.registry, let (catalog, plan) = snapshot.wish() {
-            let sources = ReportSources(catalog, plan, registry, snapshot, seen)
+            let sources = ReportSources(catalog, plan, snapshot, seen)
             services = catalog.services.compactMap { ServiceReport($0, sources) }
             withdrawn = Self.withdrawals(in: registry)
             empty = Self.said(in: registry).subtracting(catalog.services.map(\.name)).sorted().map(\.text)
@@ -125,21 +125,25 @@ extension StatusReport {
     }
 
     private static func said(in registry: RegistryState) -> Set<ServiceName> {
-        registry.records.values.reduce(into: []) { services, record in
-            switch record.content {
-            case .config(let service, _), .port(let service, _): services.insert(service)
-            case .entry, .meta, .claim, .nothing: break
-            }
-        }
+        Set(
+            registry.groups.filter { $1.service == nil }.compactMap { service, group in
+                let isSaid = group.records.values.contains { record in
+                    switch record.content {
+                    case .config, .port: true
+                    case .entry, .meta, .claim, .nothing: false
+                    }
+                }
+                return isSaid ? service : nil
+            })
     }
 
     private static func withdrawals(in registry: RegistryState) -> [Withdrawal] {
-        registry.records.values.compactMap { record in
-            guard case .meta(let service, let id, let meta) = record.content, let reason = meta.withdrawn else {
-                return nil
-            }
+        registry.groups.values.lazy.flatMap(\.records.values).compactMap { record in
+            guard case .meta(let service, let id, let said) = record.content, said.isWithdrawn,
+                registry[.entry(service, id)] == nil, let meta = Meta(json: record.keyValue.value),
+                let reason = meta.withdrawn
+            else { return nil }
             let key = registry.keyspace.text(of: .entry(service, id))
-            guard registry.records[Array(key.utf8)] == nil else { return nil }
             return Withdrawal(service: service.text, id: id.text, key: key, reason: reason, at: meta.at)
         }.sorted { $0.key < $1.key }
     }
