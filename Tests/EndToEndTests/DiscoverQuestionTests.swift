@@ -102,8 +102,12 @@ struct DiscoverQuestionTests {
             #expect(found.services.map(\.listener) == [":\(port)"] && found.services.map(\.state) == ["served"])
             #expect(found.endpoint("web", "1")?.state == "serving")
             #expect(found.endpoint("web", "2")?.haproxy?.lastCheck?.hasPrefix("L4CON") == true)
-            let text = try await lab.command("status").lines
-            #expect(text.contains { $0.hasPrefix("  web/2: HAProxy's checks find it down") })
+            let words = "  web/2: HAProxy's checks find it down"
+            #expect(
+                await eventually {
+                    let text = (try? await lab.command("status"))?.lines ?? []
+                    return text.contains { $0.hasPrefix(words) }
+                })
         }
     }
 

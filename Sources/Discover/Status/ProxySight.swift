@@ -32,8 +32,8 @@ extension ProxySight {
 
 extension HAProxyProcess {
     /// What HAProxy says now; it costs HAProxy 60 ms where there are 10 000 servers.
-    func sight() async throws -> ProxySight {
-        let answer = try await runtime.socket.send(ProxySight.question, deadline: timing.answer)
+    func sight(deadline: Duration) async throws -> ProxySight {
+        let answer = try await runtime.socket.send(ProxySight.question, deadline: deadline)
         guard var sight = ProxySight(answer) else {
             throw RuntimeFailure.unexpected(answer: String(answer.prefix(100)), to: ProxySight.question)
         }

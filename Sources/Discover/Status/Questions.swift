@@ -19,6 +19,9 @@ enum Questions {
             Exit status 0: it gets connections; 1: it does not; 2: nothing is known of it.
             """)
 
+    /// For HAProxy's answer; whoever asks waits longer.
+    private static let deadline = Duration.seconds(5)
+
     /// The line that asks a running agent.
     static func line(_ call: Command.Call, _ reading: inout Reading) -> String {
         let flags = call.command.flags.filter { reading.isOn($0) }.map(\.flag)
@@ -33,7 +36,7 @@ enum Questions {
             let usages = [status, why].map(\.usage).joined(separator: "; ")
             return CommandAnswer(status: ExitStatus.wrongUsage, "there are: \(usages)\n")
         }
-        let report = StatusReport(snapshot, await snapshot.process.sightOrSilence())
+        let report = StatusReport(snapshot, await snapshot.process.sightOrSilence(deadline: deadline))
         do {
             guard words.count == 2 else {
                 return CommandAnswer(isJSON ? try ReportJSON.text(report) : report.text)
@@ -48,9 +51,9 @@ enum Questions {
 
 extension HAProxyProcess {
     /// What HAProxy says now, or why it says nothing.
-    func sightOrSilence() async -> Result<ProxySight, RuntimeFailure> {
+    func sightOrSilence(deadline: Duration) async -> Result<ProxySight, RuntimeFailure> {
         do {
-            return .success(try await sight())
+            return .success(try await sight(deadline: deadline))
         } catch let failure as RuntimeFailure {
             return .failure(failure)
         } catch {
