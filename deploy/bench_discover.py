@@ -76,7 +76,7 @@ class Fleet:
         self.registry, self.options, self.folder, self.endpoints = bench.registry, bench.options, folder, endpoints
         self.program, self.process = program, None
         self.services = max(1, endpoints // PER_SERVICE)
-        self.first_port = 20000
+        self.first_port = free_block(self.services)
         self.probe = sorted(bench.registry.entries("/backends/whoami/").items())[:2]
         self.sink_port = self.start_sink()
         self.fill()
@@ -211,6 +211,14 @@ class Fleet:
         self.show(0)
         until(20, "the probe to be as before", lambda: self.shows(0))
         return (ended - begun) * 1000, (ended - written) * 1000
+
+
+def free_block(number):
+    """The first of so many ports in a row that nobody listens on."""
+    for first in range(20000, 32000, 1000):
+        if not any(accepts(port) for port in range(first, first + number)):
+            return first
+    sys.exit(f"error: there are no {number} free ports in a row")
 
 
 def accepts(port):
