@@ -24,9 +24,7 @@ let package = Package(
             cSettings: [.treatAllWarnings(as: .error)],
             linkerSettings: [.linkedLibrary("curl")]
         ),
-        // A header of the C library that Swift's Glibc module lacks.
-        .systemLibrary(name: "CAllocator"),
-        .target(name: "Shared", dependencies: ["CCurl", "CAllocator"], swiftSettings: swiftSettings),
+        .target(name: "Shared", dependencies: ["CCurl"], swiftSettings: swiftSettings),
         .executableTarget(name: "Register", dependencies: ["Shared"], swiftSettings: swiftSettings),
         .executableTarget(name: "Discover", dependencies: ["Shared"], swiftSettings: swiftSettings),
         // No Testing import here: a release build of a plain target cannot see it.

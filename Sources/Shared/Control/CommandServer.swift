@@ -1,4 +1,3 @@
-import CAllocator
 import Glibc
 import Synchronization
 
@@ -50,7 +49,7 @@ package final class CommandServer: Sendable {
                 group.addTask {
                     await self.serve(socket)
                     // An answer about 10 000 endpoints needs 40 MB while it is made, and nothing else does later.
-                    _ = malloc_trim(0)
+                    Heap.trim()
                 }
             }
             group.cancelAll()
