@@ -79,12 +79,16 @@ struct DiscoverAgent: Sendable {
         let consumers = Latest<Int>()
         let requests = LoopRequests { bell.ring(.request) }
         let process = keeper.driver.process
-        let commands = answers(requests).server(at: configuration.directory.controlSocket, logger)
+        let agent = Snapshot.Agent.thisProcess
+        let board = Board(keeper.snapshot(agent: agent, store))
+        let commands = answers(requests, board, link).server(at: configuration.directory.controlSocket, logger)
         try await withThrowingDiscardingTaskGroup { [known = keeper.registry] group in
             defer { group.cancelAll() }
+            if let commands { group.addTask { await commands.run() } }
             group.addTask {
                 try? await link.source.run(from: known) { state in
                     newest.put(state)
+                    link.source.health.reached(state.revision)
                     bell.ring(.registry)
                 }
             }
@@ -98,7 +102,6 @@ struct DiscoverAgent: Sendable {
             }
             // What was read from the disk may long be settled.
             if first != nil { link.claimer.submit(keeper.claims) }
-            if let commands { group.addTask { await commands.run() } }
             group.addTask { try? await link.claimer.run() }
             group.addTask { await link.presence.run() }
             if process.existing != nil {
@@ -123,6 +126,7 @@ struct DiscoverAgent: Sendable {
                 alarm = retry.map { wait in
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
+                board.put(keeper.snapshot(agent: agent, store))
                 guard let reasons = await bell.answer() else { break }
                 if reasons.contains(.hangup) { readFiles(for: &keeper) }
                 let state = newest.take()
@@ -158,13 +162,6 @@ struct DiscoverAgent: Sendable {
         let alarm = Task { [bell] in if (try? await Task.sleep(for: .seconds(1))) != nil { bell.ring(.retry) } }
         defer { alarm.cancel() }
         while let reasons = await bell.answer(), reasons.isDisjoint(with: [.registry, .retry]) {}
-    }
-
-    /// What each command does.
-    private func answers(_ requests: LoopRequests) -> ControlAnswers {
-        ControlAnswers(handlers: [
-            DiscoverCommands.release.name: { await Release.answer($0, requests) }
-        ])
     }
 
     private func makeKeeper() async throws -> ProxyKeeper {

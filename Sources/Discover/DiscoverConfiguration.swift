@@ -108,7 +108,7 @@ struct DiscoverConfiguration: Sendable {
         let host = Self.host(&reading, users)
         additionFiles = Self.additionFiles(&reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
-        let hardStop = reading.duration(Self.hardStopAfter, in: .seconds(1)...(.seconds(86400)))
+        let hardStop = Self.hardStopAfter(from: &reading)
         let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
         let hold = reading.duration(Self.holdTime, in: .zero...(.seconds(86400)))
         guard let etcd, let keyspace, let mode, let interval, let haproxy = reading.text(Self.haproxy), let directory,
@@ -131,7 +131,13 @@ struct DiscoverConfiguration: Sendable {
         reading.value(stateDirectory, StateDirectory.expected) { StateDirectory($0) }
     }
 
-    private static func additionFiles(_ reading: inout Reading) -> AdditionFiles {
+    /// How long open connections may take after a reload.
+    static func hardStopAfter(from reading: inout Reading) -> Duration? {
+        reading.duration(hardStopAfter, in: .seconds(1)...(.seconds(86400)))
+    }
+
+    /// Where it is said what is added to haproxy.cfg.
+    static func additionFiles(_ reading: inout Reading) -> AdditionFiles {
         let settings = [
             Addition.Place.global: Self.globalFile, .defaults: Self.defaultsFile, .extra: Self.extraFile,
         ]
@@ -144,7 +150,8 @@ struct DiscoverConfiguration: Sendable {
         return files
     }
 
-    private static func host(_ reading: inout Reading, _ users: [StatsUser]) -> ConsumerHost? {
+    /// What this host contributes.
+    static func host(_ reading: inout Reading, _ users: [StatsUser]) -> ConsumerHost? {
         let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
         let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
         let zone = reading.value(Self.zone, ServiceName.expected) { Zone($0) }

@@ -11,7 +11,7 @@ enum Main {
             DiscoverConfiguration.options, arguments: CommandLine.arguments, environment: environment)
         let bell = Doorbell<DiscoverAgent.Reason>()
         let status = await launch.status(
-            command: { try await DiscoverCommands().run($0, $1) },
+            command: { try await DiscoverCommands(searchPath: environment["PATH"] ?? "").run($0, $1) },
             configure: { DiscoverConfiguration(&$0) },
             // The grace period is HAProxy's; what is left of the time is ours.
             grace: { $0.stopGrace + .seconds(5) },

@@ -58,6 +58,8 @@ extension ProxyKeeper {
             }
             applied = registry
             health.reached()
+            behindSince = nil
+            history.note(progress.update)
             journal.applied()
             journal.changed(
                 progress.update, driver.current, revision: registry?.revision, took: took, oldWorkers: driver.oldWorkers
@@ -65,6 +67,7 @@ extension ProxyKeeper {
         } catch {
             guard !Task.isCancelled else { return nil }
             if error is HAProxyProgram.Refusal, let plan, await examine(plan) { return .zero }
+            history.note(error)
             journal.refused(error)
             health.failed()
             let wait = backoff.next()

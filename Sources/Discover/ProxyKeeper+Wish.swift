@@ -14,7 +14,7 @@ extension ProxyKeeper {
         quarantine.forget(besides: plain)
         let wish = quarantine.treating(plain)
         claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
-        let obstacles = await obstacles(to: wish.binds)
+        obstacles = await obstacles(to: wish.binds)
         let plan = wish.without(obstacles)
         journal.tell(catalog.problems.union(plan.problems))
         return (render(plan), plan, !obstacles.isEmpty)

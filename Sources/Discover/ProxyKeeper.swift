@@ -71,6 +71,13 @@ struct ProxyKeeper {
     /// What the registry said when HAProxy last did all of it; nil where nothing is known of that.
     var applied: RegistryState?
 
+    /// Which addresses services could not listen on at the last look, and why.
+    var obstacles: [BindAddress: String] = [:]
+    /// Since when the registry says what HAProxy does not do yet, as time since the beginning of 1970; nil where it does.
+    var behindSince: Duration?
+    /// What came of bringing HAProxy to configurations.
+    var history = ProxyHistory()
+
     /// The failure that was told last; nil where all went well.
     var failure: String? { journal.failure }
 
@@ -121,6 +128,7 @@ extension ProxyKeeper {
     /// Takes a newer state of the registry; whatever was refused before is tried anew.
     mutating func take(_ registry: RegistryState) {
         self.registry = registry
+        behindSince = behindSince ?? Timestamp.now()
         journal.tell(holds.take(registry))
         backoff.reset()
         due = .now

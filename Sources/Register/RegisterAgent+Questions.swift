@@ -20,7 +20,7 @@ extension RegisterAgent {
 
     /// Keeps in mind what is wrong with etcd.
     mutating func note(_ error: any Error) {
-        let trouble = Snapshot.Trouble(error)
+        let trouble = Trouble(error)
         if snapshot.store.trouble == nil { snapshot.store.trouble = trouble }
         snapshot.store.lastTrouble = trouble
     }

@@ -41,7 +41,7 @@ struct RegisterAgent: ~Copyable {
     let checks: RegisterChecks
     /// What commands ask the loop for.
     let requests = DrainRequests()
-    private let engineTrouble = Latest<Snapshot.Trouble?>()
+    private let engineTrouble = Latest<Trouble?>()
     /// What questions are answered from.
     let board: Board<Snapshot>
     /// What is put on the board next.
@@ -121,7 +121,7 @@ struct RegisterAgent: ~Copyable {
                         engineTrouble.put(nil)
                         bell.ring(.containers)
                     } lose: {
-                        engineTrouble.put(Snapshot.Trouble($0))
+                        engineTrouble.put(Trouble($0))
                         bell.ring(.engine)
                     }
                 }

@@ -1,4 +1,3 @@
-import Glibc
 import Shared
 
 /// docker-register's commands, as they are called from a shell.
@@ -20,8 +19,6 @@ struct RegisterCommands: Sendable {
 
     /// Why a command cannot be carried out.
     enum Failure: Error, Equatable {
-        /// The agent's socket is there, but not for this account.
-        case forbidden(path: String)
         /// libcurl does not work.
         case noHTTP
     }
@@ -35,14 +32,14 @@ struct RegisterCommands: Sendable {
             return ExitStatus.success
         }
         var reading = reading
-        if DrainCommands.all.contains(call.command) { return tell(try await drain(call, &reading)) }
+        if DrainCommands.all.contains(call.command) { return try await drain(call, &reading).tell() }
         let line = Questions.line(call, &reading)
         switch try await ask(line, reading, Self.patience) {
-        case .success(let answer): return tell(answer)
+        case .success(let answer): return answer.tell()
         case .failure(let absent):
             StandardError.write("\(absent.description); asking the Docker Engine and etcd directly")
         }
-        return tell(Questions.answer(line, try await examine(reading).snapshot))
+        return Questions.answer(line, try await examine(reading).snapshot).tell()
     }
 
     /// Has the agent drain a container; only an agent that runs can keep it drained.
@@ -54,31 +51,16 @@ struct RegisterCommands: Sendable {
         }
     }
 
-    /// That no agent answers.
-    private struct Absent: Error {
-        /// Why.
-        let reason: String
-
-        var description: String { "no docker-register runs here (\(reason))" }
-    }
-
     /// What the running agent answers.
     private func ask(
         _ line: String, _ reading: Reading, _ patience: Duration
-    ) async throws -> Result<CommandAnswer, Absent> {
+    ) async throws -> Result<CommandAnswer, AgentLine.Absent> {
         var reading = reading
         guard let path = RegisterConfiguration.controlSocket(from: &reading) else {
             try reading.finish()
-            return .failure(Absent(reason: "no socket is named"))
+            return .failure(AgentLine.Absent("docker-register", reason: "no socket is named"))
         }
-        do {
-            let wire = try await CommandSocket(path: path).send(line, deadline: patience)
-            if let answer = CommandAnswer(wire: wire) { return .success(answer) }
-            return .failure(Absent(reason: "what listens on \(path) does not answer"))
-        } catch let error as CommandSocket.Failure {
-            if case .unreachable(let error) = error, error.code == EACCES { throw Failure.forbidden(path: path) }
-            return .failure(Absent(reason: error.description))
-        }
+        return try await AgentLine("docker-register", at: path).ask(line, deadline: patience)
     }
 
     /// Finds out from the engine and etcd what an agent would know.
@@ -89,23 +71,12 @@ struct RegisterCommands: Sendable {
         guard let configuration, let http = HTTPClient() else { throw Failure.noHTTP }
         return try await Examination(configuration, http, logger: logger).find()
     }
-
-    private func tell(_ answer: CommandAnswer) -> Int32 {
-        if answer.status == ExitStatus.success {
-            print(answer.text, terminator: "")
-        } else {
-            StandardError.write(answer.text.last == "\n" ? String(answer.text.dropLast()) : answer.text)
-        }
-        return answer.status
-    }
 }
 
 extension RegisterCommands.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {
-        case .forbidden(let path):
-            "docker-register runs, but this account may not ask it at \(path); try it as root (sudo)"
         case .noHTTP: "libcurl cannot be started"
         }
     }

@@ -142,6 +142,11 @@ struct FastClient {
         try await commit(pairs.map { .put(key: "/backends/" + $0, value: Array($1.utf8), lease: 0) })
     }
 
+    /// Puts keys, all at once: at most 128.
+    func put(_ pairs: [(String, String)]) async throws {
+        try await commit(pairs.map { .put(key: "/backends/" + $0, value: Array($1.utf8), lease: 0) })
+    }
+
     /// Deletes a key.
     func delete(_ key: String) async throws {
         try await commit([.delete(key: "/backends/" + key)])

@@ -93,7 +93,7 @@ struct QuestionsTests {
         #expect(row(snapshot(web, published: []), "web")?.hasSuffix("not in etcd yet") == true)
         var unknown = snapshot(web, published: nil)
         #expect(row(unknown, "web")?.hasSuffix("unknown: etcd has not answered yet") == true)
-        unknown.store.trouble = Snapshot.Trouble(HTTPError.timedOut("etcd", after: .seconds(5)))
+        unknown.store.trouble = Trouble(HTTPError.timedOut("etcd", after: .seconds(5)))
         #expect(row(unknown, "web")?.hasSuffix("unknown: etcd is lost") == true)
         unknown.keeper = "process 8 on host1"
         #expect(row(unknown, "web")?.hasSuffix("left to another docker-register of this engine") == true)
@@ -105,7 +105,7 @@ struct QuestionsTests {
         let gone = snapshot(web, published: ["whoami"]) { $0.value = nil }
         #expect(row(gone, "web")?.hasSuffix("not in etcd yet") == true)
         var lost = snapshot(web, published: [])
-        lost.store.trouble = Snapshot.Trouble(HTTPError.timedOut("etcd", after: .seconds(5)))
+        lost.store.trouble = Trouble(HTTPError.timedOut("etcd", after: .seconds(5)))
         #expect(row(lost, "web")?.hasSuffix("not in etcd: etcd is lost") == true)
         #expect(lines(lost).contains { $0.contains("lost since") && $0.contains("no answer from etcd within 5s") })
         var absent = snapshot(web, published: [])

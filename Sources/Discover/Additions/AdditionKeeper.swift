@@ -10,6 +10,9 @@ struct AdditionKeeper {
     /// What is in use.
     private(set) var accepted: Additions
 
+    /// Why files are not used as they are now.
+    private(set) var refusals: [Addition.Place: String] = [:]
+
     /// Begins with what an earlier run used.
     init(_ copy: Additions.Copy, logger: Logger) {
         self.copy = copy
@@ -32,6 +35,7 @@ struct AdditionKeeper {
         do {
             let review = try await AdditionReview(of: offer, before: before, check: check)
             accepted = review.accepted
+            refusals = review.refusals
             self.offer = nil
             isWaiting = false
             tell(review, before: before)

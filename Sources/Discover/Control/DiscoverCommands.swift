@@ -1,11 +1,12 @@
-import Glibc
 import Shared
 
-/// docker-discover's commands, as they are called from a shell: each is sent to the running agent as one line, its name
-/// with the operands and flags, and its answer is printed.
+/// docker-discover's commands, as they are called from a shell.
+///
+/// Those that ask are put to the running agent as one line. Where none answers, the same is found out from etcd, HAProxy
+/// and the files in `STATE_DIR`.
 struct DiscoverCommands: Sendable {
     /// All of them, in the order of the help.
-    static let all = [release]
+    static let all = [Questions.status, Questions.why, ForecastMaking.command, Render.command, release]
 
     /// Lets go of what is held.
     static let release = Command(
@@ -15,44 +16,68 @@ struct DiscoverCommands: Sendable {
             or all.
             """)
 
-    /// Longer than HAProxy takes for anything that the agent may be waiting for.
-    private static let patience = Duration.seconds(30)
+    /// Where programs are looked for: PATH.
+    let searchPath: String
+    /// Where complaints go.
+    let logger = Logger(level: .warning, format: .logfmt)
+
+    /// How long the agent may take to answer.
+    ///
+    /// What waits for its loop waits for all that HAProxy may have to do just then; `plan` waits for etcd, and what only
+    /// asks for HAProxy alone.
+    private static func patience(for command: Command) -> Duration {
+        switch command {
+        case release: .seconds(30)
+        case ForecastMaking.command: .seconds(15)
+        default: .seconds(10)
+        }
+    }
 
     /// Why a command was not carried out.
     enum Failure: Error, Equatable {
-        /// No agent answers.
-        case nobody(reason: String)
-        /// The agent's socket is there, but not for this account.
-        case forbidden(path: String)
+        /// No agent answers, and only one could do it.
+        case nobody(String)
     }
 
     /// Carries a command out, and gives the exit status.
     func run(_ call: Command.Call, _ reading: Reading) async throws -> Int32 {
         var reading = reading
+        if call.command == Render.command {
+            return try await Render(&reading)?.run(searchPath: searchPath) ?? ExitStatus.wrongUsage
+        }
         let directory = DiscoverConfiguration.directory(from: &reading)
-        let flags = call.command.flags.filter { reading.isOn($0) }.map(\.flag)
+        let line = Questions.line(call, &reading)
         try reading.finish()
         guard let directory else { return ExitStatus.wrongUsage }
-        let line = ([call.command.name] + call.operands + flags).joined(separator: " ")
-        let answer = try await ask(line, at: directory.controlSocket)
-        if answer.status == ExitStatus.success {
-            print(answer.text, terminator: "")
-        } else {
-            StandardError.write(answer.text.last == "\n" ? String(answer.text.dropLast()) : answer.text)
+        let agent = AgentLine("docker-discover", at: directory.controlSocket)
+        switch try await agent.ask(line, deadline: Self.patience(for: call.command)) {
+        case .success(let answer): return answer.tell(answers: call.command.answers)
+        case .failure(let absent):
+            if call.command == Self.release { throw Failure.nobody(absent.description) }
+            StandardError.write("\(absent.description); asking etcd and HAProxy directly")
         }
-        return answer.status
+        return try await answer(call, line, reading).tell(answers: call.command.answers)
     }
 
-    private func ask(_ line: String, at path: String) async throws -> CommandAnswer {
-        do {
-            let wire = try await CommandSocket(path: path).send(line, deadline: Self.patience)
-            guard let answer = CommandAnswer(wire: wire) else {
-                throw Failure.nobody(reason: "what listens on \(path) does not answer")
-            }
-            return answer
-        } catch let error as CommandSocket.Failure {
-            if case .unreachable(let error) = error, error.code == EACCES { throw Failure.forbidden(path: path) }
-            throw Failure.nobody(reason: error.description)
+    /// Answers without an agent.
+    private func answer(_ call: Command.Call, _ line: String, _ reading: Reading) async throws -> CommandAnswer {
+        var reading = reading
+        let configuration = DiscoverConfiguration(&reading)
+        try reading.finish()
+        guard let configuration else { return CommandAnswer(status: ExitStatus.wrongUsage, "") }
+        let snapshot = try await Examination(configuration, searchPath: searchPath, logger: logger).find()
+        guard call.command != ForecastMaking.command else { return await ForecastMaking(snapshot).answer() }
+        return await Questions.answer(line.split(separator: " ").map(String.init), snapshot)
+    }
+}
+
+extension Command {
+    /// The exit statuses with which it has answered.
+    fileprivate var answers: Set<Int32> {
+        switch self {
+        case Questions.why: [ExitStatus.success, WhyReport.notRouted, WhyReport.unknown]
+        case ForecastMaking.command: [ExitStatus.success, Forecast.somethingToDo]
+        default: [ExitStatus.success]
         }
     }
 }
@@ -61,9 +86,7 @@ extension DiscoverCommands.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {
-        case .nobody(let reason): "no docker-discover runs with this STATE_DIR (\(reason))"
-        case .forbidden(let path):
-            "docker-discover runs, but this account may not ask it at \(path); try it as root (sudo)"
+        case .nobody(let why): why
         }
     }
 }

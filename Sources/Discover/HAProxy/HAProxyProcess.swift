@@ -160,7 +160,8 @@ struct HAProxyProcess: Sendable {
         return false
     }
 
-    private func table() async throws -> ProcessTable? {
+    /// What the master tells of its processes; nil where it tells something else.
+    func table() async throws -> ProcessTable? {
         ProcessTable(try await master.send("show proc", deadline: timing.answer))
     }
 

@@ -31,4 +31,7 @@ struct HAProxyAbilities: Equatable, Sendable {
 
     /// Whether a build has the Prometheus exporter.
     var prometheus: Bool
+
+    /// What the newest builds can do.
+    static let all = HAProxyAbilities(idleCloseOnResponse: true, prometheus: true)
 }

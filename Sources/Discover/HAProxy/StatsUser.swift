@@ -13,6 +13,12 @@ struct StatsUser: Equatable, Sendable {
     /// The line of a `userlist`.
     var line: String { "user \(Self.quoted(name)) insecure-password \(Self.quoted(password))" }
 
+    /// A line of haproxy.cfg for people and logs: without a password.
+    static func masked(_ line: String) -> String {
+        guard let keyword = line.firstRange(of: " insecure-password ") else { return line }
+        return line[..<keyword.upperBound] + "***"
+    }
+
     /// Between single quotes HAProxy takes every character as it is, as a shell does.
     private static func quoted(_ text: String) -> String {
         "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#) + "'"

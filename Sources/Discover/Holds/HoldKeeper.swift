@@ -15,6 +15,8 @@ struct HoldKeeper {
         self.interval = interval
     }
 
+    /// What is held, in order.
+    var holds: [Hold] { ledger.holds }
     /// What is held, as if it were registered.
     var records: [RegistryRecord] { ledger.records }
     /// What has to outlive the program.

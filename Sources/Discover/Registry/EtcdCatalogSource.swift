@@ -34,12 +34,13 @@ struct EtcdCatalogSource: Sendable {
     let timing: Timing
     /// Where losses and returns of etcd are told.
     let logger: Logger
+    /// Whether etcd answers.
+    let health: EtcdHealth
 
     /// Hands states over to `publish` until it is cancelled.
     ///
     /// - Parameter known: the state that an earlier run reached, so that what was lost since is told; nil for none.
     func run(from known: RegistryState? = nil, publish: @escaping @Sendable (RegistryState) -> Void) async throws {
-        let health = EtcdHealth(logger)
         var backoff = Backoff(first: .milliseconds(100), limit: timing.retryLimit)
         var state = known ?? RegistryState(keyspace: keyspace)
         while true {
@@ -63,6 +64,14 @@ struct EtcdCatalogSource: Sendable {
                 try await Task.sleep(for: backoff.next())
             }
         }
+    }
+
+    /// The registry as it is now, read once.
+    func once() async throws -> RegistryState {
+        var state = RegistryState(keyspace: keyspace)
+        let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline)
+        state.replace(with: listing, claims: try await claims())
+        return state
     }
 
     /// The claims of ports; nil where this user may not read them, which costs only these.

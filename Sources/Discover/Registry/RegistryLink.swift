@@ -19,7 +19,8 @@ struct RegistryLink: Sendable {
         let client = Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024))
         let keyspace = configuration.keyspace
         source = EtcdCatalogSource(
-            client: client, keyspace: keyspace, mode: configuration.mode, timing: timing, logger: logger)
+            client: client, keyspace: keyspace, mode: configuration.mode, timing: timing, logger: logger,
+            health: EtcdHealth(logger))
         claimer = PortClaimer(client, keyspace, logger: logger)
         presence = ConsumerPresence(client, keyspace, instance: configuration.directory.instance(), logger: logger)
         census = ConsumerCensus(client: client, keyspace: keyspace, logger: logger)

@@ -1,3 +1,5 @@
+import Shared
+
 /// Reads values out of JSON, and collects every mistake with its place and field.
 ///
 /// `null` counts as absent.

@@ -50,7 +50,7 @@ struct Examination: Sendable {
         do {
             try await drains.learn()
         } catch {
-            snapshot.store.trouble = Snapshot.Trouble(error)
+            snapshot.store.trouble = Trouble(error)
         }
         drains.keepOnly(look)
         let file = configuration.services?.file
@@ -68,7 +68,7 @@ struct Examination: Sendable {
                 let found = try await PlainKeys.read(plainKeys.keys.sorted(), registry)
                 plainKeys = plainKeys.filter { found[$0]?.value != $1 }
             } catch {
-                snapshot.store.trouble = Snapshot.Trouble(error)
+                snapshot.store.trouble = Trouble(error)
             }
         }
         let admission = await admission(services, snapshot.published ?? [:], look)

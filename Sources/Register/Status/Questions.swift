@@ -27,10 +27,10 @@ enum Questions {
         let report = StatusReport(snapshot)
         do {
             switch (words.first, words.count) {
-            case (status.name, 1): return CommandAnswer(isJSON ? try StatusReport.json(report) : report.text)
+            case (status.name, 1): return CommandAnswer(isJSON ? try ReportJSON.text(report) : report.text)
             case (why.name, 2):
                 let container = try report.container(words[1])
-                return CommandAnswer(isJSON ? try StatusReport.json(container) : container.text(report))
+                return CommandAnswer(isJSON ? try ReportJSON.text(container) : container.text(report))
             default:
                 let usages = [status, why].map(\.usage).joined(separator: "; ")
                 return CommandAnswer(

@@ -11,20 +11,6 @@ struct Snapshot: Sendable {
         var started: String
     }
 
-    /// Something that failed.
-    struct Trouble: Equatable, Sendable {
-        /// When, RFC 3339.
-        var time: String
-        /// What, in one sentence.
-        var error: String
-
-        /// Takes what has just failed.
-        init(_ error: any Error) {
-            time = Timestamp.text(Timestamp.now())
-            self.error = "\(error)"
-        }
-    }
-
     /// Where the engine is, and how.
     struct Engine: Equatable, Sendable {
         /// Its name in messages.

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import Shared
 
 /// What `status` shows, as `--json` prints it.
@@ -57,14 +56,6 @@ struct StatusReport: Encodable, Equatable, Sendable {
         var ttl: Int64
     }
 
-    /// Something that failed.
-    struct Trouble: Encodable, Equatable, Sendable {
-        /// When, RFC 3339.
-        var time: String
-        /// What, in one sentence.
-        var error: String
-    }
-
     /// docker-register itself.
     var agent: Agent
     /// The Docker Engine; nil on a host without one.
@@ -86,13 +77,13 @@ struct StatusReport: Encodable, Equatable, Sendable {
             started: snapshot.agent?.started, standsByFor: snapshot.keeper, owner: owner.text, host: owner.host,
             address: owner.address.text)
         engine = snapshot.engine.map {
-            Engine(address: $0.address, api: $0.api, lost: $0.trouble.map(Trouble.init))
+            Engine(address: $0.address, api: $0.api, lost: $0.trouble)
         }
         let store = snapshot.store
         etcd = Store(
             members: store.members, prefix: store.keyspace.prefix,
             lease: store.lease.map { Lease(id: Publisher.hex($0), ttl: $0.ttl) },
-            lost: store.trouble.map(Trouble.init), lastError: store.lastTrouble.map(Trouble.init))
+            lost: store.trouble, lastError: store.lastTrouble)
         containers = snapshot.verdicts.map { ContainerReport($0, snapshot) }
             .sorted { ($0.name, $0.id) < ($1.name, $1.id) }
         let known = Set(snapshot.verdicts.map(\.subject.id))
@@ -104,19 +95,5 @@ struct StatusReport: Encodable, Equatable, Sendable {
                 snapshot.published?[slot]?.value != nil && !known.contains(slot.id) && snapshot.statics[slot] == nil
             }
             .sorted().map { store.keyspace.text(of: .entry($0.service, $0.id)) }
-    }
-
-    /// One object with sorted fields.
-    static func json(_ report: some Encodable) throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(report), as: UTF8.self) + "\n"
-    }
-}
-
-extension StatusReport.Trouble {
-    /// Takes what is known of it.
-    init(_ trouble: Snapshot.Trouble) {
-        self.init(time: trouble.time, error: trouble.error)
     }
 }

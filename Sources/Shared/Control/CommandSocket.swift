@@ -19,8 +19,8 @@ package struct CommandSocket: Sendable {
     /// The longest path of a socket, in bytes, which is the kernel's.
     package static let longestPath = UnixAddress.longestPath
 
-    /// The longest answer that is read: `show servers state` of 100 000 servers.
-    private static let answerCap = 16 << 20
+    /// The longest answer that is read unless somebody says otherwise: `show servers state` of 100 000 servers.
+    package static let answerCap = 16 << 20
 
     /// Names the socket.
     package init(path: String) {
@@ -28,7 +28,9 @@ package struct CommandSocket: Sendable {
     }
 
     /// Sends a line and returns the answer, which ends when the other side closes the connection.
-    package func send(_ line: String, deadline: Duration) async throws -> String {
+    ///
+    /// - Parameter cap: the most bytes of it that are read.
+    package func send(_ line: String, deadline: Duration, upTo cap: Int = answerCap) async throws -> String {
         var pauses = ShortPauses(within: deadline)
         do {
             var connection = try await connect(&pauses)
@@ -38,7 +40,7 @@ package struct CommandSocket: Sendable {
                 throw FileError("write to", path, code: EMSGSIZE)
             }
             try connection.endSending()
-            while try !connection.readAvailable(upTo: Self.answerCap) {
+            while try !connection.readAvailable(upTo: cap) {
                 guard try await pauses.wait() else { throw Failure.timedOut(path: path, after: deadline) }
             }
             return String(decoding: connection.received, as: UTF8.self)

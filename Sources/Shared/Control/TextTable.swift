@@ -16,21 +16,33 @@ package struct TextTable: Sendable {
 
     /// The lines, each without blanks at its end.
     package var lines: [String] {
+        // Tables have thousands of rows where there are thousands of endpoints.
+        let lengths = rows.map { $0.map(Self.length) }
         let columns = rows.map(\.count).max() ?? 0
         let widths = (0..<columns).map { column in
-            rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
+            lengths.reduce(0) { max($0, column < $1.count ? $1[column] : 0) }
         }
-        return rows.map { row in
-            let line = row.enumerated().map { column, cell in
-                cell + String(repeating: " ", count: widths[column] - cell.count)
+        return zip(rows, lengths).map { row, lengths in
+            let last = row.lastIndex { $0.contains { $0 != " " } } ?? 0
+            return zip(row.prefix(last + 1), lengths).enumerated().map { column, cell in
+                column == last ? Self.trimmed(cell.0) : cell.0 + String(repeating: " ", count: widths[column] - cell.1)
             }.joined(separator: "  ")
-            return String(line.reversed().drop { $0 == " " }.reversed())
         }
     }
 
+    private static func trimmed(_ cell: String) -> String {
+        cell.last == " " ? String(cell.reversed().drop { $0 == " " }.reversed()) : cell
+    }
+
+    private static func length(_ cell: String) -> Int { isPlain(cell) ? cell.utf8.count : cell.count }
+
+    /// Whether a text consists of printable ASCII, as nearly all of them do.
+    private static func isPlain(_ text: String) -> Bool { text.utf8.allSatisfy { (0x20...0x7e).contains($0) } }
+
     /// A text on one line, with names in place of what a terminal would obey.
     package static func shown(_ text: String) -> String {
-        text.unicodeScalars.map { scalar in
+        guard !isPlain(text) else { return text }
+        return text.unicodeScalars.map { scalar in
             switch scalar.properties.generalCategory {
             case .control, .format, .lineSeparator, .paragraphSeparator: scalar.escaped(asASCII: true)
             default: String(scalar)

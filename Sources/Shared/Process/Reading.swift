@@ -76,7 +76,8 @@ package struct Reading: Sendable {
     /// The name is the one under which the value was given; where none was, both: `HOST_IP (--host-ip)`.
     package mutating func problem(_ setting: Setting, _ text: String) {
         guard !unusable.contains(setting) else { return }
-        let name = given[setting]?.name ?? "\(setting.variable) (\(setting.flag))"
+        let both = setting.variable.isEmpty ? setting.flag : "\(setting.variable) (\(setting.flag))"
+        let name = given[setting]?.name ?? both
         problems.append("\(name): \(text)")
     }
 

@@ -1,23 +1,37 @@
 /// A JSON value with the place where it stands, so that a mistake in it can be shown to whoever wrote it.
-struct PlacedJSON: Equatable, Sendable {
+package struct PlacedJSON: Equatable, Sendable {
     /// Where it begins.
-    var place: Place
+    package var place: Place
     /// What it is.
-    var value: Value
+    package var value: Value
+
+    /// Makes one.
+    package init(place: Place, value: Value) {
+        self.place = place
+        self.value = value
+    }
 
     /// A line and a column, both counted from 1; columns count Unicode scalars.
-    struct Place: Hashable, Comparable, Sendable {
+    package struct Place: Hashable, Comparable, Sendable {
         /// The line.
-        var line: Int
+        package var line: Int
         /// The column.
-        var column: Int
+        package var column: Int
+
+        /// Names a place.
+        package init(line: Int, column: Int) {
+            self.line = line
+            self.column = column
+        }
 
         /// Orders as one reads.
-        static func < (left: Place, right: Place) -> Bool { (left.line, left.column) < (right.line, right.column) }
+        package static func < (left: Place, right: Place) -> Bool {
+            (left.line, left.column) < (right.line, right.column)
+        }
     }
 
     /// The kinds of values.
-    indirect enum Value: Equatable, Sendable {
+    package indirect enum Value: Equatable, Sendable {
         case null
         case boolean(Bool)
         /// A number as it was written: `5432`, `1.5e3`.
@@ -29,27 +43,41 @@ struct PlacedJSON: Equatable, Sendable {
     }
 
     /// A field of an object.
-    struct Member: Equatable, Sendable {
+    package struct Member: Equatable, Sendable {
         /// Where its name begins.
-        var place: Place
+        package var place: Place
         /// Its name.
-        var name: String
+        package var name: String
         /// What it is.
-        var value: PlacedJSON
+        package var value: PlacedJSON
+
+        /// Makes one.
+        package init(place: Place, name: String, value: PlacedJSON) {
+            self.place = place
+            self.name = name
+            self.value = value
+        }
     }
 
     /// Something that is wrong with a text.
-    struct Mistake: Error, Hashable, Sendable {
+    package struct Mistake: Error, Hashable, Sendable {
         /// Where.
-        var place: Place
+        package var place: Place
         /// The field, such as `services[1].port`; empty for the text as a whole.
-        var path: String
+        package var path: String
         /// What is wrong.
-        var text: String
+        package var text: String
+
+        /// Describes one.
+        package init(place: Place, path: String, text: String) {
+            self.place = place
+            self.path = path
+            self.text = text
+        }
     }
 
     /// The text of a number, a switch or a string; nil for anything else.
-    var scalar: String? {
+    package var scalar: String? {
         switch value {
         case .boolean(let isOn): String(isOn)
         case .number(let text), .text(let text): text
@@ -60,14 +88,14 @@ struct PlacedJSON: Equatable, Sendable {
 
 extension PlacedJSON.Mistake: CustomStringConvertible {
     /// `7:14: services[1].port: 70000 is not a port from 1 to 65535`.
-    var description: String {
+    package var description: String {
         "\(place.line):\(place.column): " + (path.isEmpty ? text : "\(path): \(text)")
     }
 }
 
 extension PlacedJSON: CustomStringConvertible {
     /// How a message shows it: on one line, and not for ever long.
-    var description: String {
+    package var description: String {
         switch value {
         case .null: "null"
         case .boolean, .number: scalar ?? ""

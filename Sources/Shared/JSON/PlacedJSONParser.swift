@@ -1,7 +1,7 @@
 /// Reads JSON as RFC 8259 has it, and keeps the place of every value.
 ///
 /// JSONDecoder tells no places, and takes the last of two fields with one name without a word.
-struct PlacedJSONParser {
+package struct PlacedJSONParser {
     private typealias Mistake = PlacedJSON.Mistake
 
     private let bytes: [UInt8]
@@ -14,7 +14,7 @@ struct PlacedJSONParser {
     private init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     /// Reads a text that is one value; throws the first mistake.
-    static func parse(_ text: some Collection<UInt8>) throws(PlacedJSON.Mistake) -> PlacedJSON {
+    package static func parse(_ text: some Collection<UInt8>) throws(PlacedJSON.Mistake) -> PlacedJSON {
         let byteOrderMark: [UInt8] = [0xef, 0xbb, 0xbf]
         let bytes = Array(text.starts(with: byteOrderMark) ? text.dropFirst(byteOrderMark.count) : text[...])
         try checkEncoding(bytes)

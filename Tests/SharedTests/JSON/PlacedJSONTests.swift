@@ -1,7 +1,7 @@
 import FoundationEssentials
 import Testing
 
-@testable import Register
+@testable import Shared
 
 @Suite("JSON with places")
 struct PlacedJSONTests {

@@ -1,0 +1,63 @@
+import Shared
+
+/// The commands that ask what is routed: what they are called, and what they answer from what is known.
+enum Questions {
+    private static let json = Setting(flag: "--json", help: "as one JSON object, for programs")
+
+    /// Shows everything.
+    static let status = Command(
+        "status", flags: [json],
+        help: """
+            Shows each service with its listener and its endpoints: what HAProxy says of them, what is wrong, and how \
+            far HAProxy is behind etcd.
+            """)
+    /// Shows one service or endpoint.
+    static let why = Command(
+        "why", operands: ["WHAT"], flags: [json],
+        help: """
+            Tells why a service, or an endpoint by its id, container, SERVICE/ID or ADDRESS:PORT, is routed or is not. \
+            Exit status 0: it gets connections; 1: it does not; 2: nothing is known of it.
+            """)
+
+    /// For HAProxy's answer; whoever asks waits longer.
+    private static let deadline = Duration.seconds(5)
+
+    /// The line that asks a running agent.
+    static func line(_ call: Command.Call, _ reading: inout Reading) -> String {
+        let flags = call.command.flags.filter { reading.isOn($0) }.map(\.flag)
+        return ([call.command.name] + flags + call.operands).joined(separator: " ")
+    }
+
+    /// Answers the words of a line; HAProxy is asked on the way.
+    static func answer(_ words: [String], _ snapshot: Snapshot) async -> CommandAnswer {
+        let isJSON = words.contains(json.flag)
+        let words = words.filter { $0 != json.flag }
+        guard words.count == (words.first == why.name ? 2 : 1) else {
+            let usages = [status, why].map(\.usage).joined(separator: "; ")
+            return CommandAnswer(status: ExitStatus.wrongUsage, "there are: \(usages)\n")
+        }
+        let report = StatusReport(snapshot, await snapshot.process.sightOrSilence(deadline: deadline))
+        do {
+            guard words.count == 2 else {
+                return CommandAnswer(isJSON ? try ReportJSON.text(report) : report.text)
+            }
+            let answer = WhyReport(words[1], in: report)
+            return CommandAnswer(status: answer.status, isJSON ? try ReportJSON.text(answer) : answer.text)
+        } catch {
+            return CommandAnswer(status: ExitStatus.failure, "\(error)\n")
+        }
+    }
+}
+
+extension HAProxyProcess {
+    /// What HAProxy says now, or why it says nothing.
+    func sightOrSilence(deadline: Duration) async -> Result<ProxySight, RuntimeFailure> {
+        do {
+            return .success(try await sight(deadline: deadline))
+        } catch let failure as RuntimeFailure {
+            return .failure(failure)
+        } catch {
+            return .failure(.silent("\(error)"))
+        }
+    }
+}

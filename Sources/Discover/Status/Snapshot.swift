@@ -1,0 +1,83 @@
+import Glibc
+import Shared
+
+/// What docker-discover knows at one moment: the whole state that questions are answered from.
+///
+/// The loop puts it up after each turn. It has nothing of its own: what is large is shared with the loop.
+struct Snapshot: Sendable {
+    /// The running agent.
+    struct Agent: Equatable, Sendable {
+        /// Its process id.
+        var process: Int32
+        /// When it started, RFC 3339.
+        var started: String
+
+        /// This process, which is starting now.
+        static var thisProcess: Agent { Agent(process: getpid(), started: Timestamp.text(Timestamp.now())) }
+    }
+
+    /// Where the registry is, and how.
+    struct Store: Sendable {
+        /// The members.
+        var members: [String]
+        /// Where the keys are.
+        var keyspace: Keyspace
+        /// How changes are learnt.
+        var mode: String
+        /// Whether etcd answers.
+        var health = EtcdHealth.State()
+        /// Whether the registry is the copy on this host's disk, as etcd does not answer.
+        var isCopy = false
+    }
+
+    /// The agent that says this; nil where none does, and etcd was asked directly.
+    var agent: Agent?
+    /// The registry's etcd.
+    var store: Store
+    /// What haproxy.cfg says besides the services.
+    var settings: HAProxySettings
+    /// What the registry says; nil where nobody knows.
+    var registry: RegistryState?
+    /// The revision of the registry when HAProxy last did all of it; nil where that is not known.
+    var appliedRevision: Int64?
+    /// Since when HAProxy does not do all of it, as time since the beginning of 1970; nil where it does.
+    var behindSince: Duration?
+    /// The lost endpoints that stay in service.
+    var holds: HoldKeeper
+    /// The services that HAProxy refuses.
+    var quarantine = Quarantine()
+    /// Which addresses services cannot listen on, and why.
+    var obstacles: [BindAddress: String] = [:]
+    /// Why files that are added to haproxy.cfg are not used, by setting.
+    var refusedAdditions: [String: String] = [:]
+    /// What came of bringing HAProxy to configurations; nil where no agent did.
+    var history: ProxyHistory?
+    /// What HAProxy runs, as far as the agent knows.
+    var running: RunningProxy?
+    /// How HAProxy is asked.
+    var process: HAProxyProcess
+}
+
+extension Snapshot {
+    /// What the registry with all that is held comes to; nil where nobody knows what it says.
+    ///
+    /// It takes as long as a turn of the loop, so it is made by who asks, and not kept.
+    func wish() -> (catalog: Catalog, plan: ProxyPlan)? {
+        guard let registry else { return nil }
+        let catalog = Catalog(registry.holding(holds.records))
+        let plan = quarantine.treating(ProxyPlan(catalog, on: settings.host))
+        return (catalog, plan.without(obstacles))
+    }
+}
+
+extension ProxyKeeper {
+    /// What is known now.
+    func snapshot(agent: Snapshot.Agent, _ store: Snapshot.Store) -> Snapshot {
+        var snapshot = Snapshot(
+            agent: agent, store: store, settings: settings, registry: registry, appliedRevision: applied?.revision,
+            behindSince: behindSince, holds: holds, quarantine: quarantine, obstacles: obstacles, history: history,
+            running: driver.current, process: driver.process)
+        for (place, reason) in additions.refusals { snapshot.refusedAdditions[place.variable] = reason }
+        return snapshot
+    }
+}

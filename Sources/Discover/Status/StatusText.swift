@@ -1,0 +1,154 @@
+import Shared
+
+extension StatusReport {
+    /// The most lines of endpoints that get no connections; the table below has them all.
+    private static let mostIdle = 20
+
+    /// What `status` prints for people.
+    var text: String {
+        var lines = head
+        let wrong = wrong
+        if !wrong.isEmpty { lines += ["", "PROBLEMS"] + wrong.map { "  \($0)" } }
+        lines.append("")
+        if services.isEmpty {
+            lines.append(etcd.revision == nil ? "Nothing is known of the registry." : "The registry has no service.")
+        } else {
+            lines += table
+        }
+        if !withdrawn.isEmpty { lines += [""] + withdrawals }
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private var head: [String] {
+        let version = agent.version + (agent.running ? "" : ", does not answer")
+        var table = TextTable(["docker-discover", version])
+        if let process = agent.process, let started = agent.started {
+            table.add(["process", "\(process), since \(started)"])
+        }
+        table.add(["etcd", etcd.words])
+        table.add(["prefix", "\(etcd.prefix), by \(etcd.mode)"])
+        if let zone = agent.zone { table.add(["zone", zone]) }
+        table.add(["revision", etcd.progress])
+        table.add(["HAProxy", haproxy.words])
+        if let reloads = haproxy.reloads {
+            let last = haproxy.lastReload.map { ", the last at \($0.time): \($0.reason)" } ?? ""
+            table.add(["reloads", "\(reloads)\(last)"])
+        }
+        table.add(["stats page", haproxy.stats])
+        if etcd.lost == nil, let last = etcd.lastError {
+            table.add(["last error of etcd", "\(last.time): \(last.error)"])
+        }
+        if haproxy.failure == nil, let last = haproxy.lastError {
+            table.add(["last error of HAProxy", "\(last.time): \(last.error)"])
+        }
+        return table.lines
+    }
+
+    /// What somebody should look at.
+    private var wrong: [String] {
+        var lines: [String] = []
+        if let lost = etcd.lost { lines.append("etcd is lost since \(lost.time): \(lost.error)") }
+        if let failure = haproxy.failure { lines.append("HAProxy: since \(failure.time): \(failure.error)") }
+        lines += problems.map { "\($0.of): \($0.problem)" }
+        let idle = services.flatMap { service in
+            service.endpoints.filter { $0.isTrouble || $0.held != nil }.map { "\(service.name)/\($0.id): \($0.remark)" }
+        }
+        lines += idle.prefix(Self.mostIdle)
+        if idle.count > Self.mostIdle { lines.append("and \(idle.count - Self.mostIdle) endpoints more") }
+        return lines.map(TextTable.shown)
+    }
+
+    private var table: [String] {
+        var table = TextTable([
+            "SERVICE", "LISTENER", "MODE", "BALANCE", "ID", "ENDPOINT", "STATE", "HAPROXY", "LAST CHECK", "HOST",
+            "CONTAINER",
+        ])
+        for service in services {
+            let head = [service.name, service.place, service.mode, service.balance]
+            for (index, endpoint) in service.endpoints.enumerated() {
+                table.add((index == 0 ? head : ["", "", "", ""]) + endpoint.cells)
+            }
+        }
+        return table.lines
+    }
+
+    private var withdrawals: [String] {
+        var table = TextTable(["WITHDRAWN", "AT", "REASON"])
+        for gone in withdrawn { table.add(["\(gone.service)/\(gone.id)", gone.at ?? "-", gone.reason]) }
+        return table.lines
+    }
+}
+
+extension StatusReport.Store {
+    /// Where it is, and whether it answers.
+    var words: String {
+        var words = members.joined(separator: ", ")
+        if let lost { words += "; lost since \(lost.time)" }
+        if copy == true { words += "; this is the copy on this host's disk" }
+        if let age { words += "; last answer \(DurationText.text(.milliseconds(Int64(age * 1000)))) ago" }
+        return words
+    }
+
+    /// How far HAProxy is behind what was read.
+    var progress: String {
+        guard let revision else { return "none was read" }
+        guard let applied else { return "\(revision) read" + (behindSince == nil ? "" : ", not applied yet") }
+        guard let behindSince else { return "\(revision) read, \(applied) applied" }
+        return "\(revision) read, \(applied) applied; the newer one waits since \(behindSince)"
+    }
+}
+
+extension StatusReport.Proxy {
+    /// What runs, in a few words.
+    var words: String {
+        guard running else { return "does not answer: \(silence ?? "it does not run")" }
+        let master = master.map { "process \($0), " } ?? ""
+        let old = oldWorkers.map { $0 == 0 ? "" : ", and \($0) workers of earlier configurations" } ?? ""
+        return "\(version ?? "?"), \(master)worker \(worker.map(String.init) ?? "?")\(old)"
+    }
+}
+
+extension ServiceReport {
+    /// Where it listens, or that it does not.
+    var place: String {
+        switch state {
+        case .served, .unknown: listener ?? "-"
+        case .pending: "(\(listener ?? "-"))"
+        case .leftOut: "-"
+        }
+    }
+}
+
+extension EndpointReport {
+    /// Whether somebody may want to know why it gets no connections.
+    var isTrouble: Bool {
+        switch state {
+        case .serving, .spare, .leaving, .unknown, .leftOut: false
+        case .down, .drained, .maintenance, .pending: true
+        }
+    }
+
+    /// Why it gets no connections, and that it is held.
+    var remark: String {
+        (reasons + [heldWords].compactMap(\.self)).joined(separator: "; ")
+    }
+
+    /// That its entry was lost.
+    var heldWords: String? {
+        held.map { "its entry was lost at \($0.since) (\($0.because)), and it is held until \($0.until)" }
+    }
+
+    fileprivate var cells: [String] {
+        let state = held == nil ? state.words : "\(state.words), held"
+        let connections = haproxy.map { $0.connections == 0 ? "" : ", \($0.connections) conn." } ?? ""
+        return [
+            id, endpoint, state, haproxy.map { $0.status + connections } ?? "-", haproxy?.lastCheck ?? "-",
+            host ?? "-", container ?? "-",
+        ]
+    }
+}
+
+extension EndpointFate.State {
+    /// For people.
+    var words: String { self == .leftOut ? "left out" : rawValue }
+}

@@ -1,0 +1,185 @@
+import Shared
+
+/// What `why` tells of a service or an endpoint, as `--json` prints it.
+struct WhyReport: Encodable, Equatable, Sendable {
+    /// What was asked for.
+    var question: String
+    /// Whether connections come to it.
+    var routed: Bool
+    /// The answer in sentences.
+    var answer: [String]
+    /// The services that it is about, with the endpoints that it is about.
+    var services: [ServiceReport]
+    /// What was taken out on purpose a short while ago.
+    var withdrawn: [StatusReport.Withdrawal]
+    /// Whether the registry says something of it and has no endpoint of it.
+    var empty: Bool
+
+    /// Looks for a service, an id, a service with an id, or an address with a port.
+    init(_ text: String, in report: StatusReport) {
+        question = text
+        let target = Target(text)
+        services = report.services.compactMap { target.part(of: $0) }
+        withdrawn = report.withdrawn.filter(target.matches)
+        routed = services.contains(where: \.isRouted)
+        empty = report.empty.contains(text)
+        answer = []
+        answer = sentences(target, report)
+    }
+
+    /// The command's exit status.
+    var status: Int32 {
+        if services.isEmpty && withdrawn.isEmpty && !empty { return Self.unknown }
+        return routed ? ExitStatus.success : Self.notRouted
+    }
+
+    /// The exit status where it is known and gets no connections.
+    static let notRouted: Int32 = 1
+    /// The exit status where nothing is known of it.
+    static let unknown: Int32 = 2
+
+    /// What somebody asks for.
+    enum Target: Equatable {
+        /// A service or an id: ids and services have the same grammar.
+        case name(String)
+        /// One endpoint of one service.
+        case server(service: String, id: String)
+        /// An address.
+        case endpoint(String)
+
+        /// Reads what somebody typed.
+        init(_ text: String) {
+            if let endpoint = Endpoint(text) {
+                self = .endpoint(endpoint.description)
+                return
+            }
+            let parts = text.split(separator: "/", maxSplits: 1).map(String.init)
+            self = parts.count == 2 ? .server(service: parts[0], id: parts[1]) : .name(text)
+        }
+
+        /// The service with those of its endpoints that are meant; nil where none is.
+        func part(of service: ServiceReport) -> ServiceReport? {
+            if self == .name(service.name) { return service }
+            var part = service
+            part.endpoints = service.endpoints.filter { matches($0, of: service.name) }
+            return part.endpoints.isEmpty ? nil : part
+        }
+
+        private func matches(_ endpoint: EndpointReport, of service: String) -> Bool {
+            switch self {
+            case .name(let text): isID(endpoint.id, text) || endpoint.container == text
+            case .server(let name, let id): service == name && isID(endpoint.id, id)
+            case .endpoint(let text): endpoint.endpoint == text
+            }
+        }
+
+        /// Docker's ids are longer than those of the registry.
+        private func isID(_ id: String, _ text: String) -> Bool {
+            id == text || id.utf8.count == 12 && text.utf8.count > 12 && text.hasPrefix(id)
+        }
+
+        /// Whether a withdrawal is of what is meant.
+        func matches(_ gone: StatusReport.Withdrawal) -> Bool {
+            switch self {
+            case .name(let text): gone.service == text || isID(gone.id, text)
+            case .server(let service, let id): gone.service == service && isID(gone.id, id)
+            case .endpoint: false
+            }
+        }
+    }
+}
+
+extension WhyReport {
+    private func sentences(_ target: Target, _ report: StatusReport) -> [String] {
+        var lines = services.flatMap { $0.sentences(isWhole: target == .name($0.name)) }
+        lines += withdrawn.map { gone in
+            "\(gone.service)/\(gone.id) was withdrawn" + (gone.at.map { " at \($0)" } ?? "") + ": \(gone.reason)."
+        }
+        if services.isEmpty && withdrawn.isEmpty { lines += strange(report) }
+        if let lost = report.etcd.lost {
+            lines.append("etcd is lost since \(lost.time) (\(lost.error)): newer changes are not known.")
+        }
+        if let silence = report.haproxy.silence { lines.append("HAProxy does not answer: \(silence).") }
+        return lines
+    }
+
+    /// What is said of what nobody knows.
+    private func strange(_ report: StatusReport) -> [String] {
+        guard report.etcd.revision != nil else { return ["Nothing is known of the registry."] }
+        let key = report.etcd.prefix
+        let place = "below \(key), at revision \(report.etcd.revision ?? 0)"
+        var lines =
+            report.empty.contains(question)
+            ? ["\(question) has no endpoint, only what an operator says of it (\(place))."]
+            : ["\(question) is not in the registry (\(place))."]
+        lines += report.problems.filter { $0.of.contains(question) }.map { "\($0.of): \($0.problem)." }
+        lines.append(
+            "On the host of its container, `docker-register why CONTAINER` tells why it is not registered.")
+        return lines
+    }
+}
+
+extension ServiceReport {
+    /// What is said of it; of all of it, or of the endpoints that are meant.
+    fileprivate func sentences(isWhole: Bool) -> [String] {
+        var lines = [standing]
+        lines += problems.map { "\($0.of): \($0.problem)." }
+        if !config.isEmpty {
+            let said = config.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
+            lines.append("An operator's config overrides: \(said).")
+        }
+        if isWhole {
+            let serving = endpoints.count { $0.state == .serving }
+            lines.append("\(serving) of \(endpoints.count) endpoints get connections.")
+        }
+        lines += endpoints.flatMap { $0.sentences(of: name) }
+        return lines
+    }
+
+    private var standing: String {
+        let wish = claim.map { ", as its claim of revision \($0.revision) says; it asks for \($0.wish)" } ?? ""
+        let place = (listener ?? "no port") + (claim?.port == port ? "" : wish)
+        switch state {
+        case .served: return "\(name) is served at \(place), mode \(mode), balance \(balance), check \(check)."
+        case .pending: return "\(name) is to be served at \(place), and HAProxy does not listen there yet."
+        case .unknown: return "\(name) should be served at \(place)."
+        case .leftOut:
+            return "\(name) is not served: it has no listener. It asks for port \(port) (by its \(portFrom))."
+        }
+    }
+}
+
+extension EndpointReport {
+    /// What is said of it.
+    fileprivate func sentences(of service: String) -> [String] {
+        let name = "\(service)/\(id) at \(endpoint)"
+        let extras = weight.map { $0 == 100 ? "" : ", weight \($0)" } ?? ""
+        let said = haproxy.map { ", HAProxy says \($0.status)\(extras)" } ?? ""
+        var lines =
+            reasons.isEmpty
+            ? ["\(name) gets connections\(said)."] : reasons.map { "\(name) gets no connections: \($0)." }
+        if backup == true, reasons.isEmpty { lines.append("It is a backup, and none of the others works.") }
+        if let heldWords { lines.append("\(name): \(heldWords), or until `docker-discover release \(service)`.") }
+        return lines + [origin].compactMap(\.self)
+    }
+
+    /// Where it comes from.
+    private var origin: String? {
+        guard let key else { return nil }
+        var parts = ["  from \(key)"]
+        if let createRevision { parts.append("created at revision \(createRevision)") }
+        if let modRevision, modRevision != createRevision { parts.append("changed at revision \(modRevision)") }
+        if let container { parts.append("container \(container)") }
+        if let image { parts.append("image \(image)") }
+        if let host { parts.append("host \(host)") }
+        if let owner { parts.append("put by \(owner)") }
+        parts.append(lease.map { "lease \($0)" } ?? "no lease")
+        if let check = haproxy?.lastCheck { parts.append("last check \(check)") }
+        return parts.joined(separator: ", ")
+    }
+}
+
+extension WhyReport {
+    /// What `why` prints for people.
+    var text: String { answer.map { TextTable.shown($0) + "\n" }.joined() }
+}
