@@ -22,6 +22,8 @@ struct RegisterCommands: Sendable {
     enum Failure: Error, Equatable {
         /// The agent's socket is there, but not for this account.
         case forbidden(path: String)
+        /// No container can be called so.
+        case noName(String)
         /// libcurl does not work.
         case noHTTP
     }
@@ -35,6 +37,7 @@ struct RegisterCommands: Sendable {
             return ExitStatus.success
         }
         var reading = reading
+        if let text = call.operands.first(where: { !Self.mayNameContainer($0) }) { throw Failure.noName(text) }
         if DrainCommands.all.contains(call.command) { return tell(try await drain(call, &reading)) }
         let line = Questions.line(call, &reading)
         switch try await ask(line, reading, Self.patience) {
@@ -44,6 +47,27 @@ struct RegisterCommands: Sendable {
         }
         return tell(Questions.answer(line, try await examine(reading).snapshot))
     }
+
+    /// Whether a container may have that name, or an id that begins so.
+    ///
+    /// The agent is asked by a line of words, so a name with a blank would be taken for two.
+    private static func mayNameContainer(_ text: String) -> Bool {
+        let others = Set("/._-".utf8)
+        return (1...longestName).contains(text.utf8.count)
+            && text.utf8.allSatisfy { isLetterOrDigit($0) || others.contains($0) }
+    }
+
+    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "a")...UInt8(ascii: "z"):
+            true
+        default: false
+        }
+    }
+
+    /// In bytes; the engine itself sets no limit.
+    private static let longestName = 1024
 
     /// Has the agent drain a container; only an agent that runs can keep it drained.
     private func drain(_ call: Command.Call, _ reading: inout Reading) async throws -> CommandAnswer {
@@ -58,8 +82,10 @@ struct RegisterCommands: Sendable {
     private struct Absent: Error {
         /// Why.
         let reason: String
+        /// Whether something listens on the socket all the same.
+        var isThere = false
 
-        var description: String { "no docker-register runs here (\(reason))" }
+        var description: String { "no docker-register \(isThere ? "answers" : "runs") here (\(reason))" }
     }
 
     /// What the running agent answers.
@@ -74,10 +100,10 @@ struct RegisterCommands: Sendable {
         do {
             let wire = try await CommandSocket(path: path).send(line, deadline: patience)
             if let answer = CommandAnswer(wire: wire) { return .success(answer) }
-            return .failure(Absent(reason: "what listens on \(path) does not answer"))
+            return .failure(Absent(reason: "what listens on \(path) does not answer", isThere: true))
         } catch let error as CommandSocket.Failure {
             if case .unreachable(let error) = error, error.code == EACCES { throw Failure.forbidden(path: path) }
-            return .failure(Absent(reason: error.description))
+            return .failure(Absent(reason: error.description, isThere: error.isOfSomebody))
         }
     }
 
@@ -106,6 +132,8 @@ extension RegisterCommands.Failure: CustomStringConvertible {
         switch self {
         case .forbidden(let path):
             "docker-register runs, but this account may not ask it at \(path); try it as root (sudo)"
+        case .noName(let text):
+            "no container has the name or id \"\(TextTable.shown(String(text.prefix(100))))\""
         case .noHTTP: "libcurl cannot be started"
         }
     }
