@@ -80,6 +80,8 @@ struct Drains {
             }
             stored = found
             wanted.merge(found) { mine, _ in mine }
+            // What an agent of another address left is this one's from now on, also to take away.
+            move(to: owner)
         } catch Etcd.Error.refused(.permissionDenied, let message) {
             stored = [:]
             logger.warning(

@@ -100,6 +100,10 @@ struct DrainsTests {
         var after = drains(owner)
         try await after.learn(now)
         #expect(after.ids == [one.id])
+        try await after.store()
+        let key = "/backends-drained/aaaaaaaaaaaa"
+        let kept = try await registry.etcd.range(prefix: key, deadline: .seconds(15)).keyValues
+        #expect(kept.contains { String(decoding: $0.value, as: UTF8.self).contains("ENGINE@10.0.0.2") })
         try await after.doubt()
         after.undrain(one.id)
         try await after.store()

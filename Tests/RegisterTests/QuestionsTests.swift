@@ -223,4 +223,19 @@ struct QuestionsTests {
         #expect(answer.status == status)
         #expect(answer.text.hasSuffix("\n"))
     }
+
+    // MARK: drain
+
+    @Test(arguments: ["drain web", "drain --wait 5s web", "undrain web"])
+    func `an agent that stands by drains nothing, and names the one to ask`(line: String) async throws {
+        let etcd = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [.tcp("http://127.0.0.1:1")]))
+        let registry = EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(1))
+        let requests = DrainRequests()
+        var snapshot = snapshot(container("aaaaaaaaaaaa", "web"))
+        snapshot.keeper = "process 8 on host1"
+        let answer = await DrainCommands(registry, requests) {}.answer(line, snapshot)
+        #expect(answer?.status == 1)
+        #expect(answer?.text.contains("stands by") == true && answer?.text.contains("process 8 on host1") == true)
+        #expect(requests.take().isEmpty)
+    }
 }
