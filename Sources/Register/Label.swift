@@ -41,7 +41,8 @@ struct Label: Sendable {
 extension Label {
     private static let names: [Label] = [
         Label(
-            name: "NAME", isOfPort: true, expected: "up to \(mostNames) names, separated by commas: \(ServiceName.expected)",
+            name: "NAME", isOfPort: true,
+            expected: "up to \(mostNames) names, separated by commas: \(ServiceName.expected)",
             standard: "the last part of the image's name",
             meaning: "the service's name; several names make the container a part of several services"
         ) { text, fields, _ in

@@ -182,7 +182,8 @@ struct QuestionsTests {
     }
 
     @Test(arguments: [
-        ("web", "web"), ("/web", "web"), ("aaaaaaaaaaaa", "web"), ("aaaaaaaaaaaa0123456789", "web"), ("aaaaaaaaaab", "api"),
+        ("web", "web"), ("/web", "web"), ("aaaaaaaaaaaa", "web"), ("aaaaaaaaaaaa0123456789", "web"),
+        ("aaaaaaaaaab", "api"),
         ("aab", "aab"), ("b", "b"), ("bbbbbbbbbbbb", "aab"),
     ])
     func `a container is found by its name, its id or the beginning of that`(text: String, name: String) throws {

@@ -57,7 +57,9 @@ extension StatusReport {
         let name = text.hasPrefix("/") ? text.dropFirst() : text[...]
         let named = containers.filter { $0.name == name }
         if named.count == 1 { return named[0] }
-        let matching = containers.filter { !text.isEmpty && ($0.id.hasPrefix(text) || $0.id == text.prefix($0.id.count)) }
+        let matching = containers.filter {
+            !text.isEmpty && ($0.id.hasPrefix(text) || $0.id == text.prefix($0.id.count))
+        }
         switch matching.count {
         case 0: throw .none(text)
         case 1: return matching[0]
