@@ -25,6 +25,8 @@ extension RegisterAgent {
         try await publisher.publish()
         try await drains.store()
         for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
+        // Of what was not registered no withdrawal is left to be confirmed: a later one has its own reason.
+        publisher.toConfirm.subtract(asked.map(\.container))
         asked = []
         try await publishPlainKeys()
     }
