@@ -15,6 +15,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True  # no folder of it beside the scripts
+import bench_discover  # noqa: E402
 import bench_register  # noqa: E402
 
 ANSWER = re.compile(rb"I'm ([0-9a-f]{12})\n$")
@@ -216,8 +217,8 @@ class Bench:
             until(20, "a stopped container to leave", self.settled)
         times.sort()
         p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
-        self.table.add(f"start to first answer, median of {len(times)}", statistics.median(times), "ms", 150)
-        self.table.add(f"start to first answer, 99th percentile of {len(times)}", p99, "ms")
+        self.table.add(f"start to first answer, median of {len(times)}", statistics.median(times), "ms", 15)
+        self.table.add(f"start to first answer, 99th percentile of {len(times)}", p99, "ms", 60)
         self.table.add("requests that failed in these rounds", self.failures, "", 0, at_most=True)
 
     def measure_idle(self):
@@ -288,16 +289,26 @@ def main():
         parser.add_argument(f"--{name}", required=True)
     for name in ("port", "spare-port", "register", "discover", "rounds", "seconds", "containers", "changes"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--agent", required=True, help="docker-register's program, for starts of its own")
+    for name in ("register", "discover"):
+        parser.add_argument(f"--{name}-program", required=True, help="for starts of its own")
+    parser.add_argument("--sizes", type=int, nargs="+", required=True, help="numbers of endpoints")
+    parser.add_argument("--parts", nargs="*", help="what to measure; everything by default")
     parser.add_argument("--build", type=float)
     options = parser.parse_args()
     bench = Bench(options)
-    bench.measure_idle()
-    bench.measure_start()
-    bench_register.measure_keys(bench)
-    bench_register.ColdStarts(bench, options.agent).measure()
-    bench.measure_memory()
-    bench.measure_growth()
+    parts = {
+        "idle": bench.measure_idle,
+        "start": bench.measure_start,
+        "keys": lambda: bench_register.measure_keys(bench),
+        "put": lambda: bench_discover.measure_put(bench, options.spare_port),
+        "cold": bench_register.ColdStarts(bench, options.register_program).measure,
+        "sizes": lambda: bench_discover.measure_sizes(bench, options.discover_program, options.sizes),
+        "memory": bench.measure_memory,
+        "growth": bench.measure_growth,
+    }
+    bench.grow(2)
+    for part in options.parts or parts:
+        parts[part]()
     if options.build is not None:
         bench.table.add(f"clean release build of both agents, {os.cpu_count()} cores", options.build, "s", 90)
     bench.table.show()

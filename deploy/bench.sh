@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # `make bench`: brings up a private engine, etcd and both agents, and prints one table of measured figures.
-# BENCH_BUILD=0 leaves out the clean build; BENCH_ROUNDS, BENCH_SECONDS, BENCH_CONTAINERS and BENCH_CHANGES
-# make it shorter or longer.
+# BENCH_BUILD=0 leaves out the clean build; BENCH_ROUNDS, BENCH_SECONDS, BENCH_CONTAINERS, BENCH_CHANGES and
+# BENCH_SIZES (numbers of endpoints) make it shorter or longer, BENCH_PARTS (idle start keys put cold sizes memory
+# growth) chooses of it.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
 
@@ -54,7 +55,8 @@ main() {
     python3 "$ROOT/deploy/bench.py" --engine "${ENGINE#unix://}" --etcd "$ETCD" --port "$port" \
         --spare-port "$(free_port $((stats + 1)))" \
         --register "$(launched_pid docker-register)" --discover "$(launched_pid docker-discover)" \
-        --agent "$BIN/docker-register" \
+        --register-program "$BIN/docker-register" --discover-program "$BIN/docker-discover" \
+        --sizes ${BENCH_SIZES:-100 1000 10000} --parts ${BENCH_PARTS:-} \
         --rounds "${BENCH_ROUNDS:-30}" --seconds "${BENCH_SECONDS:-60}" \
         --containers "${BENCH_CONTAINERS:-100}" --changes "${BENCH_CHANGES:-3600}" ${BUILD_SECONDS:+--build "$BUILD_SECONDS"}
 }

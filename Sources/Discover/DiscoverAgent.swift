@@ -63,9 +63,7 @@ struct DiscoverAgent: Sendable {
         keeper.take(configuration.additionFiles.read())
         try await keeper.recollect()
         if keeper.master == nil { try await checkStatsPort() }
-        let retry = await keeper.converge()
-        guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
-        await serve(&keeper, link, retry: retry)
+        try await serve(&keeper, link)
         let grace = configuration.stopGrace
         // The task is cancelled here, and stopping takes time.
         await Task { [keeper] in
@@ -75,19 +73,28 @@ struct DiscoverAgent: Sendable {
     }
 
     /// Answers rings until the task is cancelled.
-    private func serve(_ keeper: inout ProxyKeeper, _ link: RegistryLink, retry: Duration?) async {
+    private func serve(_ keeper: inout ProxyKeeper, _ link: RegistryLink) async throws {
         let newest = Latest<RegistryState>()
         let consumers = Latest<Int>()
         let requests = LoopRequests { bell.ring(.request) }
         let commands = answers(requests).server(at: configuration.directory.controlSocket, logger)
-        await withDiscardingTaskGroup { [known = keeper.registry] group in
-            if let commands { group.addTask { await commands.run() } }
+        try await withThrowingDiscardingTaskGroup { [known = keeper.registry] group in
+            defer { group.cancelAll() }
             group.addTask {
                 try? await link.source.run(from: known) { state in
                     newest.put(state)
                     bell.ring(.registry)
                 }
             }
+            if keeper.registry == nil, keeper.master == nil { await awaitRegistry() }
+            guard !Task.isCancelled else { return }
+            let first = newest.take()
+            if let first { keeper.take(first) }
+            var retry = await keeper.converge()
+            guard keeper.master != nil else { throw Failure.noHAProxy(reason: keeper.failure ?? "it ended") }
+            // What was read from the disk may long be settled.
+            if first != nil { link.claimer.submit(keeper.claims) }
+            if let commands { group.addTask { await commands.run() } }
             group.addTask { try? await link.claimer.run() }
             group.addTask { await link.presence.run() }
             group.addTask {
@@ -98,7 +105,6 @@ struct DiscoverAgent: Sendable {
             }
             var confirmed: Int64 = 0
             var watched: Int32?
-            var retry = retry
             var alarm: Task<Void, Never>?
             while true {
                 if let master = keeper.master, master.pid != watched {
@@ -118,7 +124,6 @@ struct DiscoverAgent: Sendable {
                 requests.perform(on: &keeper)
                 keeper.look()
                 retry = await keeper.converge()
-                // What was read from the disk may long be settled.
                 if state != nil { link.claimer.submit(keeper.claims) }
                 if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
                     link.presence.confirm(applied.revision, of: applied.clusterID)
@@ -126,8 +131,15 @@ struct DiscoverAgent: Sendable {
                 }
             }
             alarm?.cancel()
-            group.cancelAll()
         }
+    }
+
+    /// Waits a moment for the registry where nothing is known of it: a start with the services is sooner there than one
+    /// without them and a reload.
+    private func awaitRegistry() async {
+        let alarm = Task { [bell] in if (try? await Task.sleep(for: .seconds(1))) != nil { bell.ring(.retry) } }
+        defer { alarm.cancel() }
+        while let reasons = await bell.answer(), reasons.isDisjoint(with: [.registry, .retry]) {}
     }
 
     /// What each command does.

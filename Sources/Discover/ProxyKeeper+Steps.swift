@@ -19,7 +19,7 @@ extension ProxyKeeper {
             self.due = pause.map { .now + $0 }
         }
         let drains = await driver.finishDrains()
-        if let copyDue, copyDue <= .now { save() }
+        if let copyDue, copyDue <= .now { beginCopy() }
         let waits = [due, copyDue, holds.due, stretch.due, quarantine.due].map { due in
             due.map { max(ContinuousClock.now.duration(to: $0), .zero) }
         }
@@ -28,7 +28,7 @@ extension ProxyKeeper {
 
     /// Keeps the copy for the next start, and stops HAProxy within the grace period.
     mutating func stop(grace: Duration) async {
-        if copyDue != nil { save() }
+        if copyDue != nil { await finishCopy() }
         await driver.stop(grace: grace)
     }
 
@@ -60,9 +60,10 @@ extension ProxyKeeper {
         guard keep(next) else { return backoff.next() }
         backoff.reset()
         accepted = next
-        if copyOfNow?.isAsOld(as: saved) == false { copyDue = copyDue ?? .now + timing.copyInterval }
+        let saved = copy.saved
+        if copyOfNow?.isAsOld(as: saved) == false { copyDue = copyDue ?? .now + max(timing.copyInterval, copy.pause) }
         // What is held is nowhere else.
-        if holds.kept != saved?.holds ?? [] { save() }
+        if holds.kept != saved?.holds ?? [] { await finishCopy() }
         // What is no longer wrong is told at the next turn.
         if let plan, quarantine.discharge(plan) { return .zero }
         return pause
@@ -106,14 +107,13 @@ extension ProxyKeeper {
         applied.map { CatalogFile.Copy(registry: $0, holds: holds.kept, checkFloor: stretch.floor) }
     }
 
-    private mutating func save() {
+    private mutating func beginCopy() {
         copyDue = nil
-        guard let next = copyOfNow, next != saved else { return }
-        do {
-            try copy.save(next)
-            saved = next
-        } catch {
-            logger.warning("cannot keep the catalogue for the next start", ["error": "\(error)"])
-        }
+        if let next = copyOfNow, !copy.begin(next) { copyDue = .now + timing.copyInterval }
+    }
+
+    private mutating func finishCopy() async {
+        copyDue = nil
+        if let next = copyOfNow { await copy.finish(next) }
     }
 }

@@ -9,7 +9,7 @@ extension ProxyKeeper {
             return master == nil ? (driver.file ?? render(.empty), nil, false) : nil
         }
         let catalog = Catalog(registry.holding(holds.records))
-        let plain = ProxyPlan(catalog, on: settings.host)
+        let plain = ProxyPlan(catalog, on: settings.host, &plans)
         quarantine.forget(besides: plain)
         let wish = quarantine.treating(plain)
         claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
@@ -28,8 +28,8 @@ extension ProxyKeeper {
         return await PortOccupancy.obstacles(to: binds, patience: patience)
     }
 
-    private func render(_ plan: ProxyPlan) -> HAProxyConfiguration {
-        HAProxyConfiguration(plan, settings)
+    private mutating func render(_ plan: ProxyPlan) -> HAProxyConfiguration {
+        HAProxyConfiguration(plan, settings, &sections)
     }
 
     /// What is rendered where nothing else works: the stats page alone, and nothing that anybody added.

@@ -27,8 +27,8 @@ struct ProxyKeeper {
 
     /// What is the same for all services.
     var settings: HAProxySettings
-    /// Where the next start finds what is known.
-    let copy: CatalogFile
+    /// What keeps what is known for the next start.
+    let copy: CatalogWriter
     /// Where everything is told.
     let logger: Logger
     /// The limits.
@@ -36,14 +36,16 @@ struct ProxyKeeper {
 
     /// What the registry says; nil until it is known, which is not the same as empty.
     private(set) var registry: RegistryState?
-    /// The copy that is on the disk.
-    var saved: CatalogFile.Copy?
     /// The lost endpoints that stay in service.
     var holds: HoldKeeper
     /// How far checks are stretched, as there are so many consumers.
     var stretch = CheckStretch()
     /// What an operator adds to the file.
     var additions: AdditionKeeper
+    /// What earlier plans came to.
+    var plans = PlanMemory()
+    /// What earlier configurations came to.
+    var sections = SectionMemory()
     /// What brings HAProxy to a configuration.
     var driver: ProxyDriver
     /// The waits after HAProxy refused something.
@@ -77,7 +79,7 @@ struct ProxyKeeper {
         timing: Timing = .init()
     ) {
         self.settings = settings
-        self.copy = copy
+        self.copy = CatalogWriter(copy, logger: logger)
         self.logger = logger
         self.timing = timing
         additions = AdditionKeeper(Additions.Copy(file: process.directory.additions), logger: logger)
@@ -95,7 +97,7 @@ extension ProxyKeeper {
     /// Reads the last known catalogue and takes over an HAProxy that an earlier run left.
     mutating func recollect() async throws {
         do {
-            saved = try copy.load()
+            let saved = try copy.load()
             registry = saved?.registry
             if let saved { journal.tell(holds.recall(saved)) }
             stretch = CheckStretch(floor: saved?.checkFloor, timing: timing.stretch)

@@ -187,7 +187,8 @@ struct ProxyDriverTests {
                 let text = [place, other].reduce(plain.text) {
                     $0.replacing("\n    bind :\($1)", with: check + ":\($1)")
                 }
-                return HAProxyConfiguration(text: text, mark: plain.mark, binds: plain.binds, sections: plain.sections)
+                return HAProxyConfiguration(
+                    pieces: [text], mark: plain.mark, binds: plain.binds, sections: plain.sections)
             }
             let next = "\(onlyOne) 2=127.0.0.1:\(slow.port)"
             try await lab.apply(text([onlyOne]))

@@ -26,7 +26,8 @@ struct AtomicFile: Sendable {
             unsafe unlink(path)
         }
 
-        fileprivate init(_ bytes: [UInt8], for target: String) throws(FileError) {
+        /// Writes beside `target` what `fill` gives.
+        fileprivate init(for target: String, _ fill: (_ write: ([UInt8]) throws -> Void) throws -> Void) throws {
             path = target + ".new"
             self.target = target
             // What an earlier, killed run left there may belong to somebody else or be a link: never write through it.
@@ -34,7 +35,8 @@ struct AtomicFile: Sendable {
             let file = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
             guard file >= 0 else { throw FileError("create", path) }
             defer { close(file) }
-            try Self.write(bytes, to: file, path)
+            let path = path
+            try fill { try Self.write($0, to: file, path) }
             guard fsync(file) == 0 else { throw FileError("flush", path) }
         }
 
@@ -58,8 +60,8 @@ struct AtomicFile: Sendable {
     }
 
     /// Writes new contents beside the file.
-    func candidate(_ bytes: [UInt8]) throws(FileError) -> Candidate {
-        try Candidate(bytes, for: path)
+    func candidate(_ bytes: [UInt8]) throws -> Candidate {
+        try Candidate(for: path) { write in try write(bytes) }
     }
 
     /// Removes the file, if it is there.
@@ -71,9 +73,14 @@ struct AtomicFile: Sendable {
     ///
     /// - Returns: whether anything was written.
     @discardableResult
-    func replace(with bytes: [UInt8]) throws(FileError) -> Bool {
+    func replace(with bytes: [UInt8]) throws -> Bool {
         if let current = try? WholeFile(path).bytes, current == bytes { return false }
         try candidate(bytes).commit()
         return true
+    }
+
+    /// Replaces the contents by what `fill` writes, piece by piece.
+    func replace(_ fill: (_ write: ([UInt8]) throws -> Void) throws -> Void) throws {
+        try Candidate(for: path, fill).commit()
     }
 }

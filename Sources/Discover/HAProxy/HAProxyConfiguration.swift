@@ -5,8 +5,8 @@ import Shared
 /// Services give the `listen` sections their names, so that the stats page reads like the registry. HAProxy's own
 /// section begins with `-`, which no service name does.
 struct HAProxyConfiguration: Sendable {
-    /// The whole file.
-    let text: String
+    /// The file in pieces: what services have in common, each service's section, and what an operator adds.
+    let pieces: [String]
 
     /// What a worker that loaded this file tells as its `description`: a digest of all that only a reload changes, which
     /// is everything but the servers.
@@ -17,34 +17,36 @@ struct HAProxyConfiguration: Sendable {
 
     /// The servers of each service's section.
     let sections: [ServiceName: [ServerLine]]
+
+    /// The whole file.
+    var text: String { pieces.joined() }
 }
 
 extension HAProxyConfiguration {
     /// Renders a plan.
     init(_ plan: ProxyPlan, _ settings: HAProxySettings) {
-        var sections: [ServiceName: [ServerLine]] = [:]
-        var fixed = Self.globals(settings) + Self.defaults(settings) + Self.stats(settings)
-        var body = fixed
-        var texts = ServerTexts()
-        for listener in plan.listeners {
-            let lines = listener.written?.servers ?? listener.servers.map { texts.line($0) }
-            sections[listener.service] = lines
-            let head = "\n" + (listener.written?.head ?? Self.head(listener, settings.abilities))
-            fixed += head
-            body += head
-            for line in lines { body += "    server \(line.id) \(line.words)\n" }
-        }
+        var memory = SectionMemory()
+        self.init(plan, settings, &memory)
+    }
+
+    /// Renders a plan, and remembers the sections for the next one.
+    init(_ plan: ProxyPlan, _ settings: HAProxySettings, _ memory: inout SectionMemory) {
+        let common = Self.globals(settings) + Self.defaults(settings) + Self.stats(settings)
+        let rendered = memory.sections(of: plan, settings.abilities)
         let extra = Self.added(settings.additions, at: .extra)
-        if !extra.isEmpty { body += "\n" + extra }
-        mark = Self.mark(of: fixed + extra)
-        text = """
+        var digest = MarkDigest(common)
+        for section in rendered { digest.add(section.head) }
+        digest.add(extra)
+        mark = Self.markPrefix + digest.text
+        let head = """
             # Written by docker-discover from the registry; it replaces this file with every change.
             global
                 \(Self.description) \(mark)
-            \(body)
+            \(common)
             """
+        pieces = [head] + rendered.map(\.text) + (extra.isEmpty ? [] : ["\n" + extra])
         binds = plan.binds.union([settings.statsBind]).union(settings.additions.binds)
-        self.sections = sections
+        sections = Dictionary(rendered.map { ($0.service, $0.lines) }) { first, _ in first }
     }
 
     /// Takes a file that an earlier run wrote; nil where it carries no mark.
@@ -73,7 +75,7 @@ extension HAProxyConfiguration {
         }
         guard let mark else { return nil }
         self.mark = mark
-        self.text = text
+        pieces = [text]
         self.binds = binds.union(Addition(path: "", lines: lines[end...].map(String.init)).binds)
         self.sections = sections
     }
@@ -81,17 +83,9 @@ extension HAProxyConfiguration {
 
 extension HAProxyConfiguration: Equatable {
     /// Whether the files are the same.
-    static func == (left: HAProxyConfiguration, right: HAProxyConfiguration) -> Bool { left.text == right.text }
-}
-
-/// The texts of keywords, so that servers with equal ones share theirs.
-private struct ServerTexts {
-    private var known: [ServerKeywords: String] = [:]
-
-    mutating func line(_ server: ProxyPlan.Server) -> ServerLine {
-        let text = known[server.keywords] ?? server.keywords.fixed
-        known[server.keywords] = text
-        return ServerLine(server, fixed: text)
+    static func == (left: HAProxyConfiguration, right: HAProxyConfiguration) -> Bool {
+        // Pieces that are shared are equal at a glance.
+        left.mark == right.mark && (left.pieces == right.pieces || left.text == right.text)
     }
 }
 
@@ -99,12 +93,6 @@ extension HAProxyConfiguration {
     /// The global keyword whose value `show info` repeats: it tells which file a worker has loaded.
     private static let description = "description"
     private static let markPrefix = "docker-discover-"
-
-    /// FNV-1a, 64 bits: it tells files apart and guards nothing.
-    private static func mark(of text: String) -> String {
-        let digest = text.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-        return markPrefix + String(digest, radix: 16)
-    }
 
     /// Process-wide settings.
     ///
@@ -169,12 +157,8 @@ extension HAProxyConfiguration {
         return section("frontend -stats", lines)
     }
 
-    /// A service's section without its servers.
-    private static func head(_ listener: ProxyPlan.Listener, _ abilities: HAProxyAbilities) -> String {
-        section("listen \(listener.service)", listener.head(abilities))
-    }
-
-    private static func section(_ title: String, _ lines: [String]) -> String {
+    /// A section of a title and lines.
+    static func section(_ title: String, _ lines: [String]) -> String {
         title + "\n" + lines.map { "    \($0)\n" }.joined()
     }
 }

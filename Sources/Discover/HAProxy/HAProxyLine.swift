@@ -25,11 +25,25 @@ struct HAProxyLine: Equatable, Sendable {
         if rest.first == "(", let end = rest.firstIndex(of: ")") {
             rest = rest[end...].dropFirst().drop { $0 == " " || $0 == ":" }
         }
+        // What follows from a command of the runtime API.
+        if rest.hasPrefix("CLI : ") { rest = rest.dropFirst("CLI : ".count) }
         (self.level, text) = (level, String(rest))
     }
 
-    /// Whether it only tells of what each reload and each stop brings: workers that stop listening, and go.
+    /// Whether it only tells of what each reload, each stop and each change of servers brings: workers that stop
+    /// listening, and go; servers that come, and go.
     var isRoutine: Bool {
+        if text.hasPrefix("Server ") { return Self.changes.contains { text.contains($0) } }
+        return isOfWorkers
+    }
+
+    /// What commands of the runtime API do to a server; checks have other words.
+    private static let changes = [
+        "(leaving forced maintenance)", "(leaving forced drain)", " enters drain state", " forced drain mode",
+        " going DOWN for maintenance", " forced maintenance",
+    ]
+
+    private var isOfWorkers: Bool {
         text.hasPrefix("Proxy ") && text.contains(" stopped (")
             || text.contains(" worker (") && text.contains(" exited with code 0 ")
             || text.hasPrefix("Exiting Master process") || text.hasPrefix("All workers exited")

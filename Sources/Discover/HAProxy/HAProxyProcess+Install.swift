@@ -8,7 +8,13 @@ extension HAProxyProcess {
         with configuration: HAProxyConfiguration, isProven: Bool
     ) async throws -> (HAProxyMaster, HAProxyWorker) {
         forgetStates()
-        return try await install(configuration, isProven: isProven) { try await start(expecting: configuration.mark) }
+        do {
+            // A check would only say sooner what the start says, at the price of loading everything twice.
+            return try await install(configuration, isProven: true) { try await start(expecting: configuration.mark) }
+        } catch  where !isProven && !Task.isCancelled {
+            if let refusal = try await refusal(of: configuration) { throw refusal }
+            throw error
+        }
     }
 
     /// Brings a running HAProxy to a configuration without losing a connection.
@@ -35,7 +41,9 @@ extension HAProxyProcess {
 
     /// Brings the file to a configuration that HAProxy runs already.
     func keep(_ configuration: HAProxyConfiguration) throws {
-        try directory.configuration.replace(with: Array(configuration.text.utf8))
+        try directory.configuration.replace { write in
+            for piece in configuration.pieces { try write(Array(piece.utf8)) }
+        }
     }
 
     /// Writes down what the next worker has to know of the servers; without it they all begin as up.

@@ -14,6 +14,8 @@ struct ProxyPlan: Equatable, Sendable {
         var options = ListenerOptions()
         /// Where they go, by name.
         let servers: [Server]
+        /// The shortest interval between two checks for which the servers are made.
+        var checkFloor = Duration.zero
         /// What its section says instead, where HAProxy refuses what it would say.
         var written: Written?
 
@@ -56,20 +58,27 @@ struct ProxyPlan: Equatable, Sendable {
 
     /// Decides which service listens where, and how.
     init(_ catalog: Catalog, on host: ConsumerHost) {
-        let services = catalog.services.compactMap { ServiceResolution($0, zone: host.zone) }
+        var memory = PlanMemory()
+        self.init(catalog, on: host, &memory)
+    }
+
+    /// Decides, and remembers what it came to for the next plan.
+    init(_ catalog: Catalog, on host: ConsumerHost, _ memory: inout PlanMemory) {
+        let services = memory.resolutions(of: catalog, zone: host.zone)
         let assignment = PortAssignment(services, claims: catalog.claims, range: host.portRange)
         claims = assignment.changes
         problems = services.reduce(into: assignment.problems) { $0.formUnion($1.problems) }
         listeners = []
         for service in services {
             guard let port = assignment.ports[service.service] else { continue }
-            let listener = Listener(service, port, on: host)
+            let listener = memory.listener(of: service, at: port, on: host)
             if let problem = host.obstacle(to: listener) {
                 problems.insert(problem)
             } else {
                 listeners.append(listener)
             }
         }
+        memory.keep(services)
     }
 
     /// The plan of no service at all.
@@ -109,16 +118,20 @@ struct ProxyPlan: Equatable, Sendable {
 }
 
 extension ProxyPlan.Listener {
-    fileprivate init(_ service: ServiceResolution, _ port: Port, on host: ConsumerHost) {
+    /// A service's listener on a host.
+    init(_ service: ServiceResolution, _ port: Port, on host: ConsumerHost) {
+        let floor = host.checkFloor
         self.init(
             service: service.service, port: port, address: service.address ?? host.listenAddress,
-            options: service.options, servers: service.servers.map { $0.checked(notBelow: host.checkFloor) })
+            options: service.options,
+            servers: floor > .zero ? service.servers.map { $0.checked(notBelow: floor) } : service.servers,
+            checkFloor: floor)
     }
 }
 
 extension ProxyPlan.Server {
     fileprivate func checked(notBelow floor: Duration) -> ProxyPlan.Server {
-        guard let check = keywords.check, floor > .zero else { return self }
+        guard let check = keywords.check else { return self }
         var server = self
         server.keywords.check = check.stretched(to: floor)
         return server

@@ -17,7 +17,7 @@ struct Departures {
         gone[key] = nil
         switch record.content {
         case .entry(let service, let id, _): withdrawn.remove(ServerName(service: service, id: id))
-        case .meta(let service, let id, let meta) where meta.withdrawn != nil:
+        case .meta(let service, let id, let meta) where meta.isWithdrawn:
             withdrawn.insert(ServerName(service: service, id: id))
         case .meta, .config, .port, .claim, .nothing: break
         }
@@ -72,7 +72,9 @@ struct Departures {
             sharers[endpoint, default: []].insert(record.keyValue.key)
         }
         for record in touched.values.compactMap(\.self) { note(record) }
-        for (key, record) in after.records where touched[key] == nil { note(record) }
+        for (endpoint, holders) in after.holders(of: endpoints) {
+            sharers[endpoint, default: []].formUnion(holders.map(\.key).filter { touched[$0] == nil })
+        }
         return sharers
     }
 }

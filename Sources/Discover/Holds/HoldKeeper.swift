@@ -25,8 +25,7 @@ struct HoldKeeper {
     /// The claims of ports that went with what is held: they are to be made again.
     func lostClaims(from state: RegistryState) -> [ClaimChange] {
         let claims = ledger.records.reduce(into: [ServiceName: PortClaim]()) { claims, record in
-            guard case .claim(let service, let claim) = record.content, state.records[record.keyValue.key] == nil
-            else { return }
+            guard case .claim(let service, let claim) = record.content, state[.claim(service)] == nil else { return }
             claims[service] = claim
         }
         return claims.sorted { $0.key < $1.key }.map { .put($0.key, $0.value, replacing: nil) }

@@ -108,7 +108,7 @@ extension HoldLedger {
         let holders = state.holders(of: Set(missing.values.map(\.loss.endpoint)))
         return missing.compactMapValues { missing in
             let loss = missing.loss
-            if state.records[loss.key] != nil { return .registered }
+            if state.holds(loss) { return .registered }
             if state.tellsWithdrawal(of: loss.name) { return .withdrawn }
             // A container may be in several services; whoever else comes to its address has taken it.
             let heirs = (holders[loss.endpoint] ?? []).filter { key, name in

@@ -25,8 +25,8 @@ struct ListenerPort: Equatable {
             return
         }
         let byAge = service.instances.sorted(by: Catalog.Instance.isOlder)
-        let said = byAge.filter { $0.meta.options.port != nil }
-        let candidates = (said.isEmpty ? byAge : said).map { ($0.meta.options.port ?? $0.endpoint.port, $0) }
+        let said = byAge.filter { $0.options.value.port != nil }
+        let candidates = (said.isEmpty ? byAge : said).map { ($0.options.value.port ?? $0.endpoint.port, $0) }
         guard let newest = candidates.last?.0 else { return nil }
         port = newest
         isOperators = false

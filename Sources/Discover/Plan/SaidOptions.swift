@@ -20,15 +20,15 @@ struct SaidOptions: Equatable {
 
     private mutating func collect(_ service: Catalog.Service) {
         let config = service.config.options
-        guard let newest = service.instances.max(by: Catalog.Instance.isOlder)?.meta.options else { return }
+        guard let newest = service.instances.max(by: Catalog.Instance.isOlder)?.options else { return }
         // Instances mostly say the same, and there may be thousands of them.
-        if service.instances.allSatisfy({ $0.meta.options == newest }) {
-            options = config.isEmpty ? newest : newest.overridden(by: config)
+        if service.instances.allSatisfy({ $0.options == newest }) {
+            options = config.isEmpty ? newest.value : newest.value.overridden(by: config)
             return
         }
         var voices: [ServiceOptions] = []
         for instance in service.instances.sorted(by: Catalog.Instance.isOlder).reversed()
-        where !voices.contains(instance.meta.options) { voices.append(instance.meta.options) }
+        where !voices.contains(instance.options.value) { voices.append(instance.options.value) }
         for field in Self.fields {
             if field.text(config) != nil {
                 field.copy(config, &options)

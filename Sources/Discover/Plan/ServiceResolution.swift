@@ -1,7 +1,9 @@
 import Shared
 
 /// What all that is said of one service comes to, the same on every consumer of a zone.
-struct ServiceResolution: Equatable {
+///
+/// It never changes; plans share it.
+final class ServiceResolution: Sendable {
     /// The service.
     let service: ServiceName
     /// The port that it wants.
@@ -28,7 +30,7 @@ struct ServiceResolution: Equatable {
         problems = said.problems.union(port.problems).union(Self.needlessPort(service, options))
         let isPreferred = Self.preference(among: service.instances, config, zone: zone)
         servers = service.instances.map { instance in
-            var keywords = ServerKeywords(instance.meta.options, config, options)
+            var keywords = ServerKeywords(instance.options.value, config, options)
             if !isPreferred(instance) { keywords.isBackup = true }
             return ProxyPlan.Server(id: instance.id, endpoint: instance.endpoint, keywords: keywords)
         }
@@ -38,7 +40,7 @@ struct ServiceResolution: Equatable {
     private static func needlessPort(_ service: Catalog.Service, _ options: ListenerOptions) -> Set<Problem> {
         guard options.check.kind == .none,
             service.config.options.checkPort != nil
-                || service.instances.contains(where: { $0.meta.options.checkPort != nil })
+                || service.instances.contains(where: { $0.options.value.checkPort != nil })
         else { return [] }
         return [.optionMisfits(service.name, field: "check_port", why: OptionRule.needsCheck)]
     }
@@ -48,9 +50,9 @@ struct ServiceResolution: Equatable {
         among instances: [Catalog.Instance], _ config: ServiceOptions, zone: Zone?
     ) -> (Catalog.Instance) -> Bool {
         guard let zone else { return { _ in true } }
-        let isNear = { (instance: Catalog.Instance) in (config.zone ?? instance.meta.options.zone) == zone }
+        let isNear = { (instance: Catalog.Instance) in (config.zone ?? instance.options.value.zone) == zone }
         let isServing = instances.contains { instance in
-            let said = instance.meta.options
+            let said = instance.options.value
             return isNear(instance) && !(config.isBackup ?? said.isBackup ?? false)
                 && (config.weight ?? said.weight) != 0
         }

@@ -8,21 +8,33 @@ struct Catalog: Equatable, Sendable {
         let id: InstanceID
         /// Where it is reached.
         let endpoint: Endpoint
-        /// The revision at which its entry was created: its age among all entries.
-        let createRevision: Int64
-        private let said: Boxed<Meta>
+        /// Its entry in the registry.
+        let entry: RegistryRecord
+        /// What it says besides names and addresses.
+        let options: SharedOptions
+        private let said: RegistryRecord?
 
-        /// What it says of itself; empty where it says nothing.
-        var meta: Meta { said.value }
-
-        /// Makes one.
-        fileprivate init(id: InstanceID, endpoint: Endpoint, createRevision: Int64, said: Boxed<Meta>) {
-            (self.id, self.endpoint, self.createRevision, self.said) = (id, endpoint, createRevision, said)
+        /// Makes one of its records.
+        init(id: InstanceID, endpoint: Endpoint, entry: RegistryRecord, meta: RegistryRecord?) {
+            (self.id, self.endpoint, self.entry, said) = (id, endpoint, entry, meta)
+            if case .meta(_, _, let meta)? = meta?.content { options = meta.options } else { options = .none }
         }
+
+        /// The revision at which its entry was created: its age among all entries.
+        var createRevision: Int64 { entry.keyValue.createRevision }
+
+        /// Its image without tag and digest; nil where it does not say one.
+        var repository: String? {
+            guard case .meta(_, _, let meta)? = said?.content else { return nil }
+            return meta.repository
+        }
+
+        /// All that it says of itself, read anew; empty where it says nothing.
+        var meta: Meta { said.flatMap { Meta(json: $0.keyValue.value) } ?? Meta() }
     }
 
     /// A service that has at least one instance.
-    struct Service: Equatable, Sendable {
+    final class Service: Equatable, Sendable {
         /// Its name.
         let name: ServiceName
         /// Its instances by id.
@@ -31,6 +43,18 @@ struct Catalog: Equatable, Sendable {
         let config: ServiceConfig
         /// The listener port of the older `/port` key.
         let port: Port?
+
+        /// Makes one.
+        init(name: ServiceName, instances: [Instance], config: ServiceConfig, port: Port?) {
+            (self.name, self.instances, self.config, self.port) = (name, instances, config, port)
+        }
+
+        /// Whether the same is said of both.
+        static func == (left: Service, right: Service) -> Bool {
+            left === right
+                || left.name == right.name && left.instances == right.instances && left.config == right.config
+                    && left.port == right.port
+        }
     }
 
     /// A port that a service keeps.
@@ -53,75 +77,15 @@ struct Catalog: Equatable, Sendable {
     /// How many instances there are.
     var instanceCount: Int { services.reduce(0) { $0 + $1.instances.count } }
 
-    /// Puts the records together, whatever order they come in.
+    /// Puts what is known of each service together.
     init(_ state: RegistryState) {
-        let parts = CatalogParts(state.records.values)
-        services = parts.entries.keys.sorted().map(parts.service)
-        claims = parts.claims
-        problems = services.reduce(into: parts.problems) { problems, service in
-            if let problem = service.mixture { problems.insert(problem) }
+        services = state.groups.values.compactMap(\.service).sorted { $0.name < $1.name }
+        var claims: [ServiceName: Claim] = [:]
+        var problems: Set<Problem> = []
+        for (name, group) in state.groups {
+            if let name, let claim = group.claim { claims[name] = claim }
+            problems.formUnion(group.problems)
         }
-    }
-}
-
-/// A large value of its own, so that what holds it is small: thousands of instances are sorted and copied around.
-private indirect enum Boxed<Value: Equatable & Sendable>: Equatable, Sendable {
-    case holding(Value)
-
-    var value: Value {
-        switch self {
-        case .holding(let value): value
-        }
-    }
-}
-
-/// The records of a registry, sorted by what they speak of.
-private struct CatalogParts {
-    private(set) var entries: [ServiceName: [Catalog.Instance]] = [:]
-    private(set) var claims: [ServiceName: Catalog.Claim] = [:]
-    private(set) var problems: Set<Problem> = []
-    private var configs: [ServiceName: ServiceConfig] = [:]
-    private var ports: [ServiceName: Port] = [:]
-
-    init(_ records: some Collection<RegistryRecord>) {
-        var metas: [Name: Boxed<Meta>] = [:]
-        let silence = Boxed.holding(Meta())
-        for record in records {
-            problems.formUnion(record.problems)
-            switch record.content {
-            case .meta(let service, let id, let meta): metas[Name(service: service, id: id)] = .holding(meta)
-            case .config(let service, let config): configs[service] = config
-            case .port(let service, let port): ports[service] = port
-            case .claim(let service, let claim):
-                claims[service] = Catalog.Claim(claim: claim, revision: record.keyValue.modRevision)
-            case .entry, .nothing: break
-            }
-        }
-        for record in records {
-            guard case .entry(let service, let id, let endpoint) = record.content else { continue }
-            let instance = Catalog.Instance(
-                id: id, endpoint: endpoint, createRevision: record.keyValue.createRevision,
-                said: metas[Name(service: service, id: id)] ?? silence)
-            entries[service, default: []].append(instance)
-        }
-    }
-
-    func service(_ name: ServiceName) -> Catalog.Service {
-        Catalog.Service(
-            name: name, instances: (entries[name] ?? []).sorted { $0.id < $1.id },
-            config: configs[name] ?? ServiceConfig(), port: ports[name])
-    }
-
-    private struct Name: Hashable {
-        let service: ServiceName
-        let id: InstanceID
-    }
-}
-
-extension Catalog.Service {
-    /// The problem of being fed by several repositories, such as `a/web` and `b/web`.
-    fileprivate var mixture: Problem? {
-        let repositories = Set(instances.compactMap { $0.meta.image.flatMap(ImageReference.init)?.repository })
-        return repositories.count > 1 ? .repositoriesDiffer(name, repositories: repositories.sorted()) : nil
+        (self.claims, self.problems) = (claims, problems)
     }
 }

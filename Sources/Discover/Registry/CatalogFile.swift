@@ -20,7 +20,7 @@ struct CatalogFile: Sendable {
 
         /// Whether the file of one would be that of the other.
         static func == (left: Copy, right: Copy) -> Bool {
-            left.registry.records == right.registry.records && left.holds == right.holds
+            left.registry.hasRecords(of: right.registry) && left.holds == right.holds
                 && left.checkFloor == right.checkFloor
         }
     }
@@ -50,38 +50,53 @@ struct CatalogFile: Sendable {
             throw .system(error)
         }
         guard let bytes else { return nil }
-        guard let stored = try? JSONDecoder().decode(Stored.self, from: Data(bytes)) else {
-            throw .malformed(path: file.path, reason: "not the JSON of a catalogue (\(bytes.count) bytes)")
+        guard let stored = Stored(bytes) else {
+            throw .malformed(path: file.path, reason: "not a whole copy of a catalogue (\(bytes.count) bytes)")
         }
-        guard stored.prefix == keyspace.prefix else {
-            throw .otherPrefix(path: file.path, prefix: stored.prefix)
+        guard stored.head.prefix == keyspace.prefix else {
+            throw .otherPrefix(path: file.path, prefix: stored.head.prefix)
         }
         return Copy(
             registry: RegistryState(keyspace: keyspace, listing: stored.listing),
-            holds: (stored.held ?? []).compactMap { $0.kept(in: keyspace) },
-            checkFloor: stored.checkFloor.flatMap { (0...3600).contains($0) ? .seconds($0) : nil })
+            holds: (stored.head.held ?? []).compactMap { $0.kept(in: keyspace) },
+            checkFloor: stored.head.checkFloor.flatMap { (0...3600).contains($0) ? .seconds($0) : nil })
     }
 
     /// Replaces the copy.
     func save(_ copy: Copy) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        try file.replace(with: [UInt8](try encoder.encode(Stored(copy))))
+        func line(_ value: some Encodable) throws -> [UInt8] { try [UInt8](encoder.encode(value)) + Stored.newline }
+        let groups = copy.registry.groups.sorted { ($0.key?.text ?? "") < ($1.key?.text ?? "") }
+        // Piece by piece, as the whole may be large.
+        try file.replace { write in
+            try write(try line(Stored.Head(copy)))
+            for (_, group) in groups {
+                let keys = group.meaningful.map { Stored.Key($0.keyValue) }.sorted { $0.key < $1.key }
+                try write(try keys.flatMap(line))
+            }
+        }
     }
 }
 
-/// The file's JSON.
-///
-/// Keys that mean nothing are left out: they may be large, and need not be text.
-private struct Stored: Codable {
-    let prefix: String
-    let revision: Int64
-    let cluster: String
-    let keys: [Key]
-    /// Not there where nothing is held.
-    let held: [Held]?
-    /// In seconds.
-    let checkFloor: Double?
+extension ServiceRecords {
+    /// Those that are kept on disk: keys that mean nothing may be large, and need not be text.
+    fileprivate var meaningful: [RegistryRecord] { records.values.filter { $0.content != .nothing } }
+}
+
+/// The file: a line of JSON with what is to be said of the whole, and one for each key.
+private struct Stored {
+    struct Head: Codable {
+        let prefix: String
+        let revision: Int64
+        let cluster: String
+        /// How many keys follow.
+        let keys: Int
+        /// Not there where nothing is held.
+        let held: [Held]?
+        /// In seconds.
+        let checkFloor: Double?
+    }
 
     struct Key: Codable {
         let key: String
@@ -99,22 +114,37 @@ private struct Stored: Codable {
         let until: Double
     }
 
-    init(_ copy: CatalogFile.Copy) {
+    static let newline = [UInt8(ascii: "\n")]
+
+    let head: Head
+    let keys: [Key]
+
+    /// Reads a file; nil where it is not whole.
+    init?(_ bytes: [UInt8]) {
+        let decoder = JSONDecoder()
+        let lines = bytes.split(separator: Self.newline[0])
+        guard bytes.last == Self.newline[0], let first = lines.first,
+            let head = try? decoder.decode(Head.self, from: Data(first)), head.keys == lines.count - 1,
+            let keys = try? lines.dropFirst().map({ try decoder.decode(Key.self, from: Data($0)) })
+        else { return nil }
+        (self.head, self.keys) = (head, keys)
+    }
+
+    var listing: Etcd.Listing {
+        Etcd.Listing(revision: head.revision, clusterID: head.cluster, keyValues: keys.map(\.keyValue))
+    }
+}
+
+extension Stored.Head {
+    fileprivate init(_ copy: CatalogFile.Copy) {
         let state = copy.registry
         prefix = state.keyspace.prefix
         revision = state.revision
         cluster = state.clusterID
-        keys = state.records.values
-            .filter { $0.content != .nothing }
-            .map { Key($0.keyValue) }
-            .sorted { $0.key < $1.key }
+        keys = state.groups.values.reduce(0) { $0 + $1.meaningful.count }
         let holds = copy.holds.sorted { $0.loss.name < $1.loss.name }
         checkFloor = copy.checkFloor.map { $0 / .seconds(1) }
-        held = holds.isEmpty ? nil : holds.map(Held.init)
-    }
-
-    var listing: Etcd.Listing {
-        Etcd.Listing(revision: revision, clusterID: cluster, keyValues: keys.map(\.keyValue))
+        held = holds.isEmpty ? nil : holds.map(Stored.Held.init)
     }
 }
 
@@ -143,7 +173,8 @@ extension Stored.Held {
 
     /// The hold; nil where the first key is no entry.
     fileprivate func kept(in keyspace: Keyspace) -> HoldLedger.Kept? {
-        let records = keys.map { RegistryRecord($0.keyValue, in: keyspace) }
+        var pool = MetaPool()
+        let records = keys.map { RegistryRecord($0.keyValue, in: keyspace, sharing: &pool) }
         let cause = RegistryLoss.Cause(rawValue: cause) ?? .lease
         guard let loss = RegistryLoss(records, cause: cause, seen: .now), (0...1e11).contains(since),
             (0...1e11).contains(until)

@@ -48,7 +48,7 @@ final class PortClaimer: Sendable {
                 try await Task.sleep(for: timing.spread * Double.random(in: 0...1))
                 changes = newest.take() ?? changes
                 do {
-                    for change in changes { try await commit(change) }
+                    try await commit(changes)
                     changes = []
                     if failure != nil { logger.info("claims of ports can be written again") }
                     failure = nil
@@ -62,27 +62,32 @@ final class PortClaimer: Sendable {
         }
     }
 
-    private func commit(_ change: ClaimChange) async throws {
-        switch change {
-        case .put(let service, let claim, let revision):
-            let key = keyspace.text(of: .claim(service))
-            let condition = revision.map { Etcd.Transaction.Condition.unchanged(key: key, modRevision: $0) }
-            let put = Etcd.Transaction.Operation.put(key: key, value: try claim.json(), lease: 0)
-            if try await commit(put, if: condition ?? .missing(key: key)) {
-                logger.info("claimed a port", ["service": service, "port": claim.port, "asked_for": claim.wish])
-            }
-        case .delete(let service, let revision):
-            let key = keyspace.text(of: .claim(service))
-            if try await commit(.delete(key: key), if: .unchanged(key: key, modRevision: revision)) {
-                logger.info("gave a claim of a port up", ["service": service])
-            }
+    /// How many changes one transaction has at most: each is a condition and an operation.
+    private static let changesAtOnce = Etcd.Transaction.mostOperations / 2
+
+    /// Writes many changes in few transactions; where somebody else was faster with one of them, one by one.
+    private func commit(_ changes: [ClaimChange]) async throws {
+        for start in stride(from: 0, to: changes.count, by: Self.changesAtOnce) {
+            let chunk = Array(changes[start..<min(start + Self.changesAtOnce, changes.count)])
+            let isEachOfItsOwn = Set(chunk.map(\.service)).count == chunk.count
+            if isEachOfItsOwn, try await commitTogether(chunk) { continue }
+            for change in chunk { _ = try await commitTogether([change]) }
         }
     }
 
-    private func commit(
-        _ operation: Etcd.Transaction.Operation, if condition: Etcd.Transaction.Condition
-    ) async throws -> Bool {
-        try await client.commit(Etcd.Transaction(if: [condition], [operation]), deadline: timing.deadline).succeeded
+    /// Writes changes in one transaction; returns whether they were still right.
+    private func commitTogether(_ changes: [ClaimChange]) async throws -> Bool {
+        let transaction = Etcd.Transaction(
+            if: changes.map { $0.condition(in: keyspace) }, try changes.map { try $0.operation(in: keyspace) })
+        guard try await client.commit(transaction, deadline: timing.deadline).succeeded else { return false }
+        for change in changes {
+            switch change {
+            case .put(let service, let claim, _):
+                logger.info("claimed a port", ["service": service, "port": claim.port, "asked_for": claim.wish])
+            case .delete(let service, _): logger.info("gave a claim of a port up", ["service": service])
+            }
+        }
+        return true
     }
 
     /// Says once what a person can do something about; that etcd is away, others say.
@@ -93,5 +98,30 @@ final class PortClaimer: Sendable {
         failure = "\(error)"
         logger.error(
             "cannot write claims of ports; services that have none are left out", ["error": failure])
+    }
+}
+
+extension ClaimChange {
+    fileprivate var service: ServiceName {
+        switch self {
+        case .put(let service, _, _), .delete(let service, _): service
+        }
+    }
+
+    /// Nobody else has changed the claim.
+    fileprivate func condition(in keyspace: Keyspace) -> Etcd.Transaction.Condition {
+        let key = keyspace.text(of: .claim(service))
+        switch self {
+        case .put(_, _, nil): return .missing(key: key)
+        case .put(_, _, let revision?), .delete(_, let revision): return .unchanged(key: key, modRevision: revision)
+        }
+    }
+
+    fileprivate func operation(in keyspace: Keyspace) throws -> Etcd.Transaction.Operation {
+        let key = keyspace.text(of: .claim(service))
+        switch self {
+        case .put(_, let claim, _): return .put(key: key, value: try claim.json(), lease: 0)
+        case .delete: return .delete(key: key)
+        }
     }
 }

@@ -1,13 +1,13 @@
 import Shared
 
 /// One key of the registry, taken apart once when it arrives.
-struct RegistryRecord: Equatable, Sendable {
+///
+/// It never changes; states of the registry share it.
+final class RegistryRecord: Sendable {
     /// What a key and its value mean.
-    ///
-    /// The large ones are kept apart, as most records are entries and all of them are copied around.
     enum Content: Equatable, Sendable {
         case entry(ServiceName, InstanceID, Endpoint)
-        indirect case meta(ServiceName, InstanceID, Meta)
+        case meta(ServiceName, InstanceID, SaidMeta)
         indirect case config(ServiceName, ServiceConfig)
         case port(ServiceName, Port)
         case claim(ServiceName, PortClaim)
@@ -24,14 +24,18 @@ struct RegistryRecord: Equatable, Sendable {
     /// What is wrong with it.
     let problems: [Problem]
 
+    /// Which service it speaks of; nil where the key does not say.
+    let service: ServiceName?
+
     /// Takes a key apart; whatever is wrong with it becomes a problem.
-    init(_ keyValue: Etcd.KeyValue, in keyspace: Keyspace) {
-        // Room for the longest key of the contract below any usual prefix.
-        let name = Problem.excerpt(keyValue.key, longest: 320)
+    init(_ keyValue: Etcd.KeyValue, in keyspace: Keyspace, sharing pool: inout MetaPool) {
         do {
-            (content, problems) = Self.read(keyValue.value, of: try keyspace.parse(keyValue.key), named: name)
+            let key = try keyspace.parse(keyValue.key)
+            service = key.service
+            (content, problems) = Self.read(keyValue, of: key, &pool)
         } catch {
-            (content, problems) = (.nothing, [.badKey(key: name, why: Self.explain(error))])
+            service = nil
+            (content, problems) = (.nothing, [.badKey(key: Self.name(keyValue), why: Self.explain(error))])
         }
         var kept = keyValue
         if content == .nothing { kept.value = [] }
@@ -40,6 +44,7 @@ struct RegistryRecord: Equatable, Sendable {
 
     private init(_ keyValue: Etcd.KeyValue, like other: RegistryRecord) {
         self.keyValue = keyValue
+        service = other.service
         (content, problems) = (other.content, other.problems)
     }
 
@@ -53,20 +58,30 @@ struct RegistryRecord: Equatable, Sendable {
     }
 }
 
+extension RegistryRecord: Equatable {
+    /// Whether two are the same key with the same value, as old.
+    static func == (left: RegistryRecord, right: RegistryRecord) -> Bool {
+        left === right || left.keyValue == right.keyValue && left.content == right.content
+    }
+}
+
 extension RegistryRecord {
     /// The revision at which it asked for a confirmation; 0 where it does not.
     var revisionToConfirm: Int64 {
-        if case .meta(_, _, let meta) = content, meta.confirm == true { keyValue.modRevision } else { 0 }
+        if case .meta(_, _, let meta) = content, meta.asksConfirmation { keyValue.modRevision } else { 0 }
     }
 
     private typealias Reading = (Content, [Problem])
 
-    private static func read(_ value: [UInt8], of key: Keyspace.Key, named name: String) -> Reading {
+    private static func read(
+        _ keyValue: Etcd.KeyValue, of key: Keyspace.Key, _ pool: inout MetaPool
+    ) -> Reading {
+        let value = keyValue.value
         func refused(_ expected: String) -> Reading {
-            (.nothing, [.badValue(key: name, value: Problem.excerpt(value), expected: expected)])
+            (.nothing, [.badValue(key: name(keyValue), value: Problem.excerpt(value), expected: expected)])
         }
         func accepted(_ content: Content, wrong fields: [String] = []) -> Reading {
-            (content, fields.map { .badField(key: name, field: $0) })
+            (content, fields.map { .badField(key: name(keyValue), field: $0) })
         }
         switch key {
         case .entry(let service, let id):
@@ -74,7 +89,7 @@ extension RegistryRecord {
             return accepted(.entry(service, id, endpoint))
         case .meta(let service, let id):
             guard let meta = Meta(json: value) else { return refused("a JSON object") }
-            return accepted(.meta(service, id, meta), wrong: meta.problems)
+            return accepted(.meta(service, id, SaidMeta(meta, sharing: &pool)), wrong: meta.problems)
         case .config(let service):
             guard let config = ServiceConfig(json: value) else { return refused("a JSON object") }
             return accepted(.config(service, config), wrong: config.problems)
@@ -86,6 +101,9 @@ extension RegistryRecord {
             return accepted(.claim(service, claim))
         }
     }
+
+    /// The key for messages: with room for the longest one of the contract below any usual prefix.
+    private static func name(_ keyValue: Etcd.KeyValue) -> String { Problem.excerpt(keyValue.key, longest: 320) }
 
     /// Where a client can connect; HAProxy takes `0.0.0.0` for "the address the client asked for", which is itself.
     private static func endpoint(_ value: [UInt8]) -> Endpoint? {

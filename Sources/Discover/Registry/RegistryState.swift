@@ -3,7 +3,7 @@ import Shared
 /// Everything below the registry's prefix, as it was at one revision of etcd.
 ///
 /// It is the whole state and a value: whoever gets a newer one may forget every older one.
-struct RegistryState: Equatable, Sendable {
+struct RegistryState: Sendable {
     /// Where the registry lies.
     let keyspace: Keyspace
 
@@ -19,8 +19,11 @@ struct RegistryState: Equatable, Sendable {
     /// The newest revision at which somebody asked for a confirmation; 0 where nobody did.
     private(set) var revisionToConfirm: Int64 = 0
 
-    /// The keys, by their bytes.
-    private(set) var records: [[UInt8]: RegistryRecord] = [:]
+    /// The records of each service; under nil those of which the service is not known.
+    private(set) var groups: [ServiceName?: ServiceRecords] = [:]
+
+    /// What metas have said.
+    private var pool = MetaPool()
 
     /// The entries that were lost, by key, until they are there again, are withdrawn after all, or nobody cares.
     private(set) var losses: [[UInt8]: RegistryLoss] = [:]
@@ -48,26 +51,45 @@ struct RegistryState: Equatable, Sendable {
         let isOther = revision != 0 && (listing.clusterID != clusterID || listing.revision < revision)
         let replaced = isOther ? revision : nil
         var departures = Departures()
-        let prefix = Array(keyspace.claims.utf8)
-        var next = claims == nil ? records.filter { $0.key.starts(with: prefix) } : [:]
-        for key in next.keys { records[key] = nil }
-        for keyValue in listing.keyValues + (claims?.keyValues ?? []) {
-            let known = records.removeValue(forKey: keyValue.key)
-            if let known, known.keyValue == keyValue {
-                next[keyValue.key] = known
-            } else {
-                let record = RegistryRecord(keyValue, in: keyspace)
-                departures.put(record, over: known)
-                next[keyValue.key] = record
+        var known = records
+        var next: [ServiceName?: [[UInt8]: RegistryRecord]] = [:]
+        func take(_ record: RegistryRecord) { next[record.service, default: [:]][record.keyValue.key] = record }
+        if claims == nil {
+            for record in known.values where isClaim(record) {
+                known[record.keyValue.key] = nil
+                take(record)
             }
         }
-        for record in records.values { departures.delete(record) }
-        records = next
-        revisionToConfirm = next.values.reduce(0) { max($0, $1.revisionToConfirm) }
+        pool = MetaPool()
+        for keyValue in listing.keyValues + (claims?.keyValues ?? []) {
+            let old = known.removeValue(forKey: keyValue.key)
+            if let old, old.keyValue == keyValue {
+                take(old)
+            } else {
+                let record = RegistryRecord(keyValue, in: keyspace, sharing: &pool)
+                departures.put(record, over: old)
+                take(record)
+            }
+        }
+        for record in known.values { departures.delete(record) }
+        groups = regrouped(next)
+        revisionToConfirm = next.values.joined().reduce(0) { max($0, $1.value.revisionToConfirm) }
         revision = listing.revision
         clusterID = listing.clusterID
         claimsRevision = claims?.revision
         note(departures, replaced: replaced, at: now)
+    }
+
+    private func isClaim(_ record: RegistryRecord) -> Bool { record.keyValue.key.starts(with: keyspace.claims.utf8) }
+
+    /// The groups of these records; those that have none but the records of now stay what they are.
+    private func regrouped(_ next: [ServiceName?: [[UInt8]: RegistryRecord]]) -> [ServiceName?: ServiceRecords] {
+        next.reduce(into: [:]) { groups, group in
+            let (service, records) = group
+            let known = self.groups[service]
+            let isSame = known?.records.count == records.count && records.allSatisfy { known?.records[$0] === $1 }
+            groups[service] = isSame ? known : ServiceRecords(records, of: service)
+        }
     }
 
     /// Applies what the watch of claims delivered, which says nothing of the revision of the others.
@@ -81,15 +103,23 @@ struct RegistryState: Equatable, Sendable {
     /// Applies what a watch delivered.
     mutating func apply(_ changes: Etcd.Changes, at now: ContinuousClock.Instant = .now) {
         var departures = Departures()
+        var touched: [ServiceName?: [[UInt8]: RegistryRecord]] = [:]
         for event in changes.events {
             switch event {
             case .put(let keyValue):
-                let record = RegistryRecord(keyValue, in: keyspace)
+                let record = RegistryRecord(keyValue, in: keyspace, sharing: &pool)
                 revisionToConfirm = max(revisionToConfirm, record.revisionToConfirm)
-                departures.put(record, over: records.updateValue(record, forKey: keyValue.key))
+                let old = touched[record.service, default: groups[record.service]?.records ?? [:]]
+                    .updateValue(record, forKey: keyValue.key)
+                departures.put(record, over: old)
             case .delete(let key, _):
-                if let record = records.removeValue(forKey: key) { departures.delete(record) }
+                let service = (try? keyspace.parse(key))?.service
+                let old = touched[service, default: groups[service]?.records ?? [:]].removeValue(forKey: key)
+                if let old { departures.delete(old) }
             }
+        }
+        for (service, records) in touched {
+            groups[service] = records.isEmpty ? nil : ServiceRecords(records, of: service)
         }
         revision = changes.revision
         note(departures, replaced: nil, at: now)
@@ -98,27 +128,63 @@ struct RegistryState: Equatable, Sendable {
     private mutating func note(_ departures: Departures, replaced: Int64?, at now: ContinuousClock.Instant) {
         for loss in departures.losses(after: self, replaced: replaced, at: now) { losses[loss.key] = loss }
         guard !losses.isEmpty else { return }
-        let (records, oldest) = (records, now - Self.memory)
-        losses = losses.filter { key, loss in
-            records[key] == nil && !tellsWithdrawal(of: loss.name) && loss.seen >= oldest
+        let oldest = now - Self.memory
+        losses = losses.filter { _, loss in
+            !holds(loss) && !tellsWithdrawal(of: loss.name) && loss.seen >= oldest
         }
     }
+}
+
+extension RegistryState: Equatable {
+    /// Whether both show the same.
+    static func == (left: RegistryState, right: RegistryState) -> Bool {
+        left.keyspace == right.keyspace && left.revision == right.revision
+            && left.claimsRevision == right.claimsRevision
+            && left.clusterID == right.clusterID && left.losses == right.losses && left.hasRecords(of: right)
+    }
+
+    /// Whether both have the same records.
+    func hasRecords(of other: RegistryState) -> Bool {
+        groups.count == other.groups.count
+            && groups.allSatisfy { service, group in
+                other.groups[service].map { $0 === group || $0.records == group.records } ?? false
+            }
+    }
+}
+
+extension RegistryState {
+    /// The records by the bytes of their keys: all of them, put together anew.
+    var records: [[UInt8]: RegistryRecord] {
+        var records: [[UInt8]: RegistryRecord] = [:]
+        for group in groups.values { records.merge(group.records) { first, _ in first } }
+        return records
+    }
+
+    /// The record of a key; nil where there is none.
+    subscript(_ key: Keyspace.Key) -> RegistryRecord? {
+        groups[key.service]?.records[Array(keyspace.text(of: key).utf8)]
+    }
+
+    /// Whether a lost entry is there again, whatever its value.
+    func holds(_ loss: RegistryLoss) -> Bool { groups[loss.name.service]?.records[loss.key] != nil }
 }
 
 extension RegistryState {
     /// Whether a meta stands there that tells why an entry was withdrawn.
     func tellsWithdrawal(of name: ServerName) -> Bool {
-        let key = Array(keyspace.text(of: .meta(name.service, name.id)).utf8)
-        guard case .meta(_, _, let meta)? = records[key]?.content else { return false }
-        return meta.withdrawn != nil
+        guard case .meta(_, _, let meta)? = self[.meta(name.service, name.id)]?.content else { return false }
+        return meta.isWithdrawn
     }
 
     /// The state with these records besides, as far as none of the same key is there.
     func holding(_ held: [RegistryRecord]) -> RegistryState {
         guard !held.isEmpty else { return self }
         var state = self
-        for record in held where state.records[record.keyValue.key] == nil {
-            state.records[record.keyValue.key] = record
+        for (service, held) in Dictionary(grouping: held, by: \.service) {
+            let own = groups[service]?.records ?? [:]
+            let others = held.map { ($0.keyValue.key, $0) }
+            state.groups[service] = ServiceRecords(
+                own.merging(others) { own, _ in own }, of: service)
         }
         return state
     }
@@ -127,20 +193,18 @@ extension RegistryState {
 extension RegistryState {
     /// How many entries each of these services has.
     func entryCounts(of services: Set<ServiceName>) -> [ServiceName: Int] {
-        guard !services.isEmpty else { return [:] }
-        return records.values.reduce(into: [:]) { counts, record in
-            if case .entry(let service, _, _) = record.content, services.contains(service) {
-                counts[service, default: 0] += 1
-            }
+        services.reduce(into: [:]) { counts, name in
+            if let service = groups[name]?.service { counts[name] = service.instances.count }
         }
     }
 
     /// The entries that lead to these addresses, each with its key.
     func holders(of endpoints: Set<Endpoint>) -> [Endpoint: [(key: [UInt8], name: ServerName)]] {
         guard !endpoints.isEmpty else { return [:] }
-        return records.reduce(into: [:]) { holders, record in
-            if case .entry(let service, let id, let endpoint) = record.value.content, endpoints.contains(endpoint) {
-                holders[endpoint, default: []].append((record.key, ServerName(service: service, id: id)))
+        return groups.values.compactMap(\.service).reduce(into: [:]) { holders, service in
+            for instance in service.instances where endpoints.contains(instance.endpoint) {
+                let name = ServerName(service: service.name, id: instance.id)
+                holders[instance.endpoint, default: []].append((instance.entry.keyValue.key, name))
             }
         }
     }

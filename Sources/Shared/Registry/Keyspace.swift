@@ -45,6 +45,15 @@ package struct Keyspace: Hashable, Sendable {
         case config(ServiceName)
         case port(ServiceName)
         case claim(ServiceName)
+
+        /// The service that it speaks of.
+        package var service: ServiceName {
+            switch self {
+            case .entry(let service, _), .meta(let service, _), .config(let service), .port(let service),
+                .claim(let service):
+                service
+            }
+        }
     }
 
     /// Why a key below the prefix is not one of the contract's.
