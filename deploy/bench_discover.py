@@ -20,6 +20,7 @@ STORM = 1000
 STEADY = 10000
 IN_A_TRANSACTION = 100
 PREFIX = "/many"
+ADDRESS = "127.77.0.1"  # of this machine, and nobody else's
 ANSWER = re.compile(rb"I'm ([0-9a-f]{12})\n$")
 TARGETS = {  # endpoints: cold start in s, resident memory in MB
     100: (None, None),
@@ -28,10 +29,10 @@ TARGETS = {  # endpoints: cold start in s, resident memory in MB
 }
 
 
-def ask(port):
+def ask(port, address="127.0.0.1"):
     """One request on a new connection: the id of the container that answers, or None."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        with socket.create_connection((address, port), timeout=5) as connection:
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             content = b""
             while part := connection.recv(4096):
@@ -76,7 +77,7 @@ class Fleet:
         self.registry, self.options, self.folder, self.endpoints = bench.registry, bench.options, folder, endpoints
         self.program, self.process = program, None
         self.services = max(1, endpoints // PER_SERVICE)
-        self.first_port = 20000
+        self.ports = free_ports(self.services)
         self.probe = sorted(bench.registry.entries("/backends/whoami/").items())[:2]
         self.sink_port = self.start_sink()
         self.fill()
@@ -93,7 +94,7 @@ class Fleet:
         meta = {
             "container": f"service-{service}-{place}", "created": "2026-01-01T00:00:00Z", "host": host,
             "image": f"registry.example:5000/team/service-{service}:1.0", "owner": f"{host}/10.0.0.1/ENGINE-{place}",
-            "port": self.first_port + service,
+            "port": self.ports[service],
         }  # fmt: skip
         key = f"{PREFIX}/service-{service}/{identity}"
         return [(key, address), (key + "/meta", json.dumps(meta))]
@@ -115,7 +116,7 @@ class Fleet:
         self.registry.put(f"{PREFIX}/probe/one", self.probe[number][1])
 
     def shows(self, number):
-        return ask(self.options.spare_port) == self.probe[number][0][-12:]
+        return ask(self.options.spare_port, ADDRESS) == self.probe[number][0][-12:]
 
     # -- what runs
 
@@ -136,7 +137,7 @@ class Fleet:
     def start(self):
         environment = {
             "ETCD_HOST": self.options.etcd, "ETCD_PREFIX": PREFIX, "STATE_DIR": f"{self.folder}/state",
-            "STATS_BIND": f"127.0.0.1:{self.options.spare_port + 1}", "LISTEN_ADDRESS": "127.0.0.1",
+            "STATS_BIND": f"{ADDRESS}:{self.options.spare_port + 1}", "LISTEN_ADDRESS": ADDRESS,
             "LOG_LEVEL": "warning", "PATH": os.environ["PATH"],
         }  # fmt: skip
         os.makedirs(environment["STATE_DIR"], exist_ok=True)
@@ -156,7 +157,7 @@ class Fleet:
 
     def serves(self):
         """Does the probe answer, and does every listener take connections?"""
-        return self.shows(0) and all(accepts(self.first_port + service) for service in range(self.services))
+        return self.shows(0) and all(map(accepts, self.ports))
 
     def cold_start(self):
         """Process start to every listener serving, with nothing known from before, in ms."""
@@ -213,9 +214,24 @@ class Fleet:
         return (ended - begun) * 1000, (ended - written) * 1000
 
 
+def free_ports(number):
+    """Ports that nobody listens on."""
+    free = []
+    for port in range(20000, 32000):
+        with socket.socket() as probe:
+            try:
+                probe.bind((ADDRESS, port))
+            except OSError:
+                continue
+        free.append(port)
+        if len(free) == number:
+            return free
+    sys.exit(f"error: there are no {number} free ports")
+
+
 def accepts(port):
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        socket.create_connection((ADDRESS, port), timeout=5).close()
         return True
     except OSError:
         return False

@@ -154,6 +154,8 @@ extension ProxyDriver {
         guard file != next else { return }
         try process.keep(next)
         file = next
+        // What was changed while it ran, HAProxy has taken as well.
+        if proven?.mark == next.mark { proven = next }
     }
 
     /// Stops HAProxy within the grace period.

@@ -5,6 +5,9 @@
 
 #include <curl/curl.h>
 
+// And glibc's mallopt and malloc_trim, which Swift's module of glibc leaves out.
+#include <malloc.h>
+
 CURLcode ccurl_set_long(CURL *easy, CURLoption option, long value);
 CURLcode ccurl_set_pointer(CURL *easy, CURLoption option, const void *value);
 CURLcode ccurl_set_string(CURL *easy, CURLoption option, const char *value);

@@ -14,11 +14,12 @@ struct AtomicFile: Sendable {
         /// Where they are until then.
         let path: String
         private let target: String
+        private let isFlushed: Bool
 
         /// Puts the candidate in the file's place.
         func commit() throws(FileError) {
             guard unsafe rename(path, target) == 0 else { throw FileError("replace", target) }
-            try Self.flushFolder(of: target)
+            if isFlushed { try Self.flushFolder(of: target) }
         }
 
         /// Removes the candidate.
@@ -27,7 +28,9 @@ struct AtomicFile: Sendable {
         }
 
         /// Writes beside `target` what `fill` gives.
-        fileprivate init(for target: String, _ fill: (_ write: ([UInt8]) throws -> Void) throws -> Void) throws {
+        fileprivate init(
+            for target: String, isFlushed: Bool = true, _ fill: (_ write: ([UInt8]) throws -> Void) throws -> Void
+        ) throws {
             path = target + ".new"
             self.target = target
             // What an earlier, killed run left there may belong to somebody else or be a link: never write through it.
@@ -37,7 +40,8 @@ struct AtomicFile: Sendable {
             defer { close(file) }
             let path = path
             try fill { try Self.write($0, to: file, path) }
-            guard fsync(file) == 0 else { throw FileError("flush", path) }
+            guard !isFlushed || fsync(file) == 0 else { throw FileError("flush", path) }
+            self.isFlushed = isFlushed
         }
 
         private static func write(_ bytes: [UInt8], to file: Int32, _ path: String) throws(FileError) {
@@ -80,7 +84,9 @@ struct AtomicFile: Sendable {
     }
 
     /// Replaces the contents by what `fill` writes, piece by piece.
-    func replace(_ fill: (_ write: ([UInt8]) throws -> Void) throws -> Void) throws {
-        try Candidate(for: path, fill).commit()
+    ///
+    /// - Parameter isFlushed: whether they have to outlive a power failure, which takes the disk's time.
+    func replace(isFlushed: Bool = true, _ fill: (_ write: ([UInt8]) throws -> Void) throws -> Void) throws {
+        try Candidate(for: path, isFlushed: isFlushed, fill).commit()
     }
 }

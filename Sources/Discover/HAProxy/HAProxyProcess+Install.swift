@@ -40,8 +40,10 @@ extension HAProxyProcess {
     }
 
     /// Brings the file to a configuration that HAProxy runs already.
+    ///
+    /// No HAProxy that runs by it outlives a power failure, so the file need not.
     func keep(_ configuration: HAProxyConfiguration) throws {
-        try directory.configuration.replace { write in
+        try directory.configuration.replace(isFlushed: false) { write in
             for piece in configuration.pieces { try write(Array(piece.utf8)) }
         }
     }

@@ -39,7 +39,8 @@ struct SectionMemory {
         texts.prune()
         return plan.listeners.map { listener in
             if let old = before[listener.service], old.of == listener {
-                known[listener.service] = old
+                // With the newer listener, which later ones share their servers with: those are equal at a glance.
+                known[listener.service] = (listener, old.section)
                 return old.section
             }
             let section = RenderedSection(listener, abilities, &texts)

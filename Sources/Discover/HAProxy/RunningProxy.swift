@@ -13,8 +13,10 @@ struct RunningProxy: Equatable, Sendable {
 
     /// The worker's process id.
     let worker: Int32
-    /// What it has loaded; of its servers only ``sections`` tells.
-    let loaded: HAProxyConfiguration
+    /// The mark of the configuration that it has loaded.
+    let mark: String
+    /// Where it listens.
+    let binds: Set<BindAddress>
     /// The servers that take connections, by section.
     private(set) var sections: [ServiceName: [ServerLine]]
     /// The servers that are on their way out.
@@ -30,7 +32,7 @@ struct RunningProxy: Equatable, Sendable {
     /// A worker that has just loaded a configuration.
     init(worker: Int32, loaded: HAProxyConfiguration) {
         self.worker = worker
-        self.loaded = loaded
+        (mark, binds) = (loaded.mark, loaded.binds)
         sections = loaded.sections
     }
 
@@ -40,7 +42,7 @@ struct RunningProxy: Equatable, Sendable {
     /// get into the file any more.
     init(worker: Int32, file: HAProxyConfiguration, states: [ServerState], until end: ContinuousClock.Instant) {
         self.worker = worker
-        loaded = file
+        (mark, binds) = (file.mark, file.binds)
         sections = file.sections.mapValues { _ in [] }
         for state in states {
             guard let service = ServiceName(state.section), let id = InstanceID(state.server),

@@ -44,7 +44,7 @@ extension Update {
         switch running {
         case .nothing: self = .start
         case .unknown(let reason): self = .reload(reason)
-        case .confirmed(let current) where current.loaded.mark != next.mark:
+        case .confirmed(let current) where current.mark != next.mark:
             self = .reload(current.hasListeners(of: next) ? .settingsChanged : .listenersChanged)
         case .confirmed(let current):
             let changes = ServerChanges(from: current, to: next)
@@ -59,7 +59,7 @@ extension Update {
 
 extension RunningProxy {
     fileprivate func hasListeners(of next: HAProxyConfiguration) -> Bool {
-        loaded.binds == next.binds && Set(sections.keys) == Set(next.sections.keys)
+        binds == next.binds && Set(sections.keys) == Set(next.sections.keys)
     }
 }
 

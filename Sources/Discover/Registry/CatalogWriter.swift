@@ -40,7 +40,11 @@ final class CatalogWriter: Sendable {
     func begin(_ copy: CatalogFile.Copy) -> Bool {
         state.withLock { state in
             guard state.task == nil else { return false }
-            state.task = Task.detached { self.write(copy) }
+            state.task = Task.detached {
+                self.write(copy)
+                // After many changes, and not while the loop waits.
+                Heap.trim()
+            }
             return true
         }
     }

@@ -53,7 +53,7 @@ extension Etcd.Client {
     /// - Parameter deadline: the limit for each page.
     package func range(prefix: String, deadline: Duration) async throws -> Etcd.Listing {
         do {
-            return try await range(prefix: prefix, page: 1000, deadline: deadline)
+            return try await range(prefix: prefix, page: 4000, deadline: deadline)
         } catch HTTPError.tooLarge {
             // Values may have 1.5 MB each.
             return try await range(prefix: prefix, page: 20, deadline: deadline)

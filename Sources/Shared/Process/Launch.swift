@@ -46,6 +46,7 @@ package struct Launch: Sendable {
                 return fail(error)
             }
             guard let configuration, let logger else { return ExitStatus.wrongUsage }
+            Heap.beModest()
             return await Lifecycle.run(logger: logger, grace: grace(configuration), onHangup: onHangup) {
                 try await body(configuration, logger)
             }
