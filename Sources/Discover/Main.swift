@@ -6,6 +6,7 @@ import Shared
 @main
 enum Main {
     static func main() async {
+        StandardError.keepPlaces()
         let environment = ProcessInfo.processInfo.environment
         let launch = Launch(
             DiscoverConfiguration.options, arguments: CommandLine.arguments, environment: environment)

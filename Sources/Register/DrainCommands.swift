@@ -69,6 +69,10 @@ struct DrainCommands: Sendable {
         do {
             let container = try StatusReport(snapshot).container(name)
             guard let id = InstanceID(container.id) else { return nil }
+            if let keeper = snapshot.keeper {
+                let text = "this docker-register stands by; ask the one that keeps the entries: \(keeper)\n"
+                return CommandAnswer(status: ExitStatus.failure, text)
+            }
             guard command == Self.undrain || snapshot.runs(id) else {
                 return CommandAnswer(status: ExitStatus.failure, "\(name) does not run: there is nothing to drain\n")
             }

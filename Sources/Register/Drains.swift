@@ -22,6 +22,7 @@ struct Drains {
     private let logger: Logger
     private var wanted: [InstanceID: Drain] = [:]
     private var stored: [InstanceID: Drain]?
+    private var isRefused = false
 
     /// Begins without knowing any.
     init(_ registry: EtcdRegistry, _ owner: Owner, logger: Logger) {
@@ -58,27 +59,35 @@ struct Drains {
 
     /// Forgets the drains of containers that ended or were started anew.
     mutating func keepOnly(_ look: Docker.Look) {
-        let started = Dictionary(look.containers.map { ($0.id, $0.started) }) { first, _ in first }
-        let waiting = Set(look.idle.filter(\.mayGoOn).map(\.subject.id))
-        wanted = wanted.filter { id, drain in
-            started[id].map { $0 == drain.started } ?? waiting.contains(id)
-        }
+        wanted = wanted.filter { id, drain in Self.is(drain, of: id, in: look) }
+    }
+
+    /// Whether a drain is about the life that a container of this host has now, or may go on with.
+    private static func `is`(_ drain: Drain, of id: InstanceID, in look: Docker.Look) -> Bool {
+        if let container = look.containers.first(where: { $0.id == id }) { return container.started == drain.started }
+        return look.idle.contains { $0.mayGoOn && $0.subject.id == id }
     }
 
     /// Reads what etcd knows, unless that is known.
     ///
-    /// A role that may not read it costs only that drains end with the agent.
-    mutating func learn() async throws {
-        guard stored == nil else { return }
+    /// A role that may not read it costs only that drains end with the agent. A drain that an agent of this host left
+    /// under another `HOST_IP`, or another id of the engine, is told by the container's id and start.
+    mutating func learn(_ look: Docker.Look?) async throws {
+        guard stored == nil, let look else { return }
         do {
-            let found = try await read()
+            let found = try await read().filter { id, drain in
+                drain.owner == owner.text || Self.is(drain, of: id, in: look)
+            }
             stored = found
             wanted.merge(found) { mine, _ in mine }
+            // What an agent of another address left is this one's from now on, also to take away.
+            move(to: owner)
         } catch Etcd.Error.refused(.permissionDenied, let message) {
             stored = [:]
             logger.warning(
                 "etcd does not let this agent read which containers are drained",
                 ["keys": registry.keyspace.drained, "error": message])
+            isRefused = true
         }
     }
 
@@ -86,7 +95,7 @@ struct Drains {
     mutating func doubt() async throws {
         guard stored != nil else { return }
         do {
-            stored = try await read()
+            stored = try await read().filter { id, drain in drain.owner == owner.text || wanted[id] != nil }
         } catch Etcd.Error.refused(.permissionDenied, _) {}
     }
 
@@ -97,7 +106,7 @@ struct Drains {
         for keyValue in listing.keyValues {
             let name = String(decoding: keyValue.key.dropFirst(folder.utf8.count), as: UTF8.self)
             guard let id = InstanceID(name),
-                let drain = try? JSONDecoder().decode(Drain.self, from: Data(keyValue.value)), drain.owner == owner.text
+                let drain = try? JSONDecoder().decode(Drain.self, from: Data(keyValue.value))
             else { continue }
             found[id] = drain
         }
@@ -105,8 +114,22 @@ struct Drains {
     }
 
     /// Brings etcd's copy to what is wanted.
+    ///
+    /// A role that may not write it costs only that drains end with the agent.
     mutating func store() async throws {
         guard let known = stored, known != wanted else { return }
+        do {
+            try await write(besides: known)
+        } catch Etcd.Error.refused(.permissionDenied, let message) {
+            guard !isRefused else { return }
+            isRefused = true
+            logger.warning(
+                "etcd does not let this agent keep which containers are drained; drains end with it",
+                ["keys": registry.keyspace.drained, "error": message])
+        }
+    }
+
+    private mutating func write(besides known: [InstanceID: Drain]) async throws {
         for (id, drain) in wanted where known[id] != drain {
             try await commit(.put(key: key(id), value: [UInt8](try JSONEncoder().encode(drain)), lease: 0))
             stored?[id] = drain

@@ -12,8 +12,8 @@ struct Label: Sendable {
     let standard: String
     /// What it means, for the documentation.
     let meaning: String
-    /// Takes a value; false where it is not what is ``expected``.
-    let set: @Sendable (String, inout Labels.Fields, inout Labels.ContainerFields) -> Bool
+    /// Takes a value, and gives it back as it was understood; nil where it is not what is ``expected``.
+    let set: @Sendable (String, inout Labels.Fields, inout Labels.ContainerFields) -> String?
 
     /// All labels, in the order of the documentation.
     static let all: [Label] = names + options + checks + containers
@@ -41,30 +41,34 @@ struct Label: Sendable {
 extension Label {
     private static let names: [Label] = [
         Label(
-            name: "NAME", isOfPort: true, expected: "names, separated by commas: \(ServiceName.expected)",
+            name: "NAME", isOfPort: true,
+            expected: "up to \(mostNames) names, separated by commas: \(ServiceName.expected)",
             standard: "the last part of the image's name",
             meaning: "the service's name; several names make the container a part of several services"
         ) { text, fields, _ in
-            let names = text.split(separator: ",", omittingEmptySubsequences: false).map(ServiceName.init)
-            guard !names.isEmpty, names.count <= mostNames, !names.contains(nil) else { return false }
-            fields.names = Array(Set(names.compactMap(\.self))).sorted()
-            return true
+            let names = text.split(separator: ",", omittingEmptySubsequences: false)
+                .map { ServiceName($0.trimmingSpaces()) }
+            guard !names.isEmpty, names.count <= mostNames, !names.contains(nil) else { return nil }
+            let known = Array(Set(names.compactMap(\.self))).sorted()
+            fields.names = known
+            return known.map(\.text).joined(separator: ", ")
         },
         Label(
             name: "IGNORE", isOfPort: true, expected: Truth.expected, standard: "false",
             meaning: "whether the container, or the port, is left out"
         ) { text, fields, _ in
-            guard let isOn = Truth.of(text) else { return false }
+            guard let isOn = Truth.of(text) else { return nil }
             fields.isIgnored = isOn
-            return true
+            return "\(isOn)"
         },
         Label(
             name: "TAGS", isOfPort: true, expected: "words, separated by commas, at most \(longestTags) bytes",
             standard: "none", meaning: "kept in the entry's meta for whoever reads it; they mean nothing to the agents"
         ) { text, fields, _ in
-            guard text.utf8.count <= longestTags else { return false }
-            fields.tags = text.split(separator: ",").map { String($0.trimmingSpaces()) }.filter { !$0.isEmpty }
-            return true
+            guard text.utf8.count <= longestTags else { return nil }
+            let tags = text.split(separator: ",").map { String($0.trimmingSpaces()) }.filter { !$0.isEmpty }
+            fields.tags = tags
+            return tags.isEmpty ? "none" : tags.joined(separator: ", ")
         },
     ]
 
@@ -72,7 +76,7 @@ extension Label {
         Label(
             name: field.name.uppercased(), isOfPort: true, expected: field.expected, standard: field.standard,
             meaning: field.meaning
-        ) { text, fields, _ in field.set(text, &fields.options) }
+        ) { text, fields, _ in field.set(text, &fields.options) ? field.text(fields.options) : nil }
     }
 
     /// Bytes of the tags of one port: they are in every entry's meta.

@@ -41,15 +41,15 @@ struct Labels: Equatable, Sendable {
         /// The container's port that it is about; nil for the container as a whole.
         var port: Port?
         /// What came of it.
-        var outcome = Outcome.means("")
+        var outcome = Outcome.means("", counts: "")
     }
 
     /// What came of a label.
     enum Outcome: Equatable, Sendable {
-        /// It counts, and means this.
-        case means(String)
-        /// It counts as absent, since it is not this.
-        case isNot(String)
+        /// It means this, and counts as this value.
+        case means(String, counts: String)
+        /// It counts as absent, for this reason.
+        case isWrong(String)
     }
 
     /// Reads all labels and variables of a container.
@@ -64,7 +64,7 @@ struct Labels: Equatable, Sendable {
             let outcome = read(String(name.dropFirst(Self.prefix.count)), said.value)
             self.said[name]?.outcome = outcome
             self.said[name]?.port = Self.splitPort(name.dropFirst(Self.prefix.count)).flatMap { Port(text: $0.port) }
-            if case .isNot(let expected) = outcome { report(said.label, said.value, expected) }
+            if case .isWrong(let reason) = outcome { report(said.label, said.value, reason) }
         }
     }
 
@@ -91,22 +91,30 @@ struct Labels: Equatable, Sendable {
 
     private mutating func read(_ field: String, _ value: String) -> Outcome {
         if let (number, field) = Self.splitPort(field) {
-            guard let port = Port(text: number), let label = Label.named[field], label.isOfPort else {
-                return .isNot("SERVICE_<port>_ followed by \(Label.portNames.joined(separator: ", "))")
+            guard let port = Port(text: number) else { return .isWrong("\(number) is not \(Port.expected)") }
+            guard let label = Label.named[field] else {
+                return .isWrong(Self.unknown(field, among: Label.portNames, prefix: "\(Self.prefix)\(number)_"))
             }
+            guard label.isOfPort else { return .isWrong("\(Self.prefix)\(field) cannot be said of one port") }
             var fields = ports[port] ?? Fields()
-            guard label.set(value, &fields, &whole) else { return .isNot(label.expected) }
+            guard let known = label.set(value, &fields, &whole) else { return .isWrong("expected \(label.expected)") }
             ports[port] = fields
-            return .means("of port \(port): \(label.meaning)")
+            return .means("of port \(port): \(label.meaning)", counts: known)
         }
         guard let label = Label.named[field] else {
-            return .isNot("one of \(Label.all.map { Self.prefix + $0.name }.joined(separator: ", "))")
+            return .isWrong(Self.unknown(field, among: Label.all.map(\.name), prefix: Self.prefix))
         }
-        return label.set(value, &container, &whole) ? .means(label.meaning) : .isNot(label.expected)
+        guard let known = label.set(value, &container, &whole) else { return .isWrong("expected \(label.expected)") }
+        return .means(label.meaning, counts: known)
     }
 
-    private mutating func report(_ label: String, _ value: String, _ expected: String) {
-        problems.append("\(label)=\(value.prefix(100)) is not understood; expected \(expected)")
+    private static func unknown(_ field: String, among names: [String], prefix: String) -> String {
+        let nearest = Suggestion.nearest(to: field, among: names.map { $0.lowercased() })
+        return "there is no such label" + (nearest.map { "; did you mean \(prefix)\($0.uppercased())?" } ?? "")
+    }
+
+    private mutating func report(_ label: String, _ value: String, _ reason: String) {
+        problems.append("\(label)=\(value.prefix(100)) is not understood; \(reason)")
     }
 }
 

@@ -13,10 +13,11 @@ extension RegisterAgent {
         if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
         // What was drained before the agent started must not come back for a moment.
         let drained = drains.ids
-        try await drains.learn()
+        try await drains.learn(look)
         if let look {
-            asked += requests.take()
-            for request in asked { take(request, look) }
+            let new = requests.take()
+            for request in new { take(request, look) }
+            asked += new
         }
         if drains.ids != drained { isDecided = false }
         if standing == nil { try await recall() }
@@ -24,6 +25,8 @@ extension RegisterAgent {
         try await publisher.publish()
         try await drains.store()
         for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
+        // Of what was not registered no withdrawal is left to be confirmed: a later one has its own reason.
+        publisher.toConfirm.subtract(asked.map(\.container))
         asked = []
         try await publishPlainKeys()
     }

@@ -19,6 +19,8 @@ struct RegisterCommands: Sendable {
 
     /// Why a command cannot be carried out.
     enum Failure: Error, Equatable {
+        /// No container can be called so.
+        case noName(String)
         /// libcurl does not work.
         case noHTTP
     }
@@ -32,6 +34,7 @@ struct RegisterCommands: Sendable {
             return ExitStatus.success
         }
         var reading = reading
+        if let text = call.operands.first(where: { !Self.mayNameContainer($0) }) { throw Failure.noName(text) }
         if DrainCommands.all.contains(call.command) { return try await drain(call, &reading).tell() }
         let line = Questions.line(call, &reading)
         switch try await ask(line, reading, Self.patience) {
@@ -41,6 +44,27 @@ struct RegisterCommands: Sendable {
         }
         return Questions.answer(line, try await examine(reading).snapshot).tell()
     }
+
+    /// Whether a container may have that name, or an id that begins so.
+    ///
+    /// The agent is asked by a line of words, so a name with a blank would be taken for two.
+    private static func mayNameContainer(_ text: String) -> Bool {
+        let others = Set("/._-".utf8)
+        return (1...longestName).contains(text.utf8.count)
+            && text.utf8.allSatisfy { isLetterOrDigit($0) || others.contains($0) }
+    }
+
+    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "a")...UInt8(ascii: "z"):
+            true
+        default: false
+        }
+    }
+
+    /// In bytes; the engine itself sets no limit.
+    private static let longestName = 1024
 
     /// Has the agent drain a container; only an agent that runs can keep it drained.
     private func drain(_ call: Command.Call, _ reading: inout Reading) async throws -> CommandAnswer {
@@ -77,6 +101,8 @@ extension RegisterCommands.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {
+        case .noName(let text):
+            "no container has the name or id \"\(TextTable.shown(String(text.prefix(100))))\""
         case .noHTTP: "libcurl cannot be started"
         }
     }

@@ -87,6 +87,7 @@ struct Services: Sendable {
         for told in addressing.remarks { remark(container, told.text, told.kind, told.port) }
         awaited.formUnion(addressing.awaited)
         if addressing.isUndecided { undecided.insert(container.id) }
+        remarkLabelsOfNoPort(container, labels, addressing)
         guard let primary = primary(of: addressing.endpoints.keys, container, labels) else { return }
         for (port, endpoint) in addressing.endpoints.sorted(by: { $0.key < $1.key }) {
             let names = Naming(rules, container, labels).names(of: port, isPrimary: port == primary)
@@ -97,6 +98,22 @@ struct Services: Sendable {
             for service in names.names {
                 add(container, port, endpoint, to: service, labels, isPrimary: port == primary, owner)
             }
+        }
+    }
+
+    /// Warns of labels of a port that the container does not have: mostly the host's port instead of its own.
+    ///
+    /// Variables may be the application's own.
+    private mutating func remarkLabelsOfNoPort(
+        _ container: Docker.Container, _ labels: Labels, _ addressing: Addressing
+    ) {
+        let there = Set(addressing.endpoints.keys).union(addressing.remarks.compactMap(\.port))
+        guard !there.isEmpty, container.network == .own else { return }
+        let known = there.union(container.exposed).union(container.bindings.map(\.containerPort))
+        for (_, said) in labels.said.sorted(by: { $0.key < $1.key }) where !said.isVariable {
+            guard case .means = said.outcome, let port = said.port, !known.contains(port) else { continue }
+            let ports = known.sorted().prefix(8).map(\.description).joined(separator: ", ")
+            remark(container, "\(said.label) does nothing: its ports are \(ports)", .warning)
         }
     }
 

@@ -30,6 +30,31 @@ struct StartTests {
         #expect(agent.log.contain("unix:///nonexistent/docker.sock", "No such file", "DOCKER_HOST"))
     }
 
+    @Test(arguments: ["docker-register", "docker-discover"])
+    func `closed standard streams are not taken by anything else`(program: String) async throws {
+        let folder = try ScratchFolder()
+        let engine = try StubServer(path: "\(folder.path)/docker.sock") { $0.waitForEnd() }
+        defer { withExtendedLifetime(engine) {} }
+        let settings = [
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOST_IP": "10.0.0.1", "ETCD_HOST": "127.0.0.1:1", "TTL": "3600",
+            "DOCKER_HOST": "unix://\(folder.path)/docker.sock", "STATE_DIR": folder.path,
+            "STATS_BIND": "127.0.0.1:\(try FreePort.take())", "CONTROL_SOCKET": "\(folder.path)/control.sock",
+        ]
+        let script = "exec \(Laboratory.programFolder)/\(program) <&- >&- 2>&-"
+        let running = try Program("sh", ["-c", script], environment: settings).start { _ in }
+        defer { running.signal(SIGKILL) }
+        for descriptor in 0...2 {
+            #expect(await eventually { Self.target(of: descriptor, of: running.pid) == "/dev/null" })
+        }
+    }
+
+    /// What a descriptor of a process is.
+    private static func target(of descriptor: Int, of pid: Int32) -> String? {
+        var bytes = [CChar](repeating: 0, count: 200)
+        let count = unsafe readlink("/proc/\(pid)/fd/\(descriptor)", &bytes, bytes.count - 1)
+        return count > 0 ? String(decoding: bytes.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : nil
+    }
+
     @Test func `a stop is obeyed at once while every stream is blocked`() async throws {
         let folder = try ScratchFolder()
         let engine = try StubServer(path: "\(folder.path)/docker.sock") { client in

@@ -246,6 +246,44 @@ struct ContainerSourceTests {
         #expect(await eventually { following.log.contain("docker engine is back") })
     }
 
+    @Test func `an engine that ends its events again and again is told as lost, and once more as back`() async throws {
+        let engine = try StubEngine()
+        engine.run(Self.web)
+        let following = try Following(engine.origin)
+        for round in 1...6 {
+            #expect(await eventually { engine.count("/containers/json") >= round && following.count >= round })
+            engine.endEvents()
+        }
+        #expect(await eventually { following.count >= 7 })
+        #expect(following.log.count(of: "docker engine is lost") == 2)
+        #expect(following.log.count(of: "docker engine is back") == 1)
+    }
+
+    @Test func `what the log is told of an engine that comes and goes`() {
+        var loss = Docker.EngineLoss(shortestStream: .seconds(5))
+        var told: [String] = []
+        func looked(after seconds: Int) { if loss.looked(inStreamOf: .seconds(seconds)) { told.append("back") } }
+        func ended(after seconds: Int, hasLooked: Bool = true) {
+            if loss.ended(after: .seconds(seconds), hasLooked: hasLooked) { told.append("lost") }
+        }
+        looked(after: 0)
+        // A stream that has lasted may end.
+        ended(after: 6)
+        looked(after: 0)
+        #expect(told == [])
+        ended(after: 1)
+        ended(after: 0, hasLooked: false)
+        looked(after: 0)
+        #expect(told == ["lost", "back"])
+        for _ in 0..<4 {
+            ended(after: 1)
+            looked(after: 0)
+        }
+        #expect(told == ["lost", "back", "lost"] && loss.isFlapping)
+        looked(after: 6)
+        #expect(told == ["lost", "back", "lost", "back"] && !loss.isFlapping)
+    }
+
     @Test func `when the events end it subscribes again and lists again`() async throws {
         let engine = try StubEngine()
         engine.run(Self.web)

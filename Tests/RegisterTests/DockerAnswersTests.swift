@@ -198,6 +198,14 @@ struct DockerAnswersTests {
         #expect(container.bindings == [Self.binding(8000, "::1", 8009), Self.binding(8000, "127.0.0.1", 8010)])
     }
 
+    @Test(arguments: [("0", 0), ("-1", 86_400), ("9223372036854775807", 86_400), ("30", 30), ("null", 10)])
+    func `a negative stop timeout is one without end`(timeout: String, seconds: Int) throws {
+        let json =
+            #"{"Id":"aaaaaaaaaaaabbbb","Config":{"StopTimeout":\#(timeout)},"State":{"Status":"running","Running":true}}"#
+        let container = try JSONDecoder().decode(WireContainer.self, from: Data(json.utf8)).container()
+        #expect(container?.stopTimeout == .seconds(seconds))
+    }
+
     @Test(arguments: Recorded.engines)
     func `how a container wants to be stopped is known`(engine: String) throws {
         let container = try #require(try container("stop-signal", of: engine))

@@ -24,7 +24,7 @@ struct RegisterDocumentationTests {
     /// The fields of a report in which every field has a value.
     private static var fields: Set<String> {
         let trouble = Trouble(time: "", error: "")
-        let label = ContainerReport.Label(name: "", value: "", source: "", decides: "", problem: "")
+        let label = ContainerReport.Label(name: "", value: "", source: "", counts: "", decides: "", problem: "")
         let port = ContainerReport.Port(port: 1, published: [], services: [], reasons: [])
         let entry = ContainerReport.Entry(
             port: 1, service: "", state: .differs, key: "", endpoint: "", meta: "", foundEndpoint: "", foundMeta: "",

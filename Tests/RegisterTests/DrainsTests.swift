@@ -21,8 +21,8 @@ struct DrainsTests {
         registry = EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(15))
     }
 
-    private func drains() -> Drains {
-        Drains(registry, Self.owner, logger: Logger(level: .error, format: .logfmt, write: { _ in }))
+    private func drains(_ owner: Owner = Self.owner) -> Drains {
+        Drains(registry, owner, logger: Logger(level: .error, format: .logfmt, write: { _ in }))
     }
 
     private func container(_ id: String, started: String = "1") -> Docker.Container {
@@ -43,12 +43,12 @@ struct DrainsTests {
     @Test func `a drain outlives the agent, and ends with the container's life or by undrain`() async throws {
         let (one, two) = (container("aaaaaaaaaaaa"), container("bbbbbbbbbbbb"))
         var first = drains()
-        try await first.learn()
+        try await first.learn(look([one, two]))
         first.drain(one, at: Self.time)
         first.drain(two, at: Self.time)
         try await first.store()
         var second = drains()
-        try await second.learn()
+        try await second.learn(look([one, two]))
         #expect(second.ids == [one.id, two.id])
         #expect(second.since(one.id) == Self.time)
         // It is paused: still the same life.
@@ -59,14 +59,14 @@ struct DrainsTests {
         second.undrain(two.id)
         try await second.store()
         var third = drains()
-        try await third.learn()
+        try await third.learn(look([one, two]))
         #expect(third.ids == [])
     }
 
     @Test func `etcd's copy is put back, and those of other agents stay`() async throws {
         let one = container("aaaaaaaaaaaa")
         var mine = drains()
-        try await mine.learn()
+        try await mine.learn(look([one]))
         mine.drain(one, at: Self.time)
         try await mine.store()
         let foreign = #"{"container":"x","started":"1","owner":"OTHER@10.0.0.2","at":"t"}"#
@@ -85,5 +85,52 @@ struct DrainsTests {
                 "aaaaaaaaaaaa", "cccccccccccc", "dddddddddddd",
             ])
         #expect(mine.ids == [one.id])
+    }
+
+    @Test func `a drain outlives a change of the host's address while no agent runs`() async throws {
+        let (one, two) = (container("aaaaaaaaaaaa"), container("bbbbbbbbbbbb"))
+        var before = drains()
+        try await before.learn(look([one, two]))
+        before.drain(one, at: Self.time)
+        before.drain(two, at: Self.time)
+        try await before.store()
+        let owner = Owner(Docker.Identity(id: "ENGINE", name: "host1"), IPAddress("10.0.0.2")!)
+        // One has another life now; one of a copied machine is none of this agent's.
+        let now = look([one, container("bbbbbbbbbbbb", started: "2")])
+        var after = drains(owner)
+        try await after.learn(now)
+        #expect(after.ids == [one.id])
+        try await after.store()
+        let key = "/backends-drained/aaaaaaaaaaaa"
+        let kept = try await registry.etcd.range(prefix: key, deadline: .seconds(15)).keyValues
+        #expect(kept.contains { String(decoding: $0.value, as: UTF8.self).contains("ENGINE@10.0.0.2") })
+        try await after.doubt()
+        after.undrain(one.id)
+        try await after.store()
+        var last = drains()
+        try await last.learn(look([one, two]))
+        #expect(last.ids == [two.id])
+        var paused = drains(owner)
+        try await paused.learn(look([], paused: two))
+        #expect(paused.ids == [two.id])
+    }
+
+    @Test func `a role that may not write drains costs only that they end with the agent`() async throws {
+        let empty = #"{"header":{"cluster_id":"1","revision":"5"},"count":"0"}"#
+        let refusal = #"{"error":"etcdserver: permission denied","code":7,"message":"etcdserver: permission denied"}"#
+        let stub = try StubEtcd(["kv/range": [.init(200, empty)], "kv/txn": [.init(403, refusal)]])
+        let lines = CapturedLines()
+        let etcd = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [stub.origin]))
+        let registry = EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(15))
+        let logger = Logger(level: .warning, format: .logfmt, write: lines.add)
+        var drains = Drains(registry, Self.owner, logger: logger)
+        let one = container("aaaaaaaaaaaa")
+        try await drains.learn(look([one]))
+        drains.drain(one, at: Self.time)
+        try await drains.store()
+        try await drains.store()
+        #expect(drains.ids == [one.id])
+        #expect(lines.count(of: "drains end with it") == 1)
+        #expect(lines.all.count == 1)
     }
 }

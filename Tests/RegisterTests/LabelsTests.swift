@@ -41,10 +41,43 @@ struct LabelsTests {
     func `a wrong label is named with its value, and counts as absent`(name: String, value: String) {
         let labels = Labels(labels: [name: value, "SERVICE_8080_NAME": "fine"], environment: [:])
         #expect(labels.problems.count == 1)
-        #expect(labels.problems.first?.hasPrefix("\(name)=\(value.prefix(100)) is not understood; expected ") == true)
+        #expect(labels.problems.first?.hasPrefix("\(name)=\(value.prefix(100)) is not understood; ") == true)
         #expect(labels.container == Labels.Fields())
         #expect(labels.whole == Labels.ContainerFields())
         #expect(labels.ports[Port(8080)!]?.names == [ServiceName("fine")!])
+    }
+
+    @Test(arguments: [
+        ("SERVICE_WIEGHT", "5", "there is no such label; did you mean SERVICE_WEIGHT?"),
+        ("SERVICE_80_CHEKC", "tcp", "there is no such label; did you mean SERVICE_80_CHECK?"),
+        ("SERVICE_SOMETHING", "1", "there is no such label"),
+        ("SERVICE_80_HEALTH", "ignore", "SERVICE_HEALTH cannot be said of one port"),
+        ("SERVICE_99999_NAME", "x", "99999 is not a port from 1 to 65535"),
+        ("SERVICE_WEIGHT", "x", "expected a whole number from 0 to 256"),
+    ])
+    func `what is wrong with a label is told in a few words`(name: String, value: String, reason: String) {
+        let labels = Labels(labels: [name: value], environment: [:])
+        #expect(labels.problems == ["\(name)=\(value) is not understood; \(reason)"])
+    }
+
+    @Test func `too many names are told by their limit`() {
+        let names = (1...17).map { "web\($0)" }.joined(separator: ",")
+        let problem = Labels(labels: ["SERVICE_NAME": names], environment: [:]).problems.first
+        #expect(problem?.contains("expected up to 16 names") == true)
+    }
+
+    @Test(arguments: [
+        ("SERVICE_NAME", "web , web,api", "api, web"), ("SERVICE_IGNORE", "", "true"),
+        ("SERVICE_CHECK_INTERVAL", "120000ms", "2m"), ("SERVICE_MODE", "HTTP", "http"), ("SERVICE_WEIGHT", "007", "7"),
+        ("SERVICE_TAGS", " a,, b", "a, b"), ("SERVICE_80_REGISTER_CHECK_TIMEOUT", "2", "2s"),
+    ])
+    func `a label counts as the value that was understood`(name: String, value: String, counts: String) {
+        let labels = Labels(labels: [name: value], environment: [:])
+        #expect(labels.problems == [])
+        guard case .means(_, counts)? = labels.said[name]?.outcome else {
+            Issue.record("\(name) counts as \(String(describing: labels.said[name]?.outcome))")
+            return
+        }
     }
 
     @Test func `a container's labels are about the port with the bare name, but those about the host about all`() {

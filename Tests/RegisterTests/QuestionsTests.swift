@@ -182,7 +182,8 @@ struct QuestionsTests {
     }
 
     @Test(arguments: [
-        ("web", "web"), ("aaaaaaaaaaaa", "web"), ("aaaaaaaaaaaa0123456789", "web"), ("aaaaaaaaaab", "api"),
+        ("web", "web"), ("/web", "web"), ("aaaaaaaaaaaa", "web"), ("aaaaaaaaaaaa0123456789", "web"),
+        ("aaaaaaaaaab", "api"),
         ("aab", "aab"), ("b", "b"), ("bbbbbbbbbbbb", "aab"),
     ])
     func `a container is found by its name, its id or the beginning of that`(text: String, name: String) throws {
@@ -222,5 +223,20 @@ struct QuestionsTests {
         let answer = Questions.answer(line, snapshot(container("aaaaaaaaaaaa", "web")))
         #expect(answer.status == status)
         #expect(answer.text.hasSuffix("\n"))
+    }
+
+    // MARK: drain
+
+    @Test(arguments: ["drain web", "drain --wait 5s web", "undrain web"])
+    func `an agent that stands by drains nothing, and names the one to ask`(line: String) async throws {
+        let etcd = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [.tcp("http://127.0.0.1:1")]))
+        let registry = EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(1))
+        let requests = DrainRequests()
+        var snapshot = snapshot(container("aaaaaaaaaaaa", "web"))
+        snapshot.keeper = "process 8 on host1"
+        let answer = await DrainCommands(registry, requests) {}.answer(line, snapshot)
+        #expect(answer?.status == 1)
+        #expect(answer?.text.contains("stands by") == true && answer?.text.contains("process 8 on host1") == true)
+        #expect(requests.take().isEmpty)
     }
 }

@@ -42,6 +42,22 @@ struct ServicesTests {
         services.registrations.values.first { $0.slot.service.text == name }.flatMap { Meta(json: $0.meta) }
     }
 
+    // MARK: Labels
+
+    @Test func `a label of a port that the container does not have is told with those that it has`() {
+        let labels = ["SERVICE_8080_NAME": "web", "SERVICE_9000_NAME": "admin", "SERVICE_70_X": "y"]
+        var container = self.container(labels: labels, binding("0.0.0.0", 8080, 8000))
+        container.exposed = [Port(8000)!, Port(9000)!]
+        let texts = services(container).verdicts.flatMap { $0.remarks.filter(\.isWarning).map(\.text) }
+        #expect(
+            texts.filter { $0.contains("does nothing") } == ["SERVICE_8080_NAME does nothing: its ports are 8000, 9000"]
+        )
+        container.environment = container.labels
+        container.labels = [:]
+        let variables = services(container).verdicts.flatMap(\.remarks).map(\.text)
+        #expect(!variables.contains { $0.contains("does nothing") })
+    }
+
     // MARK: Names
 
     @Test func `a published port is registered under the image's name with all that is known of it`() throws {

@@ -93,7 +93,8 @@ struct ForecastMaking: Sendable {
         guard outcome.isSuccess || outcome.ending == .exited(1) else {
             throw Failure.noDiff(outcome.lines.first ?? "no reason was given")
         }
-        return outcome.lines.map(StatsUser.masked) + (outcome.omitted > 0 ? ["(and \(outcome.omitted) lines more)"] : [])
+        return outcome.lines.map(StatsUser.masked)
+            + (outcome.omitted > 0 ? ["(and \(outcome.omitted) lines more)"] : [])
     }
 }
 

@@ -35,6 +35,8 @@ enum HostAddress: Hashable, Sendable {
         guard case .fixed(let address) = self else { return nil }
         if address.isLoopback { return "\(address) is a loopback address, which the other hosts cannot reach" }
         if address.isUnspecified || address.isMulticast { return "\(address) is not the address of a host" }
+        if address.isReserved { return "\(address) is not the address of a host" }
+        if address.unmapped != address { return "\(address) is an IPv4 address; write \(address.unmapped)" }
         if address.family == .v6, address.isLinkLocal {
             return "\(address) is a link-local address, which other hosts cannot reach without naming an interface"
         }

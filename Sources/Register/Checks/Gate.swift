@@ -98,6 +98,7 @@ enum Obstacle: Hashable, Sendable {
     var reason: String {
         switch self {
         case .starting: "not healthy yet"
+        case .unhealthy(1): "unhealthy: its HEALTHCHECK failed"
         case .unhealthy(let failures): "unhealthy: its HEALTHCHECK failed \(failures) times in a row"
         case .unchecked: "register check has not passed yet"
         case .checkFailed(_, let failure): "register check failed: \(failure)"

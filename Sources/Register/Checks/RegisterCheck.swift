@@ -50,9 +50,9 @@ extension Label {
             name: "REGISTER_CHECK", isOfPort: true, expected: ServiceCheck.expected, standard: "none",
             meaning: "what docker-register tries itself before it registers the port, and while it is registered"
         ) { text, fields, _ in
-            guard let check = ServiceCheck(text) else { return false }
+            guard let check = ServiceCheck(text) else { return nil }
             fields.registerCheck.check = check
-            return true
+            return check.description
         },
         time("REGISTER_CHECK_INTERVAL", .milliseconds(100)...(.seconds(3600)), "2s", "between two of its checks") {
             $0.registerCheck.interval = $1
@@ -74,25 +74,25 @@ extension Label {
             name: "PRIMARY_PORT", isOfPort: false, expected: Port.expected, standard: "the lowest",
             meaning: "which of several ports carries the service's bare name"
         ) { text, _, container in
-            guard let port = Port(text: text) else { return false }
+            guard let port = Port(text: text) else { return nil }
             container.primaryPort = port
-            return true
+            return port.description
         },
         Label(
             name: "HEALTH", isOfPort: false, expected: "docker or ignore", standard: "docker",
             meaning: "whether a container with a HEALTHCHECK is registered only while it is healthy"
         ) { text, _, container in
-            guard let health = Labels.Health(rawValue: text.lowercased()) else { return false }
+            guard let health = Labels.Health(rawValue: text.lowercased()) else { return nil }
             container.health = health
-            return true
+            return health.rawValue
         },
         Label(
             name: "NETWORK", isOfPort: false, expected: "the name of one of its networks",
             standard: "`INTERNAL_NETWORK`", meaning: "with `INTERNAL`: the network whose address is registered"
         ) { text, _, container in
-            guard (1...256).contains(text.utf8.count) else { return false }
+            guard (1...256).contains(text.utf8.count) else { return nil }
             container.network = text
-            return true
+            return text
         },
     ]
 
@@ -104,9 +104,9 @@ extension Label {
         let expected = "a time from \(least) to \(most), such as 15s or 500ms"
         return Label(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
             text, fields, _ in
-            guard let time = DurationText.parse(text), range.contains(time) else { return false }
+            guard let time = DurationText.parse(text), range.contains(time) else { return nil }
             take(&fields, time)
-            return true
+            return DurationText.text(time)
         }
     }
 
@@ -117,9 +117,9 @@ extension Label {
         let expected = "a whole number from 1 to 100"
         return Label(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
             text, fields, _ in
-            guard let number = Int(text), (1...100).contains(number) else { return false }
+            guard let number = Int(text), (1...100).contains(number) else { return nil }
             take(&fields, number)
-            return true
+            return number.description
         }
     }
 }

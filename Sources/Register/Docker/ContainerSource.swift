@@ -54,7 +54,7 @@ extension Docker {
         ) async throws {
             // Short, so that everything is right again within a second of the engine's return.
             var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(400))
-            var isLost = false
+            var loss = EngineLoss(shortestStream: shortestStream)
             var known = KnownContainers()
             while true {
                 let begin = ContinuousClock.now
@@ -64,25 +64,22 @@ extension Docker {
                     let events = try await client.events()
                     try await follow(client, events, &known) { look in
                         handOver(look)
-                        if isLost { logger.info("docker engine is back", ["engine": origin.name]) }
-                        isLost = false
+                        if loss.looked(inStreamOf: .now - begin) {
+                            logger.info("docker engine is back", ["engine": origin.name])
+                        }
                         hasLooked = true
-                        backoff.reset()
+                        if !loss.isFlapping { backoff.reset() }
                     }
                 } catch {
                     try Task.checkCancellation()
-                    if hasLooked, ContinuousClock.now - begin > shortestStream {
-                        logger.debug("following the docker engine anew", ["error": "\(error)"])
-                        try await Task.sleep(for: backoff.next())
-                        continue
-                    }
-                    if !isLost {
+                    if loss.ended(after: .now - begin, hasLooked: hasLooked) {
                         logger.warning(
                             "docker engine is lost; keeping what is registered and trying again",
                             ["engine": origin.name, "error": "\(error)"])
                         lose(error)
+                    } else {
+                        logger.debug("following the docker engine anew", ["error": "\(error)"])
                     }
-                    isLost = true
                 }
                 try await Task.sleep(for: backoff.next())
             }

@@ -188,7 +188,7 @@ extension WireContainer {
             started: State?.StartedAt ?? "", bindings: bindings,
             health: Docker.Health(word: State?.Health?.Status ?? "", failures: State?.Health?.FailingStreak ?? 0),
             stopSignal: Config?.StopSignal.flatMap { Docker.StopSignal($0) } ?? .standard,
-            stopTimeout: .seconds(min(max(Config?.StopTimeout ?? 10, 0), 86_400)),
+            stopTimeout: stopTimeout,
             network: Docker.NetworkMode(HostConfig?.NetworkMode ?? ""),
             networks: Docker.NetworkAddresses.byName(NetworkSettings?.Networks), exposed: exposed)
     }
@@ -198,6 +198,12 @@ extension WireContainer {
             throw .malformed(route: "/containers/\(Id.prefix(80))/json", reason: "the id is not hexadecimal")
         }
         return id
+    }
+
+    /// A negative number has the engine wait for ever: a day is taken for that.
+    private var stopTimeout: Duration {
+        let seconds = Config?.StopTimeout ?? 10
+        return .seconds(seconds < 0 ? 86_400 : min(seconds, 86_400))
     }
 
     private var name: String { String((Name ?? "").drop { $0 == "/" }) }

@@ -48,7 +48,7 @@ extension FieldReader {
         for (name, label) in Self.labels {
             let said: Labels.Fields? = value(name, of: object, label.expected) { text in
                 var (fields, whole) = (fields, Labels.ContainerFields())
-                return label.set(text, &fields, &whole) ? fields : nil
+                return label.set(text, &fields, &whole) == nil ? nil : fields
             }
             if let said { fields = said }
         }

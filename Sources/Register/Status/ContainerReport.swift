@@ -10,6 +10,8 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         var value: String
         /// `label` or `variable`.
         var source: String
+        /// The value as it counts: without blanks, in its usual form.
+        var counts: String?
         /// What it means.
         var decides: String?
         /// Why it counts as absent.
@@ -121,12 +123,13 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         (verdict.labels?.said ?? [:]).sorted { $0.key < $1.key }.map { _, said in
             var label = Label(name: said.label, value: said.value, source: said.isVariable ? "variable" : "label")
             switch said.outcome {
-            case .means(let meaning):
+            case .means(let meaning, let value):
                 label.decides = meaning
+                label.counts = value
                 if let port = said.port, !ports.contains(port.number) {
                     label.problem = "port \(port) is not published"
                 }
-            case .isNot(let expected): label.problem = "not understood; expected \(expected)"
+            case .isWrong(let reason): label.problem = "not understood; \(reason)"
             }
             return label
         }

@@ -48,7 +48,7 @@ struct Examination: Sendable {
         var drains = Drains(registry, owner, logger: logger)
         var snapshot = Snapshot(configuration, owner, engine, agent: nil)
         do {
-            try await drains.learn()
+            try await drains.learn(look)
         } catch {
             snapshot.store.trouble = Trouble(error)
         }

@@ -53,9 +53,13 @@ extension StatusReport {
 
     /// The container of a name, or of an id or its beginning.
     func container(_ text: String) throws(NotFound) -> ContainerReport {
-        let named = containers.filter { $0.name == text }
+        // Docker's own answers write names with a slash in front.
+        let name = text.hasPrefix("/") ? text.dropFirst() : text[...]
+        let named = containers.filter { $0.name == name }
         if named.count == 1 { return named[0] }
-        let matching = containers.filter { !text.isEmpty && ($0.id.hasPrefix(text) || text.hasPrefix($0.id)) }
+        let matching = containers.filter {
+            !text.isEmpty && ($0.id.hasPrefix(text) || $0.id == text.prefix($0.id.count))
+        }
         switch matching.count {
         case 0: throw .none(text)
         case 1: return matching[0]

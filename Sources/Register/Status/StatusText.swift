@@ -82,7 +82,8 @@ extension ContainerReport {
 
 extension ContainerReport.Label {
     fileprivate var lines: [String] {
-        let what = [problem, decides].compactMap(\.self).joined(separator: "; ")
+        let counts = counts.flatMap { $0 == value ? nil : "counts as \($0)" }
+        let what = [problem, counts, decides].compactMap(\.self).joined(separator: "; ")
         return ["\(name)=\(value)", "    \(source); \(what)"]
     }
 }

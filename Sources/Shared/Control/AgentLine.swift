@@ -48,13 +48,13 @@ package struct AgentLine: Sendable {
         do {
             let wire = try await CommandSocket(path: path).send(line, deadline: deadline, upTo: Self.answerCap)
             if let answer = CommandAnswer(wire: wire) { return .success(answer) }
-            return .failure(Absent(program, reason: "what listens on \(path) does not answer"))
+            return .failure(Absent(program, reason: "what listens on \(path) is something else", isSilent: true))
         } catch let error as CommandSocket.Failure {
             switch error {
             case .unreachable(let cause) where cause.code == EACCES:
                 throw .forbidden(program: program, path: path)
-            case .unreachable(let cause): return .failure(Absent(program, reason: cause.description))
-            case .timedOut: return .failure(Absent(program, reason: error.description, isSilent: true))
+            case .unreachable, .timedOut:
+                return .failure(Absent(program, reason: error.description, isSilent: error.isOfSomebody))
             }
         } catch {
             return .failure(Absent(program, reason: "\(error)"))

@@ -9,7 +9,9 @@ package final class CommandServer: Sendable {
     /// How much clients may cost.
     package struct Limits: Sendable {
         /// Clients at the same time; further ones are closed unanswered.
-        package var clients = 8
+        ///
+        /// Somebody may wait for the drains of all containers of a host at once.
+        package var clients = 64
         /// The longest line, in bytes.
         package var line = 4096
         /// For how long a client may take to send its line.

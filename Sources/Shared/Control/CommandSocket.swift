@@ -61,6 +61,16 @@ package struct CommandSocket: Sendable {
     }
 }
 
+extension CommandSocket.Failure {
+    /// Whether somebody listens there, who only does not answer.
+    package var isOfSomebody: Bool {
+        switch self {
+        case .unreachable(let error): [EPIPE, ECONNRESET, EAGAIN].contains(error.code)
+        case .timedOut: true
+        }
+    }
+}
+
 extension CommandSocket.Failure: CustomStringConvertible {
     /// One sentence for the log.
     package var description: String {

@@ -29,6 +29,8 @@ extension Etcd {
         package static let notFound = Code(rawValue: 5)
         /// The user may not do this.
         package static let permissionDenied = Code(rawValue: 7)
+        /// No room left in etcd's database, or too many requests.
+        package static let resourceExhausted = Code(rawValue: 8)
         /// Authentication is not enabled; the lease exists.
         package static let failedPrecondition = Code(rawValue: 9)
         /// A compacted or future revision.
@@ -41,11 +43,14 @@ extension Etcd {
 }
 
 extension Etcd {
-    /// Whether an error stays until a person changes something: rights, a password, a certificate.
+    /// Whether an error stays until a person changes something: rights, a password, a certificate, room.
     package static func needsPerson(_ error: any Swift.Error) -> Bool {
         if case HTTPError.insecure? = error as? HTTPError { return true }
         guard case Error.refused(let code, _)? = error as? Error else { return false }
-        return [.invalidArgument, .permissionDenied, .failedPrecondition, .unauthenticated].contains(code)
+        let lasting: [Code] = [
+            .invalidArgument, .permissionDenied, .resourceExhausted, .failedPrecondition, .unauthenticated,
+        ]
+        return lasting.contains(code)
     }
 }
 

@@ -88,14 +88,17 @@ package enum EtcdOptions {
         return !text.isEmpty && text.utf8.count <= 253 && text.allSatisfy(isAllowed)
     }
 
+    /// In bytes.
+    private static let longestPassword = 65_536
+
     private static func credentials(from reading: inout Reading) -> Etcd.Credentials? {
         var secret = reading.text(password)
         if let path = reading.text(passwordFile) {
-            guard let data = FileManager.default.contents(atPath: path) else {
+            guard let text = try? WholeFile(path, limit: longestPassword).text else {
                 reading.problem(passwordFile, "cannot be read: \(path)")
                 return nil
             }
-            secret = String(String(decoding: data, as: UTF8.self).trimmingASCIISpace())
+            secret = String(text.trimmingASCIISpace())
         }
         guard let name = reading.text(user) else {
             if secret != nil { reading.problem(user, "must be set, as there is a password") }

@@ -23,7 +23,7 @@ extension HTTPError: CustomStringConvertible {
     package var description: String {
         switch self {
         case .unreachable(let server, let reason, _): "cannot reach \(server): \(reason)"
-        case .timedOut(let server, let limit): "no answer from \(server) within \(DurationText.text(limit))"
+        case .timedOut(let server, let limit): "no answer from \(server) within \(DurationText.rounded(limit))"
         case .silent(let server, let limit): "\(server) sent nothing for \(DurationText.text(limit))"
         case .insecure(let server, let reason): "TLS with \(server) failed: \(reason)"
         case .broken(let server, let reason): "the connection to \(server) broke: \(reason)"

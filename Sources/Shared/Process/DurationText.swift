@@ -30,6 +30,15 @@ package enum DurationText {
         return text.isEmpty ? "0s" : text
     }
 
+    /// Writes a span for people: from a second on in tenths of a second.
+    ///
+    /// What is left of a limit is some microseconds less than the limit.
+    package static func rounded(_ duration: Duration) -> String {
+        let tenth = Duration.milliseconds(100)
+        guard duration > .seconds(1) - tenth / 2, duration < .seconds(1_000_000_000) else { return text(duration) }
+        return text(tenth * Int(((duration / tenth) as Double).rounded()))
+    }
+
     private static func letters(_ text: Substring) -> Substring {
         text.prefix { $0.isLetter }
     }

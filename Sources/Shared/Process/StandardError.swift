@@ -11,6 +11,16 @@ package enum StandardError {
     private static let patience: Int32 = 100
     private static let isStuck = Mutex(false)
 
+    /// Puts `/dev/null` in the place of standard streams that are closed.
+    ///
+    /// Otherwise the next socket that is opened would get their number, and the log's lines.
+    package static func keepPlaces() {
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
+            // It gets the lowest number that is free.
+            _ = unsafe open("/dev/null", O_RDWR)
+        }
+    }
+
     /// Whether a person looks at it.
     package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 

@@ -51,6 +51,9 @@ package struct IPAddress: Hashable, Sendable {
         embeddedIPv4.map { $0[0] & 0xf0 == 0xe0 } ?? (bytes[0] == 0xff)
     }
 
+    /// Whether no host can have it: 240.0.0.0/4, the broadcast address included.
+    package var isReserved: Bool { embeddedIPv4.map { $0[0] & 0xf0 == 0xf0 } ?? false }
+
     /// Whether it means something on one link only: 169.254.0.0/16 or fe80::/10.
     package var isLinkLocal: Bool {
         embeddedIPv4.map { $0[0] == 169 && $0[1] == 254 } ?? (bytes[0] == 0xfe && bytes[1] & 0xc0 == 0x80)

@@ -39,7 +39,10 @@ struct HostAddressTests {
     ])
     func `what is none of them is refused`(text: String) { #expect(HostAddress(text) == nil) }
 
-    @Test(arguments: ["127.0.0.1", "::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1", "::ffff:127.0.0.1"])
+    @Test(arguments: [
+        "127.0.0.1", "::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "fe80::1", "::ffff:127.0.0.1",
+        "255.255.255.255", "240.0.0.1", "::ffff:10.0.0.1",
+    ])
     func `an address that other hosts cannot reach is a mistake`(text: String) {
         #expect(HostAddress(text)?.mistake?.contains(IPAddress(text)!.text) == true)
     }

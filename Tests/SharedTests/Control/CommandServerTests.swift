@@ -125,7 +125,9 @@ struct CommandServerTests {
     @Test func `of too many clients the last are closed, and there is room again when others have gone`()
         async throws
     {
-        let server = try Running(path, limits(reading: .seconds(600)))
+        var limits = limits(reading: .seconds(600))
+        limits.clients = 8
+        let server = try Running(path, limits)
         do {
             let first = try (0..<8).map { _ in try Held(path) }
             #expect(await eventually { (try? await ask("x")) == nil })

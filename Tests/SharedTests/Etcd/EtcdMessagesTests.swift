@@ -226,6 +226,7 @@ struct EtcdMessagesTests {
     @Test(arguments: [
         (Etcd.Error.refused(.permissionDenied, message: "x"), true), (.refused(.unauthenticated, message: "x"), true),
         (.refused(.invalidArgument, message: "x"), true), (.refused(.unavailable, message: "x"), false),
+        (.refused(.resourceExhausted, message: "mvcc: database space exceeded"), true),
         (.refused(.notFound, message: "x"), false), (.compacted(oldest: 1), false),
     ])
     func `refusals that only a person can mend are told from losses`(error: Etcd.Error, needsPerson: Bool) {

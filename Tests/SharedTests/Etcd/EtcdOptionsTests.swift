@@ -103,6 +103,14 @@ struct EtcdOptionsTests {
 
     // MARK: Login
 
+    @Test func `a file that is too long for a password is refused before it is read to its end`() throws {
+        let path = try file("password", String(repeating: "x", count: 70_000))
+        for path in [path, "/dev/zero"] {
+            let read = read(["ETCD_HOST": "a", "ETCD_USER": "u", "ETCD_PASSWORD_FILE": path])
+            #expect(read.problems == ["ETCD_PASSWORD_FILE: cannot be read: \(path)"])
+        }
+    }
+
     @Test(arguments: ["pw", "pw\n", "pw\r\n"])
     func `the password file's line end is no part of the password`(contents: String) throws {
         let path = try file("password", contents)

@@ -146,4 +146,12 @@ struct DurationTextTests {
     }
 }
 
-private struct NotToRun: Error {}
+private struct NotToRun: Error {
+    @Test(arguments: [
+        (Duration.milliseconds(4_999), "5s"), (.microseconds(4_999_600), "5s"), (.milliseconds(1_666), "1s700ms"),
+        (.milliseconds(999), "1s"), (.milliseconds(500), "500ms"), (.seconds(90), "1m30s"), (.zero, "0s"),
+    ])
+    func `for people a span has tenths of a second`(duration: Duration, text: String) {
+        #expect(DurationText.rounded(duration) == text)
+    }
+}
