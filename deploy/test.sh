@@ -110,10 +110,11 @@ report() { # STATUS: of the tests
     exit $((failed > 0))
 }
 
-# All tests of a process run side by side: those with engines and hosts of their own would take the time of the
-# others, so they come after them.
+# All tests of a process would run side by side. Those with engines and hosts of their own come after the others, and
+# only some at a time: each has a dozen programs, and two processors for all of them make waits of seconds everywhere.
 run_phase() {
     local filter report=$STACK/report-$PHASE
+    local -x SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=${TEST_WIDTH:-$((3 * $(nproc)))}
     case $PHASE in
         parts) filter='^(SharedTests|RegisterTests|DiscoverTests)\.' ;;
         whole) filter='^EndToEndTests\.' ;;

@@ -85,6 +85,9 @@ struct DiscoverAgent: Sendable {
         try await withThrowingDiscardingTaskGroup { [known = keeper.registry] group in
             defer { group.cancelAll() }
             if let commands { group.addTask { await commands.run() } }
+            // Whoever waits for confirmations has to know of it before it has traffic.
+            group.addTask { await link.presence.run() }
+            group.addTask { try? await link.claimer.run() }
             group.addTask {
                 try? await link.source.run(from: known) { state in
                     newest.put(state)
@@ -102,8 +105,6 @@ struct DiscoverAgent: Sendable {
             }
             // What was read from the disk may long be settled.
             if first != nil { link.claimer.submit(keeper.claims) }
-            group.addTask { try? await link.claimer.run() }
-            group.addTask { await link.presence.run() }
             if process.existing != nil {
                 group.addTask { try? await ExistingWatch(process: process).run { bell.ring(.proxyEnded) } }
             }
