@@ -15,7 +15,7 @@ extension ProxyKeeper {
         let wish = quarantine.treating(plain)
         claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
         obstacles = await obstacles(to: wish.binds)
-        let plan = wish.without(obstacles)
+        let plan = wish.without(obstacles).withoutCircles()
         journal.tell(catalog.problems.union(plan.problems))
         return (render(plan), plan, !obstacles.isEmpty)
     }

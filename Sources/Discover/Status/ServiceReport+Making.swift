@@ -72,7 +72,9 @@ extension ServiceReport {
         endpoints = []
         state = .leftOut
         let servers = sources.sight?.servers[name]
-        if listener != nil { state = sources.sight == nil ? .unknown : servers == nil ? .pending : .served }
+        // Of a listener without servers HAProxy says nothing.
+        let isPending = servers == nil && listener?.servers.isEmpty == false
+        if listener != nil { state = sources.sight == nil ? .unknown : isPending ? .pending : .served }
         let facts = EndpointSources(service, resolution, sources, servers ?? [:], isServed: listener != nil)
         endpoints = service.instances.map(facts.report)
         endpoints += facts.leaving
@@ -102,6 +104,7 @@ private struct EndpointSources {
         let key = sources.keyspace.text(of: .entry(service.name, instance.id))
         var facts = EndpointFate.Facts(endpoint: instance.endpoint)
         facts.isServed = isServed
+        facts.leadsBack = circular.contains(instance.id)
         facts.isSeen = sources.sight != nil
         facts.sight = servers[instance.id.text]
         facts.delay = refusal ?? sources.delay
@@ -112,6 +115,14 @@ private struct EndpointSources {
         report.weight = wanted[instance.id]?.keywords.weight
         report.held = sources.holds[name].map(EndpointReport.Held.init)
         return report
+    }
+
+    /// Its endpoints that lead back to this HAProxy.
+    private var circular: Set<InstanceID> {
+        Set(
+            (sources.problems[service.name] ?? []).compactMap { problem in
+                if case .leadsBack(_, let id, _) = problem { id } else { nil }
+            })
     }
 
     /// Why the service is served in an earlier form.
