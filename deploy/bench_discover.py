@@ -169,7 +169,6 @@ class Fleet:
 
     def bare_start(self):
         """The same of HAProxy alone, with the file that docker-discover wrote."""
-        self.settle()
         self.stop()
         with open(f"{self.folder}/haproxy.log", "wb") as log:
             begun = time.monotonic()
@@ -184,10 +183,13 @@ class Fleet:
                 until(30, "HAProxy's listeners to close", lambda: not accepts(self.options.spare_port))
 
     def settle(self):
-        """Waits until docker-discover has nothing to do any more."""
-        before = None
-        while before != (before := cpu_ticks(self.process.pid)):
+        """Waits until docker-discover has nothing to do any more: a copy of the catalogue may follow seconds later."""
+        quiet, before = 0, None
+        while quiet < 6:
             time.sleep(1)
+            now = cpu_ticks(self.process.pid)
+            quiet = quiet + 1 if now == before else 0
+            before = now
 
     def one_change(self, number):
         begun = time.monotonic()
@@ -266,6 +268,7 @@ def measure_size(table, fleet, last):
     cold, bare = [], []
     for _ in range(COLD_STARTS):
         cold.append(fleet.cold_start())
+        fleet.settle()
         bare.append(fleet.bare_start())
     table.add(f"{name}: cold start, median of {COLD_STARTS}", statistics.median(cold), "ms", most_cold and most_cold * 1000)
     table.add(f"{name}: HAProxy's part of it, alone", statistics.median(bare), "ms")

@@ -53,7 +53,34 @@ struct DiscoverAgent: Sendable {
         defer { lock.release() }
         guard let http = HTTPClient() else { throw Failure.noHTTP }
         let link = RegistryLink(http, configuration, sourceTiming, logger)
-        var keeper = try await makeKeeper()
+        let newest = Latest<RegistryState>()
+        let copy = CatalogWriter(
+            CatalogFile(file: configuration.directory.catalog, keyspace: configuration.keyspace), logger: logger)
+        copy.load()
+        try await withThrowingDiscardingTaskGroup { group in
+            defer { group.cancelAll() }
+            // It takes etcd's time, while HAProxy is asked what it can do.
+            group.addTask {
+                try? await link.source.run(from: copy.saved?.registry) { state in
+                    newest.put(state)
+                    link.source.health.reached(state.revision)
+                    bell.ring(.registry)
+                }
+            }
+            var keeper = try await prepare(copy)
+            try await serve(&keeper, link, newest)
+            let grace = configuration.stopGrace
+            // The task is cancelled here, and stopping takes time.
+            await Task { [keeper] in
+                var keeper = keeper
+                await keeper.stop(grace: grace)
+            }.value
+        }
+    }
+
+    /// Finds HAProxy, and what an earlier run left.
+    private func prepare(_ copy: CatalogWriter) async throws -> ProxyKeeper {
+        var keeper = try await makeKeeper(copy)
         logger.info(
             "docker-discover started",
             [
@@ -64,37 +91,25 @@ struct DiscoverAgent: Sendable {
         try await keeper.recollect()
         // Another's HAProxy may come later, and holds the port until then with a file of its own.
         if configuration.existing == nil, keeper.master == nil { try await checkStatsPort() }
-        try await serve(&keeper, link)
-        let grace = configuration.stopGrace
-        // The task is cancelled here, and stopping takes time.
-        await Task { [keeper] in
-            var keeper = keeper
-            await keeper.stop(grace: grace)
-        }.value
+        return keeper
     }
 
     /// Answers rings until the task is cancelled.
-    private func serve(_ keeper: inout ProxyKeeper, _ link: RegistryLink) async throws {
-        let newest = Latest<RegistryState>()
+    private func serve(
+        _ keeper: inout ProxyKeeper, _ link: RegistryLink, _ newest: Latest<RegistryState>
+    ) async throws {
         let consumers = Latest<Int>()
         let requests = LoopRequests { bell.ring(.request) }
         let process = keeper.driver.process
         let agent = Snapshot.Agent.thisProcess
         let board = Board(keeper.snapshot(agent: agent, store))
         let commands = answers(requests, board, link).server(at: configuration.directory.controlSocket, logger)
-        try await withThrowingDiscardingTaskGroup { [known = keeper.registry] group in
+        try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
             if let commands { group.addTask { await commands.run() } }
             // Whoever waits for confirmations has to know of it before it has traffic.
             group.addTask { await link.presence.run() }
             group.addTask { try? await link.claimer.run() }
-            group.addTask {
-                try? await link.source.run(from: known) { state in
-                    newest.put(state)
-                    link.source.health.reached(state.revision)
-                    bell.ring(.registry)
-                }
-            }
             if keeper.registry == nil, !keeper.isServing { await awaitRegistry() }
             guard !Task.isCancelled else { return }
             let first = newest.take()
@@ -165,7 +180,7 @@ struct DiscoverAgent: Sendable {
         while let reasons = await bell.answer(), reasons.isDisjoint(with: [.registry, .retry]) {}
     }
 
-    private func makeKeeper() async throws -> ProxyKeeper {
+    private func makeKeeper(_ copy: CatalogWriter) async throws -> ProxyKeeper {
         let directory = configuration.directory
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
@@ -175,7 +190,6 @@ struct DiscoverAgent: Sendable {
             abilities: program.abilities)
         let process = HAProxyProcess(
             program: program, directory: directory, output: HAProxyOutput(logger), existing: configuration.existing)
-        let copy = CatalogFile(file: directory.catalog, keyspace: configuration.keyspace)
         var timing = keeperTiming
         timing.driver.drains.limit = configuration.drainTimeout
         return ProxyKeeper(

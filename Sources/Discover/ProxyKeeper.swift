@@ -91,11 +91,11 @@ struct ProxyKeeper {
 
     /// Takes the parts and knows nothing yet.
     init(
-        _ process: HAProxyProcess, settings: HAProxySettings, copy: CatalogFile, holdTime: Duration, logger: Logger,
+        _ process: HAProxyProcess, settings: HAProxySettings, copy: CatalogWriter, holdTime: Duration, logger: Logger,
         timing: Timing = .init()
     ) {
         self.settings = settings
-        self.copy = CatalogWriter(copy, logger: logger)
+        self.copy = copy
         self.logger = logger
         self.timing = timing
         additions = AdditionKeeper(Additions.Copy(file: process.directory.additions), logger: logger)
@@ -111,17 +111,14 @@ struct ProxyKeeper {
 // MARK: What becomes known
 
 extension ProxyKeeper {
-    /// Reads the last known catalogue and takes over an HAProxy that an earlier run left.
+    /// Takes the last known catalogue, and an HAProxy that an earlier run left.
     mutating func recollect() async throws {
-        do {
-            let saved = try copy.load()
-            (registry, isRemembered) = (saved?.registry, true)
-            if let saved { journal.tell(holds.recall(saved)) }
-            stretch = CheckStretch(floor: saved?.checkFloor, timing: timing.stretch)
-            settings.host.checkFloor = stretch.floor
-        } catch {
-            logger.warning("ignoring the last known catalogue", ["error": "\(error)"])
+        if let saved = copy.saved {
+            (registry, isRemembered) = (saved.registry, true)
+            journal.tell(holds.recall(saved))
         }
+        stretch = CheckStretch(floor: copy.saved?.checkFloor, timing: timing.stretch)
+        settings.host.checkFloor = stretch.floor
         let text = try? WholeFile(driver.filePath).text
         accepted = text.flatMap(HAProxyConfiguration.init(text:))
         try await driver.adopt()

@@ -103,7 +103,7 @@ struct DrainCommands: Sendable {
     func undrain(_ container: InstanceID, _ name: String) async -> CommandAnswer {
         do {
             _ = try await outcome(of: DrainRequests.Request(kind: .undrain, container: container))
-            return CommandAnswer("\(name) is not drained\n")
+            return CommandAnswer("\(name) is no longer drained\n")
         } catch {
             return failure(error, "\(name) will be registered as soon as etcd answers")
         }

@@ -130,7 +130,7 @@ struct AgentLifeTests {
             let late = try await fleet.engine.run("-P", "whoami")
             #expect(await fleet.holds(other, late))
 
-            #expect(try await lab.command("undrain", "drained", on: backend).isSuccess)
+            #expect(try await lab.command("undrain", "drained", on: backend).lines == ["drained is no longer drained"])
             #expect(await fleet.holds(other, late, drained))
             #expect(try await lab.command("drain", "drained", on: backend).lines == ["drained is drained"])
             #expect(await fleet.holds(other, late))

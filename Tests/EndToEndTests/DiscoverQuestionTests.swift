@@ -277,6 +277,7 @@ struct DiscoverQuestionTests {
         let lenient = try await Program(program, ["render", "--from", path], environment: [:]).run(
             deadline: .seconds(10))
         #expect(lenient.isSuccess && lenient.lines.contains { $0.hasPrefix("    server 1 10.0.0.5:80 ") })
+        #expect(lenient.lines.contains("    stats show-node localhost"), "the same on every machine")
         let mistake = "\(path):1:36: /backends/web/2: the value 'nonsense' is not IP:PORT"
         #expect(lenient.lines.contains { $0.hasPrefix(mistake) })
         let strict = try await Program(program, ["render", "--strict", "--from", path], environment: [:]).run(

@@ -44,6 +44,7 @@ struct RegisterDocumentationTests {
     @Test func `the help tells every setting with its variable and default`() {
         let options = RegisterConfiguration.options
         for command in options.commands { #expect(options.help.contains("  \(command.usage)\n")) }
+        #expect(options.help.contains("at most 1h; 30s by default\n"))
         for setting in options.settings {
             #expect(options.help.contains(setting.flag), "\(setting.flag)")
             #expect(options.help.contains(setting.variable), "\(setting.variable)")

@@ -37,8 +37,23 @@ struct ProxyPlan: Equatable, Sendable {
         let id: InstanceID
         /// Its address.
         let endpoint: Endpoint
+        private var shared: SharedKeywords
+
         /// What else HAProxy is told of it.
-        var keywords = ServerKeywords()
+        var keywords: ServerKeywords {
+            get { shared.value }
+            set { shared = SharedKeywords(newValue) }
+        }
+
+        /// Makes one.
+        init(id: InstanceID, endpoint: Endpoint, keywords: ServerKeywords = ServerKeywords()) {
+            (self.id, self.endpoint, shared) = (id, endpoint, SharedKeywords(keywords))
+        }
+
+        /// Makes one whose keywords many have.
+        init(id: InstanceID, endpoint: Endpoint, shared: SharedKeywords) {
+            (self.id, self.endpoint, self.shared) = (id, endpoint, shared)
+        }
     }
 
     /// The listeners by name; no two share a port.
@@ -121,20 +136,21 @@ extension ProxyPlan.Listener {
     /// A service's listener on a host.
     init(_ service: ServiceResolution, _ port: Port, on host: ConsumerHost) {
         let floor = host.checkFloor
+        var pool = KeywordsPool()
         self.init(
             service: service.service, port: port, address: service.address ?? host.listenAddress,
             options: service.options,
-            servers: floor > .zero ? service.servers.map { $0.checked(notBelow: floor) } : service.servers,
+            servers: floor > .zero ? service.servers.map { $0.checked(notBelow: floor, &pool) } : service.servers,
             checkFloor: floor)
     }
 }
 
 extension ProxyPlan.Server {
-    fileprivate func checked(notBelow floor: Duration) -> ProxyPlan.Server {
+    fileprivate func checked(notBelow floor: Duration, _ pool: inout KeywordsPool) -> ProxyPlan.Server {
         guard let check = keywords.check else { return self }
-        var server = self
-        server.keywords.check = check.stretched(to: floor)
-        return server
+        var stretched = keywords
+        stretched.check = check.stretched(to: floor)
+        return ProxyPlan.Server(id: id, endpoint: endpoint, shared: pool.shared(stretched))
     }
 }
 

@@ -27,11 +27,14 @@ final class CatalogWriter: Sendable {
     /// How long to wait between two copies, so that they take a twentieth of a processor's time at most.
     var pause: Duration { state.withLock { $0.took } * 20 }
 
-    /// Reads the copy of an earlier run; nil where there is none.
-    func load() throws(CatalogFile.Failure) -> CatalogFile.Copy? {
-        let copy = try file.load()
-        state.withLock { $0.saved = copy }
-        return copy
+    /// Reads the copy of an earlier run; one that cannot be used is told and left aside.
+    func load() {
+        do {
+            let copy = try file.load()
+            state.withLock { $0.saved = copy }
+        } catch {
+            logger.warning("ignoring the last known catalogue", ["error": "\(error)"])
+        }
     }
 
     /// Begins to write a copy.

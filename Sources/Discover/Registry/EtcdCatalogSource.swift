@@ -45,8 +45,7 @@ struct EtcdCatalogSource: Sendable {
         var state = known ?? RegistryState(keyspace: keyspace)
         while true {
             do {
-                let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline)
-                state.replace(with: listing, claims: try await claims())
+                try await list(into: &state)
                 health.answered()
                 backoff.reset()
                 publish(state)
@@ -69,9 +68,16 @@ struct EtcdCatalogSource: Sendable {
     /// The registry as it is now, read once.
     func once() async throws -> RegistryState {
         var state = RegistryState(keyspace: keyspace)
-        let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline)
-        state.replace(with: listing, claims: try await claims())
+        try await list(into: &state)
         return state
+    }
+
+    /// Lists everything anew.
+    private func list(into state: inout RegistryState) async throws {
+        async let claims = claims()
+        var reading = RegistryReading(after: state)
+        let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline) { reading.take($0) }
+        state.replace(with: reading, of: listing, claims: try await claims)
     }
 
     /// The claims of ports; nil where this user may not read them, which costs only these.

@@ -42,48 +42,47 @@ struct RegistryState: Sendable {
         replace(with: listing)
     }
 
-    /// Forgets everything and takes listings instead; keys that did not change are not parsed again.
+    /// Forgets everything and takes listings instead.
     ///
     /// - Parameter claims: the claims of ports, which have a prefix of their own; nil where nobody knows newer ones.
     mutating func replace(
         with listing: Etcd.Listing, claims: Etcd.Listing? = nil, at now: ContinuousClock.Instant = .now
     ) {
-        var isOther = revision != 0 && (listing.clusterID != clusterID || listing.revision < revision)
+        var reading = RegistryReading(after: self)
+        reading.take(listing.keyValues)
+        replace(with: reading, of: listing, claims: claims, at: now)
+    }
+
+    /// Forgets everything and takes what was read instead.
+    ///
+    /// - Parameters:
+    ///   - listing: what tells where etcd was.
+    ///   - claims: the claims of ports, which have a prefix of their own; nil where nobody knows newer ones.
+    mutating func replace(
+        with reading: RegistryReading, of listing: Etcd.Listing, claims: Etcd.Listing?,
+        at now: ContinuousClock.Instant = .now
+    ) {
+        // Whatever this store had at our revision was known. An emptied one keeps its cluster's id.
+        let hasStrangers = reading.news.contains { record, _ in
+            record.keyValue.modRevision <= revision && record.content != .nothing
+        }
+        let isOther = listing.clusterID != clusterID || listing.revision < revision || hasStrangers
+        let replaced = revision != 0 && isOther ? revision : nil
+        var reading = reading
+        if let claims { reading.take(claims.keyValues) } else { reading.keepClaims() }
         var departures = Departures()
-        var known = records
-        var next: [ServiceName?: [[UInt8]: RegistryRecord]] = [:]
-        func take(_ record: RegistryRecord) { next[record.service, default: [:]][record.keyValue.key] = record }
-        if claims == nil {
-            for record in known.values where isClaim(record) {
-                known[record.keyValue.key] = nil
-                take(record)
-            }
-        }
-        pool = MetaPool()
-        for keyValue in listing.keyValues + (claims?.keyValues ?? []) {
-            let old = known.removeValue(forKey: keyValue.key)
-            if let old, old.keyValue == keyValue {
-                take(old)
-            } else {
-                let record = RegistryRecord(keyValue, in: keyspace, sharing: &pool)
-                departures.put(record, over: old)
-                take(record)
-                // Whatever this store had at that revision was known. An emptied one keeps its cluster's id.
-                let isStranger = keyValue.modRevision <= revision && record.content != .nothing
-                if isStranger, !isClaim(record) { isOther = true }
-            }
-        }
-        for record in known.values { departures.delete(record) }
-        let replaced = isOther ? revision : nil
-        groups = regrouped(next)
-        revisionToConfirm = next.values.joined().reduce(0) { max($0, $1.value.revisionToConfirm) }
+        for (record, old) in reading.news { departures.put(record, over: old) }
+        for record in reading.missing.values { departures.delete(record) }
+        pool = reading.pool
+        let next = reading.kept + reading.news.map(\.record)
+        groups = regrouped(
+            next.reduce(into: [:]) { $0[$1.service, default: [:]][$1.keyValue.key] = $1 })
+        revisionToConfirm = next.reduce(0) { max($0, $1.revisionToConfirm) }
         revision = listing.revision
         clusterID = listing.clusterID
         claimsRevision = claims?.revision
         note(departures, replaced: replaced, at: now)
     }
-
-    private func isClaim(_ record: RegistryRecord) -> Bool { record.keyValue.key.starts(with: keyspace.claims.utf8) }
 
     /// The groups of these records; those that have none but the records of now stay what they are.
     private func regrouped(_ next: [ServiceName?: [[UInt8]: RegistryRecord]]) -> [ServiceName?: ServiceRecords] {

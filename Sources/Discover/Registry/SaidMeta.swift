@@ -16,7 +16,7 @@ struct SaidMeta: Equatable, Sendable {
     /// Takes what decides.
     init(_ meta: Meta, sharing pool: inout MetaPool) {
         options = pool.options(meta.options)
-        repository = pool.text(meta.image.flatMap(ImageReference.init)?.repository)
+        repository = meta.image.flatMap { pool.repository(of: $0) }
         isWithdrawn = meta.withdrawn != nil
         asksConfirmation = meta.confirm == true
     }
@@ -39,15 +39,15 @@ extension SharedOptions: Equatable {
     static func == (left: SharedOptions, right: SharedOptions) -> Bool { left === right || left.value == right.value }
 }
 
-/// The options and texts that metas have said, so that equal ones are kept once.
+/// The options and images that metas have said, so that equal ones are kept once.
 struct MetaPool: Sendable {
     private var known: [ServiceOptions: SharedOptions] = [ServiceOptions(): .none]
-    private var texts: Set<String> = []
+    private var repositories: [String: String] = [:]
 
     /// Makes an empty one.
     init() {}
 
-    /// The one that stands for all equal ones.
+    /// Those that stand for all equal ones.
     mutating func options(_ options: ServiceOptions) -> SharedOptions {
         if let shared = known[options] { return shared }
         let shared = SharedOptions(options)
@@ -55,8 +55,11 @@ struct MetaPool: Sendable {
         return shared
     }
 
-    /// The one that stands for all equal ones.
-    mutating func text(_ text: String?) -> String? {
-        text.map { texts.insert($0).memberAfterInsert }
+    /// The repository of an image; nil for what names none.
+    mutating func repository(of image: String) -> String? {
+        if let known = repositories[image] { return known }
+        let repository = ImageReference(image)?.repository
+        repositories[image] = repository
+        return repository
     }
 }

@@ -8,7 +8,8 @@ struct Render: Sendable {
         help: """
             what `etcdctl get --prefix /backends -w json` printed, or a JSON object of keys and values; - for standard \
             input
-            """)
+            """,
+        isNeeded: true)
     private static let strict = Setting(
         flag: "--strict", help: "exit status 1 where anything in FILE is wrong or a service is left out")
     private static let probe = Setting(
@@ -67,7 +68,8 @@ struct Render: Sendable {
         let offer = files.read()
         var settings = settings
         settings.host.additions = offer.additions
-        if probes { settings.abilities = try await abilities(searchPath) }
+        // This host's name stands on the stats page: without --probe the file is the same on every machine.
+        if probes { settings.abilities = try await abilities(searchPath) } else { settings.host.name = "localhost" }
         let host = settings.host
         let registry = dump.settled { ProxyPlan(Catalog($0), on: host) }
         let catalog = Catalog(registry)

@@ -52,29 +52,56 @@ extension Etcd.Client {
     ///
     /// - Parameter deadline: the limit for each page.
     package func range(prefix: String, deadline: Duration) async throws -> Etcd.Listing {
-        do {
-            return try await range(prefix: prefix, page: 4000, deadline: deadline)
-        } catch HTTPError.tooLarge {
-            // Values may have 1.5 MB each.
-            return try await range(prefix: prefix, page: 20, deadline: deadline)
-        }
+        var keyValues: [Etcd.KeyValue] = []
+        var listing = try await range(prefix: prefix, deadline: deadline) { keyValues += $0 }
+        listing.keyValues = keyValues
+        return listing
     }
 
-    private func range(prefix: String, page: Int64, deadline: Duration) async throws -> Etcd.Listing {
-        var request = WireRangeRequest(
-            key: Data(prefix.utf8), range_end: Data(Self.end(of: prefix)), limit: WireInteger(page))
-        var listing = Etcd.Listing(revision: 0, clusterID: "", keyValues: [])
-        while true {
-            let answer = try await range(request, deadline: deadline)
-            if listing.revision == 0 {
-                listing.revision = answer.header?.revision?.value ?? 0
-                listing.clusterID = answer.header?.clusterID ?? ""
-            }
-            let found = answer.kvs ?? []
-            listing.keyValues += found.map(\.keyValue)
-            guard answer.more == true, let last = found.last else { return listing }
+    /// Lists all keys that begin with `prefix`, in pages, all of one revision, and hands each page over while the next
+    /// one is on its way.
+    ///
+    /// - Parameter deadline: the limit for each page.
+    /// - Returns: the listing without its keys.
+    package func range(
+        prefix: String, deadline: Duration, _ take: ([Etcd.KeyValue]) -> Void
+    ) async throws -> Etcd.Listing {
+        let first = WireRangeRequest(
+            key: Data(prefix.utf8), range_end: Data(Self.end(of: prefix)), limit: WireInteger(Self.largePage))
+        var page = try await page(first, deadline: deadline)
+        let revision = page.answer.header?.revision?.value ?? 0
+        let listing = Etcd.Listing(
+            revision: revision, clusterID: page.answer.header?.clusterID ?? "", keyValues: [])
+        while page.answer.more == true, let last = page.answer.kvs?.last {
+            var request = page.request
             request.key = last.key + [0]
-            request.revision = WireInteger(listing.revision)
+            request.revision = WireInteger(revision)
+            async let next = self.page(request, deadline: deadline)
+            take((page.answer.kvs ?? []).map(\.keyValue))
+            page = try await next
+        }
+        take((page.answer.kvs ?? []).map(\.keyValue))
+        return listing
+    }
+
+    private struct Page: Sendable {
+        let request: WireRangeRequest
+        let answer: WireRangeAnswer
+    }
+
+    /// In keys; for each page etcd counts all keys that are left, so few large ones are faster.
+    private static let largePage: Int64 = 4000
+    /// In keys; values may have 1.5 MB each.
+    private static let smallPage: Int64 = 20
+
+    /// Reads a page, or a smaller one where it is too large.
+    private func page(_ request: WireRangeRequest, deadline: Duration) async throws -> Page {
+        do {
+            return Page(request: request, answer: try await range(request, deadline: deadline))
+        } catch HTTPError.tooLarge {
+            var small = request
+            small.limit = WireInteger(Self.smallPage)
+            return Page(request: small, answer: try await range(small, deadline: deadline))
         }
     }
 

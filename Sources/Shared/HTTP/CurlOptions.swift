@@ -15,6 +15,8 @@ enum CurlOptions {
         // A watch and a keep-alive must not share one connection, as they would over HTTP/2.
         unsafe ccurl_set_long(easy, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
         unsafe ccurl_set_long(easy, CURLOPT_NOSIGNAL, 1)
+        // A listing has megabytes; libcurl keeps one such buffer for all transfers.
+        unsafe ccurl_set_long(easy, CURLOPT_BUFFERSIZE, 128 << 10)
         // Registry and engine are reached directly, whatever http_proxy says.
         unsafe ccurl_set_string(easy, CURLOPT_PROXY, "")
         unsafe applyLimits(transfer.limits, to: easy)

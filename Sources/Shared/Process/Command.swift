@@ -33,6 +33,6 @@ package struct Command: Sendable, Hashable {
 
     /// The command with what follows it.
     package var usage: String {
-        ([name] + operands + flags.map { "[\($0.usage)]" }).joined(separator: " ")
+        ([name] + operands + flags.map { $0.isNeeded ? $0.usage : "[\($0.usage)]" }).joined(separator: " ")
     }
 }

@@ -8,7 +8,7 @@ extension Options {
         for command in commands {
             lines.append("  \(command.usage)")
             lines += wrapped(command.help, indent: 6)
-            for flag in command.flags { lines += wrapped("\(flag.usage): \(flag.help)", indent: 6) }
+            for flag in command.flags { lines += wrapped("\(flag.usage): \(Self.told(flag))", indent: 6) }
         }
         if !commands.isEmpty { lines.append("") }
         let precedence = """
@@ -28,7 +28,7 @@ extension Options {
     package var markdownCommands: String {
         let head = ["| command | what it does |", "|---|---|"]
         let rows = commands.map { command in
-            let flags = command.flags.map { " \(code($0.usage)): \(cell($0.help))." }.joined()
+            let flags = command.flags.map { " \(code($0.usage)): \(cell(Self.told($0)))." }.joined()
             return "| \(code("\(program) \(command.usage)")) | \(cell(command.help))\(flags) |"
         }
         return (head + rows).joined(separator: "\n")
@@ -44,6 +44,11 @@ extension Options {
             return "| " + cells.joined(separator: " | ") + " |"
         }
         return (head + rows).joined(separator: "\n")
+    }
+
+    /// What a command's own flag says, with its default.
+    private static func told(_ flag: Setting) -> String {
+        flag.shownFallback.map { "\(flag.help); \($0) by default" } ?? flag.help
     }
 
     /// A line of three aligned columns.

@@ -14,6 +14,8 @@ package struct Setting: Sendable, Hashable {
     package let help: String
     /// Whether its value must never be printed.
     package let isSecret: Bool
+    /// Whether a command cannot do without it, as its usage then shows.
+    package let isNeeded: Bool
 
     /// Describes a setting.
     package init(
@@ -22,7 +24,8 @@ package struct Setting: Sendable, Hashable {
         placeholder: String? = nil,
         fallback: String? = nil,
         help: String,
-        isSecret: Bool = false
+        isSecret: Bool = false,
+        isNeeded: Bool = false
     ) {
         self.flag = flag
         self.variable = variable
@@ -30,6 +33,7 @@ package struct Setting: Sendable, Hashable {
         self.fallback = fallback
         self.help = help
         self.isSecret = isSecret
+        self.isNeeded = isNeeded
     }
 
     /// The flag and what follows it.

@@ -11,6 +11,9 @@ package struct Keyspace: Hashable, Sendable {
     /// The prefix with a slash at both ends, such as `/backends/`.
     package let prefix: String
 
+    /// Which service keeps which port: `<prefix>-ports/<service>`.
+    package let claims: String
+
     /// The prefix that both agents use unless told otherwise.
     package static let standard = "/backends"
 
@@ -20,6 +23,7 @@ package struct Keyspace: Hashable, Sendable {
         let parts = trimmed.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count >= 2, parts[0].isEmpty, parts.dropFirst().allSatisfy(NameGrammar.accepts) else { return nil }
         self.prefix = trimmed + "/"
+        claims = trimmed + "-ports/"
     }
 
     /// Where the docker-registers of one engine say that they run: `<prefix>-agents/<engine>/<instance>`.
@@ -32,9 +36,6 @@ package struct Keyspace: Hashable, Sendable {
 
     /// Which containers are drained: `<prefix>-drained/<container>`.
     package var drained: String { "\(beside)-drained/" }
-
-    /// Which service keeps which port: `<prefix>-ports/<service>`.
-    package var claims: String { "\(beside)-ports/" }
 
     private var beside: Substring { prefix.dropLast() }
 

@@ -12,6 +12,9 @@ struct LenientFields {
         container = try decoder.container(keyedBy: FieldName.self)
     }
 
+    /// The names that are there.
+    var names: [String] { container.allKeys.map(\.stringValue) }
+
     /// Reads a field; nil where it is missing, null or wrong.
     ///
     /// A wrong one is added to ``problems``.

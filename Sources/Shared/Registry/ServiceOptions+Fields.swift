@@ -3,9 +3,10 @@ extension ServiceOptions {
     package static let fields: [Field] = serviceFields + checkFields + endpointFields + trafficFields
 
     /// The option of a name such as `check_interval`; nil where there is none.
-    package static func field(_ name: String) -> Field? { byName[name] }
+    package static func field(_ name: String) -> Field? { places[name].map { fields[$0] } }
 
-    private static let byName = Dictionary(fields.map { ($0.name, $0) }) { first, _ in first }
+    /// Where each name stands in ``fields``.
+    static let places = Dictionary(fields.enumerated().map { ($1.name, $0) }) { first, _ in first }
 
     private static let serviceFields: [Field] = [
         .value(

@@ -1,7 +1,9 @@
 extension ServiceOptions {
     /// Reads the options among the fields of an object.
     init(_ fields: inout LenientFields) {
-        for field in Self.fields {
+        // Few of the many are said.
+        for place in fields.names.compactMap({ Self.places[$0] }).sorted() {
+            let field = Self.fields[place]
             guard let text = fields.scalar(field.name, field.expected) else { continue }
             if !field.set(text, &self) { fields.report(field.name, field.expected) }
         }
