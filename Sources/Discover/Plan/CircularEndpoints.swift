@@ -7,35 +7,32 @@ import Shared
 /// its entry has.
 private struct CircularEndpoints {
     /// An endpoint that is a listener.
-    private struct Step: Hashable {
+    private struct Step {
         let from: ServiceName
         let server: ProxyPlan.Server
         let to: ServiceName
-
-        static func == (left: Step, right: Step) -> Bool {
-            left.from == right.from && left.server.id == right.server.id && left.to == right.to
-        }
-
-        func hash(into hasher: inout Hasher) {
-            hasher.combine(from)
-            hasher.combine(server.id)
-        }
     }
 
     /// Those of each service.
     let servers: [ServiceName: [ProxyPlan.Server]]
 
     /// Finds them among the listeners of a plan.
-    init(_ listeners: [ProxyPlan.Listener], isOfThisHost: (IPAddress) -> Bool) {
+    init(_ listeners: [ProxyPlan.Listener], ofThisHost addresses: () -> Set<IPAddress>) {
         let byPort = Dictionary(grouping: listeners, by: \.port)
+        var known: Set<IPAddress>?
         var steps: [Step] = []
         for listener in listeners {
             for server in listener.servers {
                 guard let others = byPort[server.endpoint.port] else { continue }
-                let place = BindAddress(address: server.endpoint.address.unmapped, port: server.endpoint.port)
-                guard let other = others.first(where: { $0.bind.overlaps(place) }),
-                    isOfThisHost(server.endpoint.address)
-                else { continue }
+                let (address, port) = (server.endpoint.reached, server.endpoint.port)
+                if !address.isLoopback {
+                    // Asked for at most once: there may be thousands of endpoints at a listener's port.
+                    let own = known ?? addresses()
+                    known = own
+                    guard own.contains(address) else { continue }
+                }
+                let place = BindAddress(address: address, port: port)
+                guard let other = others.first(where: { $0.bind.overlaps(place) }) else { continue }
                 steps.append(Step(from: listener.service, server: server, to: other.service))
             }
         }
@@ -57,8 +54,8 @@ private struct CircularEndpoints {
 
 extension ProxyPlan {
     /// The plan without the endpoints from which connections would come back to this HAProxy, again and again.
-    func withoutCircles(isOfThisHost: (IPAddress) -> Bool = \.isOfThisHost) -> ProxyPlan {
-        let circles = CircularEndpoints(listeners, isOfThisHost: isOfThisHost).servers
+    func withoutCircles(ofThisHost addresses: () -> Set<IPAddress> = IPAddress.ofThisHost) -> ProxyPlan {
+        let circles = CircularEndpoints(listeners, ofThisHost: addresses).servers
         guard !circles.isEmpty else { return self }
         let problems = circles.flatMap { service, servers in
             servers.map { Problem.leadsBack(service, $0.id, $0.endpoint) }
@@ -72,4 +69,9 @@ extension ProxyPlan {
             }
         ).adding(problems)
     }
+}
+
+extension Endpoint {
+    /// The address that connections go to: an IPv4 address may be written as an IPv6 one.
+    fileprivate var reached: IPAddress { address.family == .v6 ? address.unmapped : address }
 }

@@ -86,16 +86,20 @@ package struct SocketAddress: Hashable, Sendable {
 }
 
 extension IPAddress {
-    /// Whether a connection from this host to the address ends at this host.
-    ///
-    /// Whoever sends to an address of his own sends from it; whether one may be bound says nothing, as
-    /// `ip_nonlocal_bind` allows it for all.
-    package var isOfThisHost: Bool {
-        let address = unmapped
-        if address.isLoopback { return true }
-        // Any port will do, as nothing is sent.
-        guard case .success(let local) = SocketAddress(address, port: 9).localAddress() else { return false }
-        return local == address
+    /// All addresses of this host's network interfaces; none where the system does not tell.
+    package static func ofThisHost() -> Set<IPAddress> {
+        var first: UnsafeMutablePointer<ifaddrs>?
+        guard unsafe getifaddrs(&first) == 0 else { return [] }
+        defer { unsafe freeifaddrs(first) }
+        var found: Set<IPAddress> = []
+        var next = unsafe first
+        while let entry = unsafe next {
+            if let form = unsafe entry.pointee.ifa_addr, let place = unsafe SocketAddress(form) {
+                found.insert(place.address)
+            }
+            unsafe next = entry.pointee.ifa_next
+        }
+        return found
     }
 }
 
