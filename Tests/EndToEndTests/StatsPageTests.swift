@@ -110,7 +110,12 @@ struct StatsPageTests {
             let agent = try lab.start()
             try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
             #expect(await DiscoverLab.answers(port, "one"))
-            #expect(await HealthPage.turns(200, lab))
+            // The worker has to have been told once: a fresh one is right by itself.
+            let socket = CommandSocket(path: lab.statePath + "/haproxy-stats.sock")
+            #expect(
+                await eventually {
+                    (try? await socket.send("show table -stats", deadline: .seconds(5)))?.contains("applied") == true
+                })
             try await agent.kill()
             #expect(await HealthPage.status(lab) == 200)
             #expect(await HealthPage.turns(503, lab, within: .seconds(90)))
