@@ -43,7 +43,11 @@ extension Snapshot {
     var delay: String? {
         guard agent != nil else { return "no docker-discover answers that would tell it so" }
         if let trouble = history?.trouble { return trouble.error }
-        guard let behindSince, let revision = registry?.revision else { return nil }
+        guard let behindSince, let revision = registry?.revision else {
+            // The copy is not applied to an HAProxy that was taken over: it may be older than what runs.
+            return registry == nil || appliedRevision != nil
+                ? nil : "etcd has not answered since docker-discover started, so HAProxy stays as it is"
+        }
         let applied = appliedRevision.map { "it runs revision \($0)" } ?? "it runs an earlier one"
         return "revision \(revision) waits since \(Timestamp.text(behindSince)), and \(applied)"
     }
