@@ -36,8 +36,9 @@ struct StatsPageTests {
                 "web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)", "web/config": #"{"mode":"http"}"#,
             ])
             #expect(await DiscoverLab.answers(port, "one"))
-            let page = try #require(await DiscoverLab.get(lab.statsPort))
             let host = ProcessInfo.processInfo.hostName
+            #expect(await eventually { await DiscoverLab.get(lab.statsPort)?.contains("http://\(host)") == true })
+            let page = try #require(await DiscoverLab.get(lab.statsPort))
             #expect(page.contains("on \(host): docker-discover \(Version.current)"))
             #expect(page.contains("<a href=\"/healthz\">") && page.contains("<a href=\"/;csv\">"))
             #expect(page.contains("<a href=\"http://\(host):\(port)/\">\(port)</a>"))
