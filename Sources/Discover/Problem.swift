@@ -25,6 +25,8 @@ enum Problem: Hashable, Sendable {
     case portOfAddition(ServiceName, Port)
     /// What this host's operator adds to haproxy.cfg has a section of the service's name.
     case nameOfAddition(ServiceName)
+    /// An endpoint is a listener of this HAProxy, from which its connections would come back, again and again.
+    case leadsBack(ServiceName, InstanceID, Endpoint)
     /// HAProxy could not listen on the port, mostly because another process on this host does.
     case portUnavailable(ServiceName, Port, obstacle: String)
     /// HAProxy refuses the file for the sake of the service, of which it may still serve an earlier form.
@@ -36,6 +38,7 @@ extension Problem {
     var headline: StaticString {
         switch self {
         case .portClaimed(_, _, _, .some): "a service is not at the port that it asks for"
+        case .leadsBack: "an endpoint is left out"
         case .refusedByHAProxy(_, _, true): "HAProxy refuses a service; what it last accepted of it is served"
         case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable, .refusedByHAProxy:
             "a service is left out"
@@ -47,7 +50,9 @@ extension Problem {
     var isSevere: Bool {
         switch self {
         case .badKey, .badValue, .badField, .repositoriesDiffer, .valuesDiffer, .optionMisfits: false
-        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable, .refusedByHAProxy: true
+        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .leadsBack, .portUnavailable,
+            .refusedByHAProxy:
+            true
         }
     }
 
@@ -58,7 +63,7 @@ extension Problem {
         case .repositoriesDiffer(let service, _), .valuesDiffer(let service, _, _, _),
             .optionMisfits(let service, _, _),
             .portClaimed(let service, _, _, _), .portOfStats(let service, _), .portOfAddition(let service, _),
-            .nameOfAddition(let service),
+            .nameOfAddition(let service), .leadsBack(let service, _, _),
             .portUnavailable(let service, _, _), .refusedByHAProxy(let service, _, _):
             service.text
         }
@@ -80,6 +85,8 @@ extension Problem {
         case .portOfStats(_, let port): "port \(port) is the stats page's"
         case .portOfAddition(_, let port): "EXTRA_FILE listens on port \(port)"
         case .nameOfAddition: "EXTRA_FILE has a section of the same name"
+        case .leadsBack(_, let id, let endpoint):
+            "its endpoint \(id) at \(endpoint) leads back to this HAProxy's own listener: connections would go in circles"
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
         case .refusedByHAProxy(_, let words, _): "HAProxy says: \(words)"
         }

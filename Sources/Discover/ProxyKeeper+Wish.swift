@@ -9,13 +9,15 @@ extension ProxyKeeper {
             // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
             return master == nil && driver.process.existing == nil ? (driver.file ?? render(.empty), nil, false) : nil
         }
+        // What runs is at least as new as the copy, which may be behind: endpoints that have gone would come back.
+        if isRemembered, driver.current != nil { return nil }
         let catalog = Catalog(registry.holding(holds.records))
         let plain = ProxyPlan(catalog, on: settings.host, &plans)
         quarantine.forget(besides: plain)
         let wish = quarantine.treating(plain)
         claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
         obstacles = await obstacles(to: wish.binds)
-        let plan = wish.without(obstacles)
+        let plan = wish.without(obstacles).withoutCircles()
         journal.tell(catalog.problems.union(plan.problems))
         return (render(plan), plan, !obstacles.isEmpty)
     }

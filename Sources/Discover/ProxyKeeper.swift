@@ -38,6 +38,8 @@ struct ProxyKeeper {
 
     /// What the registry says; nil until it is known, which is not the same as empty.
     private(set) var registry: RegistryState?
+    /// Whether that is only the copy on the disk, as etcd has not answered yet.
+    private(set) var isRemembered = false
     /// The lost endpoints that stay in service.
     var holds: HoldKeeper
     /// How far checks are stretched, as there are so many consumers.
@@ -112,7 +114,7 @@ extension ProxyKeeper {
     /// Takes the last known catalogue, and an HAProxy that an earlier run left.
     mutating func recollect() async throws {
         if let saved = copy.saved {
-            registry = saved.registry
+            (registry, isRemembered) = (saved.registry, true)
             journal.tell(holds.recall(saved))
         }
         stretch = CheckStretch(floor: copy.saved?.checkFloor, timing: timing.stretch)
@@ -124,7 +126,7 @@ extension ProxyKeeper {
 
     /// Takes a newer state of the registry; whatever was refused before is tried anew.
     mutating func take(_ registry: RegistryState) {
-        self.registry = registry
+        (self.registry, isRemembered) = (registry, false)
         behindSince = behindSince ?? Timestamp.now()
         journal.tell(holds.take(registry))
         backoff.reset()

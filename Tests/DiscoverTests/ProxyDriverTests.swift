@@ -57,6 +57,27 @@ struct ProxyDriverTests {
         }
     }
 
+    @Test func `a state directory that somebody deletes keeps HAProxy neither from reloads nor from starts`()
+        async throws
+    {
+        try await withDriverLab { lab in
+            try await lab.apply([onlyOne])
+            let folder = lab.process.directory.path
+            #expect(unsafe rename(folder, folder + ".gone") == 0)
+            let other = try FreePort.take()
+            try await lab.apply([onlyOne, "api@\(other): 1=127.0.0.1:\(two.port)"])
+            #expect(try LongConnection(port: other).answers("two"))
+            #expect(unsafe rename(folder, folder + ".gone-too") == 0)
+            let master = try #require(lab.driver.master)
+            master.signal(SIGKILL)
+            #expect(await eventually { lab.driver.look() })
+            // The worker sees only a moment later that its master has gone.
+            try await lab.apply([onlyTwo])
+            #expect(await eventually { (try? answers()) == ["two"] })
+            #expect(lab.file == lab.configuration([onlyTwo]).text)
+        }
+    }
+
     @Test func `a server that leaves keeps its connections and gets no new one, and goes when they have ended`()
         async throws
     {

@@ -90,6 +90,33 @@ struct DiscoverFaultTests {
         }
     }
 
+    @Test func `an HAProxy that is taken over stays as it is until etcd answers, as the copy may be older`()
+        async throws
+    {
+        try await withService { lab, agent, port in
+            let copy = lab.statePath + "/catalog.json"
+            #expect(await eventually { FileManager.default.fileExists(atPath: copy) })
+            let old = try String(contentsOfFile: copy, encoding: .utf8)
+            let two = try DiscoverLab.backend("two")
+            try await lab.put(["web/1": "127.0.0.1:\(two.port)"])
+            #expect(await DiscoverLab.answers(port, "two"))
+            try await agent.kill()
+            try await lab.etcd.kill()
+            try write(old, to: copy)
+            let master = try #require(lab.haproxies().master)
+            let next = try lab.start()
+            #expect(await next.logs("took over the running HAProxy"))
+            #expect(await next.logs("etcd is lost"))
+            #expect(await DiscoverLab.get(port) == "two")
+            #expect(!next.log.contain("msg=applied"))
+            // Where HAProxy ends, the copy is better than nothing.
+            kill(master, SIGKILL)
+            #expect(await DiscoverLab.answers(port, "one"))
+            try await lab.etcd.start()
+            #expect(await DiscoverLab.answers(port, "two"))
+        }
+    }
+
     @Test func `the last known catalogue is served without etcd, and a damaged one is named`() async throws {
         try await withService { lab, agent, port in
             #expect(try await agent.stop() == .exited(0))

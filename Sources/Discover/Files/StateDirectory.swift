@@ -91,6 +91,13 @@ extension StateDirectory {
         }
     }
 
+    /// Makes and takes the folder again where somebody has deleted it meanwhile.
+    ///
+    /// Without it no HAProxy could be started any more. The right to work in it then ends with the process.
+    func restore() throws(Failure) {
+        if unsafe access(path, F_OK) != 0, errno == ENOENT { _ = try open() }
+    }
+
     private func create() throws(FileError) {
         var ends = path.indices.filter { path[$0] == "/" }.dropFirst().map { String(path[..<$0]) }
         ends.append(path)

@@ -29,6 +29,7 @@ extension HAProxyProcess {
 
     /// Why HAProxy would not run a configuration; nil where it would.
     func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
+        try directory.restore()
         let candidate = try self.configuration.candidate(Array(configuration.text.utf8))
         defer { candidate.discard() }
         do {
@@ -43,6 +44,7 @@ extension HAProxyProcess {
     ///
     /// No HAProxy that we run by it outlives a power failure, so the file need not; another's is started with it again.
     func keep(_ configuration: HAProxyConfiguration) throws {
+        try directory.restore()
         try existing?.checkFile()
         try self.configuration.replace(isFlushed: existing != nil) { write in
             for piece in configuration.pieces { try write(Array(piece.utf8)) }
@@ -58,6 +60,8 @@ extension HAProxyProcess {
 
     /// Empties the file of states, so that no later start or reload takes old ones for true.
     func forgetStates() {
+        // Where that fails, so will what follows, and say why.
+        try? directory.restore()
         let file = directory.serverStates
         do {
             try file.replace(with: Array(ServerState.fileHead.utf8))
@@ -70,6 +74,7 @@ extension HAProxyProcess {
     func install<Result>(
         _ configuration: HAProxyConfiguration, isProven: Bool, _ act: () async throws -> Result
     ) async throws -> Result {
+        try directory.restore()
         try existing?.checkFile()
         let file = self.configuration
         let previous = try WholeFile(file.path).bytes

@@ -13,7 +13,7 @@ struct ProxyPlan: Equatable, Sendable {
         /// How connections are treated.
         var options = ListenerOptions()
         /// Where they go, by name.
-        let servers: [Server]
+        var servers: [Server]
         /// The shortest interval between two checks for which the servers are made.
         var checkFloor = Duration.zero
         /// What its section says instead, where HAProxy refuses what it would say.

@@ -16,7 +16,7 @@ struct EndpointFate: Equatable, Sendable {
         case maintenance
         /// HAProxy does not have it, or not as the registry says.
         case pending
-        /// Its service is not served.
+        /// Its service is not served, or it leads back to this HAProxy.
         case leftOut
         /// It is no longer wanted and ends its connections.
         case leaving
@@ -35,6 +35,8 @@ struct EndpointFate: Equatable, Sendable {
         var endpoint: Endpoint
         /// Whether its service has a listener.
         var isServed = true
+        /// Whether it is a listener of this HAProxy, from which its connections would come back.
+        var leadsBack = false
         /// Whether HAProxy has told what it does.
         var isSeen = true
         /// What HAProxy says of it; nil where it has no such server.
@@ -53,6 +55,10 @@ struct EndpointFate: Equatable, Sendable {
     init(_ facts: Facts) {
         guard facts.isServed else {
             self.init(.leftOut, "its service is not served here")
+            return
+        }
+        guard !facts.leadsBack else {
+            self.init(.leftOut, "this HAProxy itself listens there, so connections would go in circles")
             return
         }
         guard facts.isSeen else {

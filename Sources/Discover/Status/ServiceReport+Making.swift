@@ -43,7 +43,11 @@ extension Snapshot {
     var delay: String? {
         guard agent != nil else { return "no docker-discover answers that would tell it so" }
         if let trouble = history?.trouble { return trouble.error }
-        guard let behindSince, let revision = registry?.revision else { return nil }
+        guard let behindSince, let revision = registry?.revision else {
+            // The copy is not applied to an HAProxy that was taken over: it may be older than what runs.
+            return registry == nil || appliedRevision != nil
+                ? nil : "etcd has not answered since docker-discover started, so HAProxy stays as it is"
+        }
         let applied = appliedRevision.map { "it runs revision \($0)" } ?? "it runs an earlier one"
         return "revision \(revision) waits since \(Timestamp.text(behindSince)), and \(applied)"
     }
@@ -72,7 +76,9 @@ extension ServiceReport {
         endpoints = []
         state = .leftOut
         let servers = sources.sight?.servers[name]
-        if listener != nil { state = sources.sight == nil ? .unknown : servers == nil ? .pending : .served }
+        // Of a listener without servers HAProxy says nothing.
+        let isPending = servers == nil && listener?.servers.isEmpty == false
+        if listener != nil { state = sources.sight == nil ? .unknown : isPending ? .pending : .served }
         let facts = EndpointSources(service, resolution, sources, servers ?? [:], isServed: listener != nil)
         endpoints = service.instances.map(facts.report)
         endpoints += facts.leaving
@@ -102,6 +108,7 @@ private struct EndpointSources {
         let key = sources.keyspace.text(of: .entry(service.name, instance.id))
         var facts = EndpointFate.Facts(endpoint: instance.endpoint)
         facts.isServed = isServed
+        facts.leadsBack = circular.contains(instance.id)
         facts.isSeen = sources.sight != nil
         facts.sight = servers[instance.id.text]
         facts.delay = refusal ?? sources.delay
@@ -112,6 +119,14 @@ private struct EndpointSources {
         report.weight = wanted[instance.id]?.keywords.weight
         report.held = sources.holds[name].map(EndpointReport.Held.init)
         return report
+    }
+
+    /// Its endpoints that lead back to this HAProxy.
+    private var circular: Set<InstanceID> {
+        Set(
+            (sources.problems[service.name] ?? []).compactMap { problem in
+                if case .leadsBack(_, let id, _) = problem { id } else { nil }
+            })
     }
 
     /// Why the service is served in an earlier form.

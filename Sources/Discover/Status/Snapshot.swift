@@ -66,7 +66,7 @@ extension Snapshot {
         guard let registry else { return nil }
         let catalog = Catalog(registry.holding(holds.records))
         let plan = quarantine.treating(ProxyPlan(catalog, on: settings.host))
-        return (catalog, plan.without(obstacles))
+        return (catalog, plan.without(obstacles).withoutCircles())
     }
 }
 

@@ -69,6 +69,39 @@ struct ProxyPlanTests {
         #expect(left.problems == [.portUnavailable(service("web"), port(80), obstacle: "in use by nginx")])
     }
 
+    @Test(
+        arguments: [
+            (["a@80: x=127.0.0.1:80 y=10.0.0.5:80"], ["a/x"]),
+            (["a@80: x=10.9.9.9:80", "b@81: x=[::ffff:10.9.9.9]:81"], ["a/x", "b/x"]),
+            (
+                ["a@80: x=10.9.9.9:81 y=10.0.0.5:80", "b@81: x=127.0.0.1:82", "c@82: z=127.0.0.1:80"],
+                ["a/x", "b/x", "c/z"]
+            ),
+            // It comes to an end, at another service or another host.
+            (["a@80: x=10.9.9.9:81", "b@81: x=127.0.0.1:82", "c@82: x=10.0.0.5:80"], []),
+            (["a@80: x=10.0.0.5:80"], []),
+            (["a@80: x=127.0.0.1:8000"], []),
+            (["a@80: x=[::1]:80"], []),
+        ])
+    func `an endpoint from which connections come back to this HAProxy is left out`(
+        sections: [String], circular: [String]
+    ) throws {
+        let whole = PlanFixture(sections).plan
+        let plan = whole.withoutCircles { Set([IPAddress("10.9.9.9")].compactMap(\.self)) }
+        let names = { (plan: ProxyPlan) in
+            plan.listeners.flatMap { listener in listener.servers.map { "\(listener.service)/\($0.id)" } }
+        }
+        #expect(names(plan) == names(whole).filter { !circular.contains($0) })
+        #expect(plan.listeners.map(\.service) == whole.listeners.map(\.service))
+        #expect(plan.problems.map(\.subject).sorted() == circular.map { String($0.prefix(1)) })
+    }
+
+    @Test func `this host knows its own addresses`() throws {
+        let own = IPAddress.ofThisHost()
+        #expect(own.contains(try #require(IPAddress("127.0.0.1"))))
+        #expect(!own.contains(try #require(IPAddress("192.0.2.254"))))
+    }
+
     @Test func `servers are in the order of their ids`() {
         let plan = RegistryFixture(["web/c": "10.0.0.5:80", "web/a": "10.0.0.6:80", "web/b": "10.0.0.7:80"]).plan
         #expect(plan.listeners.first?.servers.map(\.id.text) == ["a", "b", "c"])

@@ -1,22 +1,21 @@
-import Glibc
-import Shared
+package import Glibc
 
 /// An address and a port as the kernel writes and reads them.
-struct SocketAddress: Hashable, Sendable {
+package struct SocketAddress: Hashable, Sendable {
     /// The address.
-    var address: IPAddress
+    package var address: IPAddress
     /// The port.
-    var port: UInt16
+    package var port: UInt16
 
     /// Puts both together.
-    init(_ address: IPAddress, port: UInt16) {
+    package init(_ address: IPAddress, port: UInt16) {
         self.address = address
         self.port = port
     }
 
     /// Reads the kernel's form; nil for families other than IPv4 and IPv6.
     @unsafe
-    init?(_ pointer: UnsafePointer<sockaddr>) {
+    package init?(_ pointer: UnsafePointer<sockaddr>) {
         let raw = unsafe UnsafeRawPointer(pointer)
         switch unsafe Int32(pointer.pointee.sa_family) {
         case AF_INET:
@@ -34,10 +33,10 @@ struct SocketAddress: Hashable, Sendable {
     }
 
     /// The family's number for `socket`.
-    var family: Int32 { address.family == .v4 ? AF_INET : AF_INET6 }
+    package var family: Int32 { address.family == .v4 ? AF_INET : AF_INET6 }
 
     /// Hands the kernel's form to a call.
-    func withKernelForm<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+    package func withKernelForm<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
         if address.family == .v4 {
             var v4 = sockaddr_in()
             v4.sin_family = sa_family_t(AF_INET)
@@ -65,7 +64,7 @@ struct SocketAddress: Hashable, Sendable {
     /// The address from which this host would send to this one; the system's error number where there is no way.
     ///
     /// A connected datagram socket finds it out; nothing is sent.
-    func localAddress() -> Result<IPAddress, SystemError> {
+    package func localAddress() -> Result<IPAddress, SystemError> {
         let probe = socket(family, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard probe >= 0 else { return .failure(SystemError(errno)) }
         defer { close(probe) }
@@ -86,14 +85,32 @@ struct SocketAddress: Hashable, Sendable {
     }
 }
 
+extension IPAddress {
+    /// All addresses of this host's network interfaces; none where the system does not tell.
+    package static func ofThisHost() -> Set<IPAddress> {
+        var first: UnsafeMutablePointer<ifaddrs>?
+        guard unsafe getifaddrs(&first) == 0 else { return [] }
+        defer { unsafe freeifaddrs(first) }
+        var found: Set<IPAddress> = []
+        var next = unsafe first
+        while let entry = unsafe next {
+            if let form = unsafe entry.pointee.ifa_addr, let place = unsafe SocketAddress(form) {
+                found.insert(place.address)
+            }
+            unsafe next = entry.pointee.ifa_next
+        }
+        return found
+    }
+}
+
 /// What the system refused a call with.
-struct SystemError: Error, Equatable, CustomStringConvertible {
+package struct SystemError: Error, Equatable, CustomStringConvertible {
     /// The `errno`.
-    let number: Int32
+    package let number: Int32
 
     /// Takes an `errno`.
-    init(_ number: Int32) { self.number = number }
+    package init(_ number: Int32) { self.number = number }
 
     /// The system's words.
-    var description: String { unsafe String(cString: strerror(number)) }
+    package var description: String { unsafe String(cString: strerror(number)) }
 }
