@@ -155,17 +155,22 @@ class Fleet:
         self.registry.delete_all(PREFIX + "/")
         self.registry.delete_all(PREFIX + "-ports/")
 
-    def serves(self):
-        """Does the probe answer, and does every listener take connections?"""
-        return self.shows(0) and all(map(accepts, self.ports))
+    def until_serving(self):
+        """Waits until the probe answers and every listener takes connections; the time from which on they all did."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            begun = time.monotonic()
+            if self.shows(0) and all(map(accepts, self.ports)):
+                return begun
+            time.sleep(0.0005)
+        sys.exit("error: waited 60 s in vain for every listener to serve")
 
     def cold_start(self):
         """Process start to every listener serving, with nothing known from before, in ms."""
         subprocess.run(["rm", "-rf", f"{self.folder}/state"], check=True)
         begun = time.monotonic()
         self.start()
-        until(60, "every listener to serve", self.serves)
-        return (time.monotonic() - begun) * 1000
+        return (self.until_serving() - begun) * 1000
 
     def bare_start(self):
         """The same of HAProxy alone, with the file that docker-discover wrote."""
@@ -174,8 +179,7 @@ class Fleet:
             begun = time.monotonic()
             process = subprocess.Popen(["haproxy", "-W", "-f", f"{self.folder}/state/haproxy.cfg"], stderr=log)
             try:
-                until(60, "HAProxy alone to serve", self.serves)
-                return (time.monotonic() - begun) * 1000
+                return (self.until_serving() - begun) * 1000
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait(timeout=30)

@@ -64,8 +64,10 @@ struct AtomicFile: Sendable {
     }
 
     /// Writes new contents beside the file.
-    func candidate(_ bytes: [UInt8]) throws -> Candidate {
-        try Candidate(for: path) { write in try write(bytes) }
+    ///
+    /// - Parameter isFlushed: whether they have to outlive a power failure, which takes the disk's time.
+    func candidate(_ bytes: [UInt8], isFlushed: Bool = true) throws -> Candidate {
+        try Candidate(for: path, isFlushed: isFlushed) { write in try write(bytes) }
     }
 
     /// Removes the file, if it is there.
@@ -77,9 +79,9 @@ struct AtomicFile: Sendable {
     ///
     /// - Returns: whether anything was written.
     @discardableResult
-    func replace(with bytes: [UInt8]) throws -> Bool {
+    func replace(with bytes: [UInt8], isFlushed: Bool = true) throws -> Bool {
         if let current = try? WholeFile(path).bytes, current == bytes { return false }
-        try candidate(bytes).commit()
+        try candidate(bytes, isFlushed: isFlushed).commit()
         return true
     }
 

@@ -30,7 +30,7 @@ extension HAProxyProcess {
     /// Why HAProxy would not run a configuration; nil where it would.
     func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
         try directory.restore()
-        let candidate = try self.configuration.candidate(Array(configuration.text.utf8))
+        let candidate = try self.configuration.candidate(Array(configuration.text.utf8), isFlushed: false)
         defer { candidate.discard() }
         do {
             try await program.check(candidate.path)
@@ -40,13 +40,15 @@ extension HAProxyProcess {
         }
     }
 
+    /// Whether the file has to outlive a power failure: no HAProxy that we run by it does, another's is started with it
+    /// again.
+    private var mustOutlivePower: Bool { existing != nil }
+
     /// Brings the file to a configuration that HAProxy runs already.
-    ///
-    /// No HAProxy that we run by it outlives a power failure, so the file need not; another's is started with it again.
     func keep(_ configuration: HAProxyConfiguration) throws {
         try directory.restore()
         try existing?.checkFile()
-        try self.configuration.replace(isFlushed: existing != nil) { write in
+        try self.configuration.replace(isFlushed: mustOutlivePower) { write in
             for piece in configuration.pieces { try write(Array(piece.utf8)) }
         }
     }
@@ -55,7 +57,7 @@ extension HAProxyProcess {
     func keepStates(for configuration: HAProxyConfiguration) async {
         guard let report = try? await runtime.report() else { return }
         let text = StatesOverReload.text(report.states, for: configuration)
-        _ = try? directory.serverStates.replace(with: Array(text.utf8))
+        _ = try? directory.serverStates.replace(with: Array(text.utf8), isFlushed: false)
     }
 
     /// Empties the file of states, so that no later start or reload takes old ones for true.
@@ -64,7 +66,7 @@ extension HAProxyProcess {
         try? directory.restore()
         let file = directory.serverStates
         do {
-            try file.replace(with: Array(ServerState.fileHead.utf8))
+            try file.replace(with: Array(ServerState.fileHead.utf8), isFlushed: false)
         } catch {
             file.remove()
         }
@@ -84,7 +86,7 @@ extension HAProxyProcess {
             if !isProven { try await program.check(file.path) }
             return try await act()
         }
-        let candidate = try file.candidate(bytes)
+        let candidate = try file.candidate(bytes, isFlushed: mustOutlivePower)
         do {
             if !isProven { try await program.check(candidate.path) }
             try candidate.commit()
@@ -95,7 +97,7 @@ extension HAProxyProcess {
         do {
             return try await act()
         } catch {
-            if let previous { try file.replace(with: previous) }
+            if let previous { try file.replace(with: previous, isFlushed: mustOutlivePower) }
             throw error
         }
     }

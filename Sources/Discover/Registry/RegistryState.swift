@@ -71,8 +71,10 @@ struct RegistryState: Sendable {
         var reading = reading
         if let claims { reading.take(claims.keyValues) } else { reading.keepClaims() }
         var departures = Departures()
-        for (record, old) in reading.news { departures.put(record, over: old) }
-        for record in reading.missing.values { departures.delete(record) }
+        if !reading.missing.isEmpty {
+            for (record, old) in reading.news { departures.put(record, over: old) }
+            for record in reading.missing.values { departures.delete(record) }
+        }
         pool = reading.pool
         let next = reading.kept + reading.news.map(\.record)
         groups = regrouped(
