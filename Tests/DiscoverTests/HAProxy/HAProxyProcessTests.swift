@@ -141,7 +141,7 @@ struct HAProxyProcessTests {
     @Test func `an HAProxy that an earlier run has just started is waited for`() async throws {
         try await withProcess { process, master, _ in
             #expect(await process.stop(master, grace: .seconds(20)))
-            let arguments = ["-c", "sleep 1; exec haproxy \"$@\"", "haproxy"] + process.arguments
+            let arguments = ["-c", "trap '' USR2; sleep 1; exec haproxy \"$@\"", "haproxy"] + process.arguments
             let child = try Program("/bin/sh", arguments, environment: ["PATH": "/usr/sbin:/usr/bin:/bin"])
                 .start { _ in }
             defer { child.signalGroup(SIGKILL) }
