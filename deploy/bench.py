@@ -8,7 +8,6 @@ import base64
 import http.client
 import json
 import os
-import re
 import socket
 import statistics
 import sys
@@ -17,8 +16,8 @@ import time
 sys.dont_write_bytecode = True  # no folder of it beside the scripts
 import bench_discover  # noqa: E402
 import bench_register  # noqa: E402
+from bench_discover import until  # noqa: E402
 
-ANSWER = re.compile(rb"I'm ([0-9a-f]{12})\n$")
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -108,18 +107,16 @@ class Agent:
 
     def __init__(self, name, pid):
         self.name = name
-        self.directory = f"/proc/{pid}"
+        self.pid = pid
 
     def cpu_seconds(self):
-        with open(self.directory + "/stat") as file:
+        with open(f"/proc/{self.pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
     def memory(self):
         """Resident and resident anonymous memory, in MB."""
-        with open(self.directory + "/status") as file:
-            sizes = dict(line.split(":", 1) for line in file)
-        return tuple(int(sizes[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))
+        return bench_register.memory(self.pid)
 
 
 class Table:
@@ -140,14 +137,6 @@ class Table:
             print(f"{figure:{widths[0]}}  {measured:>{widths[1]}}  {target:{widths[2]}}  {verdict}".rstrip())
 
 
-def until(seconds, what, condition, pause=0.02):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            sys.exit(f"error: waited {seconds} s in vain for {what}")
-        time.sleep(pause)
-
-
 class Bench:
     def __init__(self, options):
         self.options = options
@@ -160,16 +149,9 @@ class Bench:
 
     def ask(self):
         """One request on a new connection to the listener: the id that answers, or None and one failure more."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.options.port), timeout=5) as connection:
-                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-                content = b""
-                while part := connection.recv(4096):
-                    content += part
-            return ANSWER.search(content).group(1).decode()
-        except (OSError, AttributeError):
-            self.failures += 1
-            return None
+        answer = bench_discover.ask(self.options.port)
+        self.failures += answer is None
+        return answer
 
     def answering(self, ids):
         """Do exactly these containers answer, two rounds long?"""

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from bench_register import add_times, encode
+from bench_register import add_times, encode, memory
 
 PER_SERVICE = 20
 COLD_STARTS = 5
@@ -19,6 +19,7 @@ ONE_CHANGES = 30
 STORM = 1000
 STEADY = 10000
 IN_A_TRANSACTION = 100
+PAUSE = 0.0005
 PREFIX = "/many"
 ADDRESS = "127.77.0.1"  # of this machine, and nobody else's
 ANSWER = re.compile(rb"I'm ([0-9a-f]{12})\n$")
@@ -42,7 +43,7 @@ def ask(port, address="127.0.0.1"):
         return None
 
 
-def until(seconds, what, condition, pause=0.0005):
+def until(seconds, what, condition, pause=0.02):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -58,14 +59,14 @@ def measure_put(bench, spare_port):
     registry, times = bench.registry, []
     registry.put("/backends/put/port", str(spare_port))
     registry.put("/backends/put/first", first[1])
-    until(20, "a first answer", lambda: ask(spare_port))
+    until(20, "a first answer", lambda: ask(spare_port), PAUSE)
     for _ in range(rounds):
         begun = time.monotonic()
         registry.put("/backends/put/second", second[1])
         until(20, "the new endpoint to answer", lambda: ask(spare_port) == second[0][-12:], pause=0)
         times.append((time.monotonic() - begun) * 1000)
         registry.delete("/backends/put/second")
-        until(20, "it to leave", lambda: {ask(spare_port) for _ in range(4)} == {first[0][-12:]})
+        until(20, "it to leave", lambda: {ask(spare_port) for _ in range(4)} == {first[0][-12:]}, PAUSE)
     registry.delete_all("/backends/put/")
     add_times(bench.table, "key put to first answer of its endpoint", times, 5, 25)
 
@@ -131,7 +132,7 @@ class Fleet:
                 f"  timeout server 5s\nfrontend sink\n  bind 0.0.0.0:{port}\n  tcp-request connection reject\n"
             )
         self.sink = subprocess.Popen(["haproxy", "-db", "-f", path])
-        until(10, "the sink to listen", lambda: accepts(port))
+        until(10, "the sink to listen", lambda: accepts(port), PAUSE)
         return port
 
     def start(self):
@@ -184,7 +185,7 @@ class Fleet:
                 process.send_signal(signal.SIGTERM)
                 process.wait(timeout=30)
                 # A master that is stopped while it starts may leave its worker to find out.
-                until(30, "HAProxy's listeners to close", lambda: not accepts(self.options.spare_port))
+                until(30, "HAProxy's listeners to close", lambda: not accepts(self.options.spare_port), PAUSE)
 
     def settle(self):
         """Waits until docker-discover has nothing to do any more: a copy of the catalogue may follow seconds later."""
@@ -216,7 +217,7 @@ class Fleet:
         until(60, "the end of a storm", lambda: self.shows(1), pause=0)
         ended = time.monotonic()
         self.show(0)
-        until(20, "the probe to be as before", lambda: self.shows(0))
+        until(20, "the probe to be as before", lambda: self.shows(0), PAUSE)
         return (ended - begun) * 1000, (ended - written) * 1000
 
 
@@ -246,13 +247,6 @@ def accepts(port):
 def cpu_ticks(pid):
     with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
         return file.read().rpartition(")")[2].split()[11:13]
-
-
-def memory(pid):
-    """VmRSS and RssAnon in MB."""
-    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        sizes = dict(line.split(":", 1) for line in file)
-    return [int(sizes[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")]
 
 
 def measure_sizes(bench, program, sizes):

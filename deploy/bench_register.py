@@ -185,7 +185,7 @@ class ColdStarts:
             watch.wait(lambda: watch.entries() == MANY, f"{MANY} keys")
             self.times.append(max(watch.seen.values()) - begun)
             time.sleep(1)
-            self.anonymous.append(anonymous_memory(process.pid))
+            self.anonymous.append(memory(process.pid)[1])
         finally:
             process.kill()
             process.wait()
@@ -193,8 +193,8 @@ class ColdStarts:
         self.bench.registry.delete_all(prefix + "/")
 
 
-def anonymous_memory(pid):
-    """RssAnon in MB."""
+def memory(pid):
+    """Resident and resident anonymous memory (VmRSS and RssAnon), in MB."""
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
-        line = next(line for line in file if line.startswith("RssAnon:"))
-    return int(line.split()[1]) / 1024
+        sizes = dict(line.split(":", 1) for line in file)
+    return [int(sizes[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")]

@@ -184,16 +184,13 @@ struct DiscoverAgent: Sendable {
         let directory = configuration.directory
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
-        let settings = HAProxySettings(
-            host: configuration.host, statsSocket: directory.statsSocket,
-            statesFile: directory.serverStates.path, hardStopAfter: configuration.hardStopAfter,
-            abilities: program.abilities)
         let process = HAProxyProcess(
             program: program, directory: directory, output: HAProxyOutput(logger), existing: configuration.existing)
         var timing = keeperTiming
         timing.driver.drains.limit = configuration.drainTimeout
         return ProxyKeeper(
-            process, settings: settings, copy: copy, holdTime: configuration.holdTime, logger: logger, timing: timing)
+            process, settings: configuration.settings(for: program.abilities), copy: copy,
+            holdTime: configuration.holdTime, logger: logger, timing: timing)
     }
 
     /// HAProxy itself would only say that it cannot bind, and not who is there.

@@ -81,3 +81,12 @@ extension DiscoverConfiguration {
         return isPlain && !name.isEmpty ? name : nil
     }
 }
+
+extension DiscoverConfiguration {
+    /// What haproxy.cfg says besides the services, for an HAProxy that can do this.
+    func settings(for abilities: HAProxyAbilities) -> HAProxySettings {
+        HAProxySettings(
+            host: host, statsSocket: directory.statsSocket, statesFile: directory.serverStates.path,
+            hardStopAfter: hardStopAfter, abilities: abilities)
+    }
+}

@@ -29,6 +29,7 @@ struct ProxyDriver {
 
     /// How HAProxy is started, reloaded and asked.
     let process: HAProxyProcess
+    /// Where everything is told.
     let logger: Logger
     /// The limits.
     let timing: Timing
@@ -192,9 +193,8 @@ extension ProxyDriver {
             do {
                 restart.starts(at: .now)
                 let (started, worker) = try await process.start(with: candidate, isProven: candidate == proven)
-                (master, file, proven) = (started, candidate, candidate)
-                (isDynamic, takesCookies) = (true, true)
-                confirm(RunningProxy(worker: worker.pid, loaded: candidate))
+                (master, isDynamic, takesCookies) = (started, true, true)
+                take(worker, of: candidate)
                 logger.info("HAProxy started", ["pid": started.pid, "version": process.program.version])
                 break
             } catch {

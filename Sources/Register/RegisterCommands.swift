@@ -51,16 +51,7 @@ struct RegisterCommands: Sendable {
     private static func mayNameContainer(_ text: String) -> Bool {
         let others = Set("/._-".utf8)
         return (1...longestName).contains(text.utf8.count)
-            && text.utf8.allSatisfy { isLetterOrDigit($0) || others.contains($0) }
-    }
-
-    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "a")...UInt8(ascii: "z"):
-            true
-        default: false
-        }
+            && text.utf8.allSatisfy { NameGrammar.isLetterOrDigit($0) || others.contains($0) }
     }
 
     /// In bytes; the engine itself sets no limit.

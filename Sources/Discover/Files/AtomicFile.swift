@@ -3,8 +3,8 @@ import Shared
 
 /// A file that is replaced as a whole or not at all, and readable by its owner only.
 ///
-/// Whoever reads it sees the old contents or the new ones, also after a power failure: the new ones are written
-/// beside it, flushed, and renamed over it.
+/// Whoever reads it sees the old contents or the new ones: the new ones are written beside it and renamed over it. Unless
+/// somebody does without, they are flushed before, so that this is so also after a power failure.
 struct AtomicFile: Sendable {
     /// Where it is.
     let path: String

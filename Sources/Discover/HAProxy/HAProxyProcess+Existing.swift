@@ -37,9 +37,8 @@ extension HAProxyProcess {
 
     /// Waits a moment for a worker of an HAProxy that may just be starting, and would need no reload.
     func arrival(of existing: ExistingHAProxy) async -> HAProxyWorker? {
-        if case .master(let socket) = existing.reload {
-            let answer = try? await CommandSocket(path: socket).send("show proc", deadline: timing.answer)
-            if answer == nil { return nil }
+        if case .master = existing.reload {
+            do { _ = try await table() } catch { return nil }
         }
         let end = ContinuousClock.now + timing.takeover
         while ContinuousClock.now < end {
@@ -61,10 +60,7 @@ extension HAProxyProcess {
     func reload(
         _ existing: ExistingHAProxy, with configuration: HAProxyConfiguration
     ) async throws -> HAProxyWorker {
-        forgetStates()
-        return try await install(configuration, isProven: false) {
-            await keepStates(for: configuration)
-            defer { forgetStates() }
+        try await installKeepingStates(configuration) {
             let before = await sight().worker
             try await ask(existing, for: configuration.mark, besides: before)
             return try await confirm(configuration.mark, of: existing, besides: before)
@@ -86,10 +82,7 @@ extension HAProxyProcess {
 
     private func askMaster(at socket: String) async throws {
         do {
-            let answer = try await sendReload(to: CommandSocket(path: socket))
-            guard answer.hasPrefix("Success=0") else { return }
-            throw Failure.refused(
-                HAProxyProgram.Refusal(lines: answer.split(separator: "\n").map(String.init)).alerts)
+            try Self.checkReload(try await sendReload(to: CommandSocket(path: socket)))
         } catch CommandSocket.Failure.unreachable(let error) {
             throw ExistingHAProxy.Failure.noMaster(reason: error.description)
         } catch is CommandSocket.Failure {
@@ -129,16 +122,11 @@ extension HAProxyProcess {
         let end = ContinuousClock.now + timing.load
         while ContinuousClock.now < end {
             if let worker = await sight().worker, worker.mark == mark, worker != before { return worker }
-            if case .master(let socket) = existing.reload, await hasFailed(at: socket) {
+            if case .master = existing.reload, (try? await table())?.lastReloadFailed == true {
                 throw Failure.refused(["the reload failed; HAProxy's own log says why"])
             }
             try await Task.sleep(for: timing.poll)
         }
         throw Failure.unconfirmed(after: timing.load)
-    }
-
-    private func hasFailed(at socket: String) async -> Bool {
-        let answer = try? await CommandSocket(path: socket).send("show proc", deadline: timing.answer)
-        return answer.flatMap { ProcessTable($0) }?.lastReloadFailed ?? false
     }
 }

@@ -19,11 +19,18 @@ extension HAProxyProcess {
 
     /// Brings a running HAProxy to a configuration without losing a connection.
     func reload(_ master: HAProxyMaster, with configuration: HAProxyConfiguration) async throws -> HAProxyWorker {
+        try await installKeepingStates(configuration) { try await reload(master, expecting: configuration.mark) }
+    }
+
+    /// Installs a configuration by a reload after which servers are what they were before it.
+    func installKeepingStates<Result>(
+        _ configuration: HAProxyConfiguration, _ reload: () async throws -> Result
+    ) async throws -> Result {
         forgetStates()
         return try await install(configuration, isProven: false) {
             await keepStates(for: configuration)
             defer { forgetStates() }
-            return try await reload(master, expecting: configuration.mark)
+            return try await reload()
         }
     }
 
@@ -54,7 +61,7 @@ extension HAProxyProcess {
     }
 
     /// Writes down what the next worker has to know of the servers; without it they all begin as up.
-    func keepStates(for configuration: HAProxyConfiguration) async {
+    private func keepStates(for configuration: HAProxyConfiguration) async {
         guard let report = try? await runtime.report() else { return }
         let text = StatesOverReload.text(report.states, for: configuration)
         _ = try? directory.serverStates.replace(with: Array(text.utf8), isFlushed: false)

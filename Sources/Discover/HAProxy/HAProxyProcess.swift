@@ -111,11 +111,7 @@ struct HAProxyProcess: Sendable {
         let before = await workers()
         do {
             // Before 2.7 the connection is cut when the master executes itself anew; what answers after that is new.
-            let answer = try await self.master.send("reload", deadline: timing.load)
-            if answer.hasPrefix("Success=0") {
-                throw Failure.refused(
-                    HAProxyProgram.Refusal(lines: answer.split(separator: "\n").map(String.init)).alerts)
-            }
+            try Self.checkReload(try await self.master.send("reload", deadline: timing.load))
         } catch let error as CommandSocket.Failure {
             guard case .unreachable = error else { throw Failure.unconfirmed(after: timing.load) }
             guard master.isAlive else { throw Failure.refused(["\(error)"]) }
@@ -125,6 +121,13 @@ struct HAProxyProcess: Sendable {
         let worker = try await confirm(mark, of: master, besides: before)
         await listens(worker)
         return worker
+    }
+
+    /// Throws where a master's answer to `reload` says that it failed; before 2.7 there is none.
+    static func checkReload(_ answer: String) throws {
+        guard answer.hasPrefix("Success=0") else { return }
+        let lines = answer.split(separator: "\n").map(String.init)
+        throw Failure.refused(HAProxyProgram.Refusal(lines: lines).alerts)
     }
 
     /// What the newest worker says of itself; nil where nobody answers.

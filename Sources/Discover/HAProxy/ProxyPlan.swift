@@ -37,21 +37,21 @@ struct ProxyPlan: Equatable, Sendable {
         let id: InstanceID
         /// Its address.
         let endpoint: Endpoint
-        private var shared: SharedKeywords
+        private var shared: Interned<ServerKeywords>
 
         /// What else HAProxy is told of it.
         var keywords: ServerKeywords {
             get { shared.value }
-            set { shared = SharedKeywords(newValue) }
+            set { shared = Interned(newValue) }
         }
 
         /// Makes one.
         init(id: InstanceID, endpoint: Endpoint, keywords: ServerKeywords = ServerKeywords()) {
-            (self.id, self.endpoint, shared) = (id, endpoint, SharedKeywords(keywords))
+            (self.id, self.endpoint, shared) = (id, endpoint, Interned(keywords))
         }
 
         /// Makes one whose keywords many have.
-        init(id: InstanceID, endpoint: Endpoint, shared: SharedKeywords) {
+        init(id: InstanceID, endpoint: Endpoint, shared: Interned<ServerKeywords>) {
             (self.id, self.endpoint, self.shared) = (id, endpoint, shared)
         }
     }
@@ -136,7 +136,7 @@ extension ProxyPlan.Listener {
     /// A service's listener on a host.
     init(_ service: ServiceResolution, _ port: Port, on host: ConsumerHost) {
         let floor = host.checkFloor
-        var pool = KeywordsPool()
+        var pool = InternPool<ServerKeywords>()
         self.init(
             service: service.service, port: port, address: service.address ?? host.listenAddress,
             options: service.options,
@@ -146,11 +146,11 @@ extension ProxyPlan.Listener {
 }
 
 extension ProxyPlan.Server {
-    fileprivate func checked(notBelow floor: Duration, _ pool: inout KeywordsPool) -> ProxyPlan.Server {
+    fileprivate func checked(notBelow floor: Duration, _ pool: inout InternPool<ServerKeywords>) -> ProxyPlan.Server {
         guard let check = keywords.check else { return self }
         var stretched = keywords
         stretched.check = check.stretched(to: floor)
-        return ProxyPlan.Server(id: id, endpoint: endpoint, shared: pool.shared(stretched))
+        return ProxyPlan.Server(id: id, endpoint: endpoint, shared: pool.interned(stretched))
     }
 }
 

@@ -29,11 +29,11 @@ final class ServiceResolution: Sendable {
         let config = service.config.options
         problems = said.problems.union(port.problems).union(Self.needlessPort(service, options))
         let isPreferred = Self.preference(among: service.instances, config, zone: zone)
-        var pool = KeywordsPool()
+        var pool = InternPool<ServerKeywords>()
         servers = service.instances.map { instance in
             var keywords = ServerKeywords(instance.options.value, config, options)
             if !isPreferred(instance) { keywords.isBackup = true }
-            return ProxyPlan.Server(id: instance.id, endpoint: instance.endpoint, shared: pool.shared(keywords))
+            return ProxyPlan.Server(id: instance.id, endpoint: instance.endpoint, shared: pool.interned(keywords))
         }
     }
 

@@ -11,13 +11,17 @@ struct Catalog: Equatable, Sendable {
         /// Its entry in the registry.
         let entry: RegistryRecord
         /// What it says besides names and addresses.
-        let options: SharedOptions
+        let options: Interned<ServiceOptions>
         private let said: RegistryRecord?
 
         /// Makes one of its records.
         init(id: InstanceID, endpoint: Endpoint, entry: RegistryRecord, meta: RegistryRecord?) {
             (self.id, self.endpoint, self.entry, said) = (id, endpoint, entry, meta)
-            if case .meta(_, _, let meta)? = meta?.content { options = meta.options } else { options = .none }
+            if case .meta(_, _, let meta)? = meta?.content {
+                options = meta.options
+            } else {
+                options = ServiceOptions.unsaid
+            }
         }
 
         /// The revision at which its entry was created: its age among all entries.

@@ -5,7 +5,7 @@ import Shared
 /// There are thousands of them, and most say the same.
 struct SaidMeta: Equatable, Sendable {
     /// What it says besides names and addresses.
-    let options: SharedOptions
+    let options: Interned<ServiceOptions>
     /// Its image without tag and digest; nil where it does not say one.
     let repository: String?
     /// Whether it stands in for an entry that was meant to go.
@@ -22,38 +22,21 @@ struct SaidMeta: Equatable, Sendable {
     }
 }
 
-/// Options that many share.
-final class SharedOptions: Sendable {
-    /// The options.
-    let value: ServiceOptions
-
-    /// Makes some of their own.
-    init(_ value: ServiceOptions) { self.value = value }
-
+extension ServiceOptions {
     /// Those that say nothing.
-    static let none = SharedOptions(ServiceOptions())
-}
-
-extension SharedOptions: Equatable {
-    /// Whether both say the same.
-    static func == (left: SharedOptions, right: SharedOptions) -> Bool { left === right || left.value == right.value }
+    static let unsaid = Interned(ServiceOptions())
 }
 
 /// The options and images that metas have said, so that equal ones are kept once.
 struct MetaPool: Sendable {
-    private var known: [ServiceOptions: SharedOptions] = [ServiceOptions(): .none]
+    private var options = InternPool(ServiceOptions.unsaid)
     private var repositories: [String: String] = [:]
 
     /// Makes an empty one.
     init() {}
 
     /// Those that stand for all equal ones.
-    mutating func options(_ options: ServiceOptions) -> SharedOptions {
-        if let shared = known[options] { return shared }
-        let shared = SharedOptions(options)
-        known[options] = shared
-        return shared
-    }
+    mutating func options(_ options: ServiceOptions) -> Interned<ServiceOptions> { self.options.interned(options) }
 
     /// The repository of an image; nil for what names none.
     mutating func repository(of image: String) -> String? {

@@ -29,7 +29,8 @@ struct Examination: Sendable {
     func find() async throws -> Snapshot {
         let process = try await process()
         var snapshot = Snapshot(
-            agent: nil, store: Snapshot.Store(configuration), settings: settings(process),
+            agent: nil, store: Snapshot.Store(configuration),
+            settings: configuration.settings(for: process.program.abilities),
             holds: HoldKeeper(holdTime: configuration.holdTime, interval: .seconds(1)), process: process)
         let offer = configuration.additionFiles.read()
         snapshot.settings.host.additions = offer.additions
@@ -73,13 +74,6 @@ struct Examination: Sendable {
         return HAProxyProcess(
             program: program, directory: configuration.directory, output: HAProxyOutput(logger),
             existing: configuration.existing)
-    }
-
-    private func settings(_ process: HAProxyProcess) -> HAProxySettings {
-        let directory = configuration.directory
-        return HAProxySettings(
-            host: configuration.host, statsSocket: directory.statsSocket, statesFile: directory.serverStates.path,
-            hardStopAfter: configuration.hardStopAfter, abilities: process.program.abilities)
     }
 }
 

@@ -69,11 +69,11 @@ struct ForecastMaking: Sendable {
     private func compare(_ next: HAProxyConfiguration, _ forecast: inout Forecast) async throws {
         let current = snapshot.process.configuration.path
         let bytes = Array(next.text.utf8)
-        guard try WholeFile(current).bytes != bytes else { return }
+        let before = try WholeFile(current).bytes
+        guard before != bytes else { return }
         let candidate = try AtomicFile.temporary(in: snapshot.process.directory).candidate(bytes)
         defer { candidate.discard() }
-        let isThere = try WholeFile(current).bytes != nil
-        forecast.diff = try await Self.diff(isThere ? current : "/dev/null", candidate.path)
+        forecast.diff = try await Self.diff(before == nil ? "/dev/null" : current, candidate.path)
         do {
             try await snapshot.process.program.check(candidate.path)
         } catch let refusal as HAProxyProgram.Refusal {

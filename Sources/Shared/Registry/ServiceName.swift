@@ -30,7 +30,7 @@ extension ServiceName: CustomStringConvertible, Comparable {
 }
 
 /// The grammar that service names and instance ids share.
-enum NameGrammar {
+package enum NameGrammar {
     /// The longest name, in characters.
     static let longest = 128
 
@@ -41,7 +41,8 @@ enum NameGrammar {
         return isLetterOrDigit(first) && bytes.allSatisfy { isLetterOrDigit($0) || ".-_".utf8.contains($0) }
     }
 
-    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
+    /// Whether a byte is a letter or a digit of ASCII.
+    package static func isLetterOrDigit(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
             UInt8(ascii: "a")...UInt8(ascii: "z"):
