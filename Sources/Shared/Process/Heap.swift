@@ -8,8 +8,9 @@ package enum Heap {
     /// a start with 10 000 endpoints would count for ever. Called before there are threads (mallopt(3)).
     package static func beModest() {
         _ = mallopt(M_ARENA_MAX, 2)
-        _ = mallopt(M_TRIM_THRESHOLD, 128 << 10)
-        _ = mallopt(M_MMAP_THRESHOLD, 128 << 10)
+        // With less, work that goes on for long would ask the system for the same memory again and again.
+        _ = mallopt(M_TRIM_THRESHOLD, 1 << 20)
+        _ = mallopt(M_MMAP_THRESHOLD, 1 << 20)
     }
 
     /// Gives back what is unused now; takes milliseconds where there is much of it (malloc_trim(3)).
