@@ -66,42 +66,64 @@ extension Etcd.Client {
     package func range(
         prefix: String, deadline: Duration, _ take: ([Etcd.KeyValue]) -> Void
     ) async throws -> Etcd.Listing {
-        let first = WireRangeRequest(
-            key: Data(prefix.utf8), range_end: Data(Self.end(of: prefix)), limit: WireInteger(Self.largePage))
-        var page = try await page(first, deadline: deadline)
-        let revision = page.answer.header?.revision?.value ?? 0
+        let all = WireRangeRequest(key: Data(prefix.utf8), range_end: Data(Self.end(of: prefix)))
+        let first = try Self.rangeAnswer(try await page(all.limited(to: Self.firstPage), deadline: deadline))
         let listing = Etcd.Listing(
-            revision: revision, clusterID: page.answer.header?.clusterID ?? "", keyValues: [])
-        while page.answer.more == true, let last = page.answer.kvs?.last {
-            var request = page.request
-            request.key = last.key + [0]
-            request.revision = WireInteger(revision)
-            async let next = self.page(request, deadline: deadline)
-            take((page.answer.kvs ?? []).map(\.keyValue))
-            page = try await next
+            revision: first.header?.revision?.value ?? 0, clusterID: first.header?.clusterID ?? "", keyValues: [])
+        var rest = all.limited(to: Self.largePage)
+        rest.revision = WireInteger(listing.revision)
+        let pages = rest
+        var body = try await page(pages, from: first.startOfNext, deadline: deadline)
+        var keyValues = first.keyValues
+        while let bytes = body {
+            // Three go on at a time: etcd makes a page while the one before is decoded and the one before that taken.
+            let expected = Self.expectedStart(after: bytes)
+            async let early = page(pages, from: expected, deadline: deadline)
+            async let decoded = Self.rangeAnswer(bytes)
+            take(keyValues)
+            let answer = try await decoded
+            keyValues = answer.keyValues
+            let start = answer.startOfNext
+            body = start == expected ? try await early : try await page(pages, from: start, deadline: deadline)
         }
-        take((page.answer.kvs ?? []).map(\.keyValue))
+        take(keyValues)
         return listing
     }
 
-    private struct Page: Sendable {
-        let request: WireRangeRequest
-        let answer: WireRangeAnswer
+    /// Where a page begins that follows one which was not taken apart yet; nil where none follows.
+    ///
+    /// A guess, as it relies on the order in which the gateway writes: `"kvs":[{"key":"...", ...}],"more":true,...`.
+    static func expectedStart(after page: [UInt8]) -> Data? {
+        let (more, key) = (Array("\"more\":true".utf8), Array("\"key\":\"".utf8))
+        guard page.suffix(64).firstRange(of: more) != nil else { return nil }
+        var begin = page.count - key.count
+        while begin >= 0, !page[begin...].starts(with: key) { begin -= 1 }
+        guard begin >= 0 else { return nil }
+        let text = page[(begin + key.count)...].prefix { $0 != UInt8(ascii: "\"") }
+        return Data(base64Encoded: Data(text)).map { $0 + [0] }
     }
 
+    /// In keys; small, as nothing goes on before it was taken apart.
+    private static let firstPage: Int64 = 1000
     /// In keys; for each page etcd counts all keys that are left, so few large ones are faster.
-    private static let largePage: Int64 = 4000
+    private static let largePage: Int64 = 2500
     /// In keys; values may have 1.5 MB each.
     private static let smallPage: Int64 = 20
 
+    /// Reads the page that begins at a key; nil where none does.
+    private func page(_ request: WireRangeRequest, from key: Data?, deadline: Duration) async throws -> [UInt8]? {
+        guard let key else { return nil }
+        var request = request
+        request.key = key
+        return try await page(request, deadline: deadline)
+    }
+
     /// Reads a page, or a smaller one where it is too large.
-    private func page(_ request: WireRangeRequest, deadline: Duration) async throws -> Page {
+    private func page(_ request: WireRangeRequest, deadline: Duration) async throws -> [UInt8] {
         do {
-            return Page(request: request, answer: try await range(request, deadline: deadline))
+            return try await call("kv/range", request, deadline: deadline)
         } catch HTTPError.tooLarge {
-            var small = request
-            small.limit = WireInteger(Self.smallPage)
-            return Page(request: small, answer: try await range(small, deadline: deadline))
+            return try await call("kv/range", request.limited(to: Self.smallPage), deadline: deadline)
         }
     }
 
@@ -123,8 +145,10 @@ extension Etcd.Client {
 
     /// Reads a range. `POST /v3/kv/range`
     func range(_ request: WireRangeRequest, deadline: Duration) async throws -> WireRangeAnswer {
-        try Self.decode(try await call("kv/range", request, deadline: deadline), from: "etcd")
+        try Self.rangeAnswer(try await call("kv/range", request, deadline: deadline))
     }
+
+    private static func rangeAnswer(_ body: [UInt8]) throws -> WireRangeAnswer { try decode(body, from: "etcd") }
 
     /// Carries a transaction out. `POST /v3/kv/txn`
     package func commit(_ transaction: Etcd.Transaction, deadline: Duration) async throws -> Etcd.Committed {

@@ -102,7 +102,7 @@ extension Etcd.Watch {
 extension WireWatchAnswer.Event {
     /// The event; `type` is left out for puts.
     var event: Etcd.Event {
-        type == "DELETE" ? .delete(key: [UInt8](kv.key), modRevision: kv.mod_revision?.value ?? 0) : .put(kv.keyValue)
+        type == "DELETE" ? .delete(key: kv.keyValue.key, modRevision: kv.keyValue.modRevision) : .put(kv.keyValue)
     }
 }
 

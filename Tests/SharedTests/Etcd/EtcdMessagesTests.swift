@@ -109,6 +109,49 @@ struct EtcdMessagesTests {
         #expect(stub.requests("lease/revoke").count == 1)
     }
 
+    // MARK: Pages
+
+    /// `a` is YQ==, `b` Yg==, `c` Yw== and `x` eA==.
+    @Test(arguments: [
+        (#"{"header":{"revision":"7"},"kvs":[{"key":"YQ==","value":"Yg=="}],"more":true,"count":"2"}"#, "a"),
+        (#"{"kvs":[{"key":"YQ=="},{"key":"Yg==","mod_revision":"3"}],"more":true}"#, "b"),
+        (#"{"kvs":[{"key":"YQ=="}],"count":"1"}"#, nil), (#"{"more":true,"count":"1"}"#, nil),
+        (#"{"kvs": [{"key": "YQ=="}], "more": true}"#, nil), (#"{"kvs":[{"key":"*"}],"more":true}"#, nil),
+        (#""key":"","more":true"#, ""), ("", nil),
+    ])
+    func `the next page is expected after the last key of the gateway's layout`(page: String, last: String?) {
+        let expected = last.map { Data($0.utf8) + [0] }
+        #expect(Etcd.Client.expectedStart(after: Array(page.utf8)) == expected)
+    }
+
+    @Test(arguments: [
+        [
+            #"{"header":{"revision":"7"},"kvs":[{"key":"YQ=="}],"more":true}"#,
+            #"{"kvs":[{"key":"Yg=="}],"more":true}"#,
+            #"{"kvs":[{"key":"Yw=="}]}"#,
+        ],
+        [
+            #"{"more": true, "header": {"revision": 7}, "kvs": [{"key": "YQ=="}]}"#,
+            #"{"more": true, "kvs": [{"key": "Yg=="}]}"#, #"{"kvs": [{"key": "Yw=="}]}"#,
+        ],
+        // After the second one the wrong page is asked for first.
+        [
+            #"{"header":{"revision":"7"},"kvs":[{"key":"YQ=="}],"more":true}"#,
+            #"{"kvs":[{"key":"Yg=="}],"x":{"key":"eA=="},"more":true}"#, #"{"kvs":[{"key":"eA=="}]}"#,
+            #"{"kvs":[{"key":"Yw=="}]}"#,
+        ],
+    ])
+    func `pages make one listing, also where they are laid out in another way`(pages: [String]) async throws {
+        let stub = try StubEtcd(["kv/range": pages.map { StubEtcd.Answer(200, $0) }])
+        let listing = try await client(stub).range(prefix: "/", deadline: Self.limit)
+        #expect(listing.keyValues.map { String(decoding: $0.key, as: UTF8.self) } == ["a", "b", "c"])
+        #expect(listing.revision == 7)
+        let requests = stub.requests("kv/range")
+        #expect(requests.count == pages.count)
+        #expect(requests.dropFirst().allSatisfy { $0.contains(#""revision":"7""#) })
+        #expect(requests.last?.contains(#""key":"YgA=""#) == true)
+    }
+
     // MARK: Numbers and missing fields
 
     @Test func `64-bit integers are read from strings and numbers, signed and unsigned, without loss`() throws {
