@@ -87,6 +87,6 @@ extension DiscoverConfiguration {
     func settings(for abilities: HAProxyAbilities) -> HAProxySettings {
         HAProxySettings(
             host: host, statsSocket: directory.statsSocket, statesFile: directory.serverStates.path,
-            hardStopAfter: hardStopAfter, abilities: abilities)
+            hardStopAfter: hardStopAfter, abilities: abilities, hasOtherFiles: existing != nil)
     }
 }

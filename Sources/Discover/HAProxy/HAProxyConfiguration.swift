@@ -55,6 +55,7 @@ extension HAProxyConfiguration {
         var binds: Set<BindAddress> = []
         var sections: [ServiceName: [ServerLine]] = [:]
         var section: ServiceName?
+        var common: ArraySlice<Substring> = []
         let lines = text.split(separator: "\n")
         let end = lines.firstIndex { $0.hasPrefix(Self.extraMark) } ?? lines.endIndex
         for line in lines[..<end] {
@@ -63,12 +64,14 @@ extension HAProxyConfiguration {
             if line.first != " " {
                 section = words[0] == "listen" ? ServiceName(words[1]) : nil
                 if let section { sections[section] = [] }
+                common = []
             }
             switch words[0] {
             case Self.description where section == nil && words[1].hasPrefix(Self.markPrefix): mark = String(words[1])
             case "bind": if let bind = BindAddress(words[1]) { binds.insert(bind) }
+            case RenderedSection.common: common = words.dropFirst()
             case "server":
-                guard let section, let line = ServerLine(words: words.dropFirst()) else { continue }
+                guard let section, let line = ServerLine(words: words.dropFirst() + common) else { continue }
                 sections[section, default: []].append(line)
             default: continue
             }
@@ -102,17 +105,19 @@ extension HAProxyConfiguration {
     /// `hard-stop-after` bounds how long workers of earlier configurations may finish their connections, at about 8 MB
     /// each; ``ReloadPace`` bounds how many there come to be. `mworker-max-reloads` is the last resort where both fail:
     /// it ends a worker that has seen so many reloads, connections or not. `spread-checks` lets no two consumers check an
-    /// endpoint at the same moments for long.
+    /// endpoint at the same moments for long. The HTTP client would read all of the system's certificates at each start,
+    /// only for scripts; where there may be some, that is left to their operator.
     private static func globals(_ settings: HAProxySettings) -> String {
-        """
-            stats socket \(settings.statsSocket) mode 600 level admin expose-fd listeners
-            stats timeout 30s
-            server-state-file \(settings.statesFile)
-            hard-stop-after \(settings.hardStopAfter.components.seconds)s
-            mworker-max-reloads 1000
-            spread-checks 20
+        let client = settings.abilities.httpClientVerify && settings.leavesHTTPClientUnused
+        return """
+                stats socket \(settings.statsSocket) mode 600 level admin expose-fd listeners
+                stats timeout 30s
+                server-state-file \(settings.statesFile)
+                hard-stop-after \(settings.hardStopAfter.components.seconds)s
+                mworker-max-reloads 1000
+                spread-checks 20
 
-        """ + added(settings.additions, at: .global) + "\n"
+            """ + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.additions, at: .global) + "\n"
     }
 
     /// What holds for every service.

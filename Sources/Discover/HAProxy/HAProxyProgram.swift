@@ -40,11 +40,16 @@ struct HAProxyProgram: Sendable {
         guard let version = HAProxyVersion(output: build) else { throw Failure.foreign(path: path) }
         guard version >= .oldest else { throw Failure.tooOld(path: path, version) }
         let services = build.first { $0.hasPrefix("Available services") } ?? ""
-        let idleClose = try await accepts("option idle-close-on-response", path, scratch)
+        let (idleClose, verify) = ("option idle-close-on-response", "httpclient.ssl.verify none")
+        // Nearly every build knows them all.
+        let knowsAll = try await accepts(verify, idleClose, path, scratch)
+        let knowsIdleClose = knowsAll ? true : try await accepts("", idleClose, path, scratch)
+        let knowsVerify = knowsAll ? true : try await accepts(verify, "", path, scratch)
         return HAProxyProgram(
             path: path, version: version,
             abilities: HAProxyAbilities(
-                idleCloseOnResponse: idleClose, prometheus: services.contains("prometheus-exporter")))
+                idleCloseOnResponse: knowsIdleClose, prometheus: services.contains("prometheus-exporter"),
+                httpClientVerify: knowsVerify))
     }
 
     /// Has HAProxy check a file; throws ``Refusal`` where it would not start with it.
@@ -65,8 +70,12 @@ struct HAProxyProgram: Sendable {
         return candidates.first { FileManager.default.isExecutableFile(atPath: $0) }
     }
 
-    private static func accepts(_ line: String, _ path: String, _ scratch: AtomicFile) async throws -> Bool {
+    private static func accepts(
+        _ global: String, _ line: String, _ path: String, _ scratch: AtomicFile
+    ) async throws -> Bool {
         let text = """
+            global
+                \(global)
             frontend -probe
                 mode http
                 bind 127.0.0.1:1

@@ -17,8 +17,14 @@ struct HAProxySettings: Equatable, Sendable {
     /// What the installed HAProxy can do.
     var abilities: HAProxyAbilities
 
+    /// Whether HAProxy may read other files too, which docker-discover does not know.
+    var hasOtherFiles = false
+
     /// What its operator adds.
     var additions: Additions { host.additions }
+
+    /// Whether nothing can use HAProxy's HTTP client, which only serves what an operator adds.
+    var leavesHTTPClientUnused: Bool { additions.isEmpty && !hasOtherFiles }
 
     /// Where the stats page is.
     var statsBind: BindAddress { host.statsBind }
@@ -32,6 +38,12 @@ struct HAProxyAbilities: Equatable, Sendable {
     /// Whether a build has the Prometheus exporter.
     var prometheus: Bool
 
+    /// Whether a build knows `httpclient.ssl.verify`: it reads the system's certificates at each start without it.
+    var httpClientVerify: Bool
+
     /// What the newest builds can do.
-    static let all = HAProxyAbilities(idleCloseOnResponse: true, prometheus: true)
+    static let all = HAProxyAbilities(idleCloseOnResponse: true, prometheus: true, httpClientVerify: true)
+
+    /// What every build can do.
+    static let none = HAProxyAbilities(idleCloseOnResponse: false, prometheus: false, httpClientVerify: false)
 }

@@ -2,8 +2,8 @@ import Shared
 
 /// What HAProxy is told of a server besides its address.
 ///
-/// All keywords of a server line come from here, for haproxy.cfg and for the runtime API's `add server` alike: the
-/// latter does not apply `default-server`, so nothing is left to it.
+/// All keywords of a server line come from here, for haproxy.cfg and for the runtime API's `add server` alike. The
+/// latter does not apply `default-server`, so that only shortens the file.
 struct ServerKeywords: Hashable, Sendable {
     /// How a server is checked.
     struct Check: Hashable, Sendable {

@@ -73,18 +73,37 @@ struct ServerLine: Sendable {
         fixed = rest.joined(separator: " ")
     }
 
-    /// The words that follow `server` or `add server`, without the name.
+    /// The words that follow `add server`, without the name.
     var words: String {
-        let limit = maxConnections > 0 ? " maxconn \(maxConnections)" : ""
-        let rest = fixed.map { $0.isEmpty ? "" : " " + $0 } ?? ""
-        return "\(endpoint) weight \(weight)\(limit)\(rest)"
+        var text = ""
+        write(to: &text, without: "")
+        return text
+    }
+
+    /// Adds the words that follow `server`, without the name and those that end the line and are said elsewhere.
+    func write(to text: inout String, without end: Substring) {
+        // Thousands are written at a time, and interpolations take several times as long.
+        text += endpoint.description
+        text += " weight "
+        text += String(weight)
+        if maxConnections > 0 { text += " maxconn \(maxConnections)" }
+        let rest = (fixed ?? "").utf8.dropLast(end.isEmpty ? 0 : end.utf8.count + 1)
+        if rest.isEmpty { return }
+        text += " "
+        text += Substring(rest)
     }
 
     /// Whether a cookie keeps clients at it.
     var hasCookie: Bool { fixed?.hasPrefix("cookie ") == true }
 
+    /// The words about its check, which end the line; nil where it is not checked.
+    var check: Substring? {
+        guard let fixed else { return nil }
+        return fixed.split(separator: " ").first { $0 == "check" }.map { fixed[$0.startIndex...] }
+    }
+
     /// Whether it is checked.
-    var isChecked: Bool { fixed?.split(separator: " ").contains("check") == true }
+    var isChecked: Bool { check != nil }
 
     /// Whether a server that runs by one line can be changed to the other while it runs.
     func isChangeable(to other: ServerLine) -> Bool { fixed != nil && fixed == other.fixed }

@@ -22,7 +22,8 @@ extension HAProxyConfiguration {
             return words.count > 1 && words[0] == "bind" ? BindAddress(words[1]) : nil
         }.first
         guard let bind else { return nil }
-        let head = ([title] + body.map(String.init)).map { $0 + "\n" }.joined()
+        let own = body.filter { !$0.hasPrefix("    \(RenderedSection.common) ") }
+        let head = ([title] + own.map(String.init)).map { $0 + "\n" }.joined()
         return WrittenSection(head: head, bind: bind, servers: servers)
     }
 

@@ -10,7 +10,7 @@ extension HAProxySettings {
     static let sample = HAProxySettings(
         host: ConsumerHost(statsBind: BindAddress(port: port(1936))), statsSocket: "/run/d/haproxy-stats.sock",
         statesFile: "/run/d/haproxy-servers.state", hardStopAfter: .seconds(600),
-        abilities: HAProxyAbilities(idleCloseOnResponse: true, prometheus: true))
+        abilities: .all)
 }
 
 @Suite("HAProxyConfiguration")
@@ -64,7 +64,7 @@ struct HAProxyConfigurationTests {
 
     @Test func `what a build does not know is not written`() {
         var settings = HAProxySettings.sample
-        settings.abilities = HAProxyAbilities(idleCloseOnResponse: false, prometheus: false)
+        settings.abilities = .none
         let text = HAProxyConfiguration(.empty, settings).text
         #expect(!text.contains("idle-close") && !text.contains("prometheus"))
     }
@@ -77,6 +77,69 @@ struct HAProxyConfigurationTests {
         #expect(Set(read.binds.map(\.description)) == [":1936", ":80"])
         #expect(HAProxyConfiguration(text: "global\n    description mine\n") == nil)
         #expect(HAProxyConfiguration(text: "") == nil)
+    }
+
+    private static let common = "default-server \(ServerKeywords().fixed)"
+
+    @Test(
+        arguments: [
+            ([:], "server 1 10.0.0.5:80 weight 100 \(ServerKeywords().fixed)"),
+            (["web/2": "10.0.0.6:80"], "\(common), server 1 10.0.0.5:80 weight 100, server 2 10.0.0.6:80 weight 100"),
+            (
+                ["web/2": "10.0.0.6:80", "web/2/meta": #"{"backup":true,"weight":7}"#],
+                "\(common), server 1 10.0.0.5:80 weight 100, server 2 10.0.0.6:80 weight 7 backup"
+            ),
+            (
+                ["web/2": "10.0.0.6:80", "web/config": #"{"mode":"http","cookie":"c"}"#],
+                "\(common), server 1 10.0.0.5:80 weight 100 cookie 1, server 2 10.0.0.6:80 weight 100 cookie 2"
+            ),
+            (
+                ["web/2": "10.0.0.6:80", "web/config": #"{"check":"none"}"#],
+                "server 1 10.0.0.5:80 weight 100, server 2 10.0.0.6:80 weight 100"
+            ),
+            (
+                ["web/2": "10.0.0.6:80", "web/2/meta": #"{"check_port":81}"#],
+                "server 1 10.0.0.5:80 weight 100 \(ServerKeywords().fixed), server 2 10.0.0.6:80 weight 100 "
+                    + ServerKeywords().fixed.replacing("rise 2", with: "rise 2 port 81")
+            ),
+        ] as [(KeyValuePairs<String, String>, String)])
+    func `a check that all servers have is said once, and read again for each`(
+        keys: KeyValuePairs<String, String>, lines: String
+    ) throws {
+        var fixture = RegistryFixture(["web/1": "10.0.0.5:80"])
+        for (key, value) in keys { fixture.put(key, value) }
+        let written = HAProxyConfiguration(fixture.plan, .sample)
+        let servers = written.text.split(separator: "\n").map { $0.drop { $0 == " " } }
+            .filter { $0.hasPrefix("server ") || $0.hasPrefix("default-server ") }
+        #expect(servers.joined(separator: ", ") == lines)
+        let read = try #require(HAProxyConfiguration(text: written.text))
+        #expect(read.sections == written.sections)
+        // An earlier version said it for each.
+        let common = String(servers[0].dropFirst("default-server ".count))
+        let long = written.text.split(separator: "\n", omittingEmptySubsequences: false).compactMap { line in
+            line.contains("default-server") ? nil : line.hasPrefix("    server 1 ") ? "\(line) \(common)" : "\(line)"
+        }
+        if servers[0].hasPrefix("default-server") {
+            let first = try #require(
+                HAProxyConfiguration(text: long.joined(separator: "\n"))?.sections[service("web")]?.first)
+            #expect(first == written.sections[service("web")]?.first)
+        }
+        let section = try #require(read.section(of: service("web")))
+        #expect(!section.head.contains("server") && section.servers == written.sections[service("web")])
+    }
+
+    @Test func `the HTTP client is left as it is wherever somebody may use it`() {
+        func isOff(_ change: (inout HAProxySettings) -> Void) -> Bool {
+            var settings = HAProxySettings.sample
+            change(&settings)
+            return HAProxyConfiguration(.empty, settings).text.contains("    httpclient.ssl.verify none\n")
+        }
+        #expect(isOff { _ in })
+        #expect(!isOff { $0.hasOtherFiles = true })
+        #expect(!isOff { $0.abilities.httpClientVerify = false })
+        for place in Addition.Place.allCases {
+            #expect(!isOff { $0.host.additions[place] = Addition(path: "/a", lines: ["lua-load /a.lua"]) })
+        }
     }
 
     @Test func `the mark is that of all but the servers`() {

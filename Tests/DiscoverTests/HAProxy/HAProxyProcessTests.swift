@@ -42,7 +42,7 @@ struct HAProxyProcessTests {
         let settings = HAProxySettings(
             host: ConsumerHost(statsBind: bind), statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: .seconds(60),
-            abilities: HAProxyAbilities(idleCloseOnResponse: true, prometheus: true))
+            abilities: .all)
         return HAProxyConfiguration(.empty, settings)
     }
 

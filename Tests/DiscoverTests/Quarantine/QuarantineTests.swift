@@ -61,8 +61,8 @@ struct QuarantineTests {
         #expect(treated.problems == [.refusedByHAProxy(service("db"), words: "no", isServed: true)])
         #expect(treated.binds.map(\.description).sorted() == [":83", ":9"])
         let text = HAProxyConfiguration(treated, .sample).text
-        #expect(text.contains("listen db\n    description port 9\n    bind :82\n    server 1 10.0.0.2:82 "))
-        #expect(text.contains("    server 7 10.0.0.7:82 "))
+        #expect(text.contains("listen db\n    description port 9\n    bind :82\n    default-server check "))
+        #expect(text.contains("    server 1 10.0.0.2:82 ") && text.contains("    server 7 10.0.0.7:82 "))
         let moved = PlanFixture(["db@84: 1=10.0.0.2:82"]).plan
         #expect(quarantine.treating(moved).listeners == moved.listeners)
     }
