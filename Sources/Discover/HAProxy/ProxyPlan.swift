@@ -10,14 +10,30 @@ struct ProxyPlan: Equatable, Sendable {
         let port: Port
         /// On which address; nil for all IPv4 addresses.
         var address: IPAddress?
-        /// How connections are treated.
-        var options = ListenerOptions()
+        /// How connections are treated; plans share it.
+        private(set) var sharedOptions: Interned<ListenerOptions>
         /// Where they go, by name.
         var servers: [Server]
         /// The shortest interval between two checks for which the servers are made.
         var checkFloor = Duration.zero
         /// What its section says instead, where HAProxy refuses what it would say.
         var written: Written?
+
+        /// How connections are treated.
+        var options: ListenerOptions {
+            get { sharedOptions.value }
+            set { sharedOptions = Interned(newValue) }
+        }
+
+        /// Makes one.
+        init(
+            service: ServiceName, port: Port, address: IPAddress? = nil,
+            options: Interned<ListenerOptions> = Interned(ListenerOptions()), servers: [Server],
+            checkFloor: Duration = .zero, written: Written? = nil
+        ) {
+            (self.service, self.port, self.address, sharedOptions) = (service, port, address, options)
+            (self.servers, self.checkFloor, self.written) = (servers, checkFloor, written)
+        }
 
         /// Text that HAProxy has accepted once.
         struct Written: Equatable, Sendable {
@@ -139,7 +155,7 @@ extension ProxyPlan.Listener {
         var pool = InternPool<ServerKeywords>()
         self.init(
             service: service.service, port: port, address: service.address ?? host.listenAddress,
-            options: service.options,
+            options: service.sharedOptions,
             servers: floor > .zero ? service.servers.map { $0.checked(notBelow: floor, &pool) } : service.servers,
             checkFloor: floor)
     }

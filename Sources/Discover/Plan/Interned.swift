@@ -1,5 +1,5 @@
 /// A value that never changes and that many share: there are thousands of endpoints, and most say the same.
-final class Interned<Value: Hashable & Sendable>: Sendable {
+final class Interned<Value: Equatable & Sendable>: Sendable {
     /// The value.
     let value: Value
 
@@ -12,20 +12,18 @@ extension Interned: Equatable {
     static func == (left: Interned, right: Interned) -> Bool { left === right || left.value == right.value }
 }
 
+extension Interned: Hashable where Value: Hashable {
+    /// Hashes the value.
+    func hash(into hasher: inout Hasher) { value.hash(into: &hasher) }
+}
+
 /// Values of one kind, so that equal ones are kept once.
 struct InternPool<Value: Hashable & Sendable>: Sendable {
-    private var known: [Value: Interned<Value>]
+    private var known: Set<Interned<Value>>
 
     /// Makes one that has these already.
-    init(_ first: Interned<Value>...) {
-        known = Dictionary(first.map { ($0.value, $0) }) { first, _ in first }
-    }
+    init(_ first: Interned<Value>...) { known = Set(first) }
 
     /// The one that stands for all equal ones.
-    mutating func interned(_ value: Value) -> Interned<Value> {
-        if let known = known[value] { return known }
-        let new = Interned(value)
-        known[value] = new
-        return new
-    }
+    mutating func interned(_ value: Value) -> Interned<Value> { known.insert(Interned(value)).memberAfterInsert }
 }

@@ -10,8 +10,8 @@ final class ServiceResolution: Sendable {
     let port: ListenerPort
     /// The address that it wants; nil for the consumer's usual one.
     let address: IPAddress?
-    /// How it is balanced.
-    let options: ListenerOptions
+    /// How it is balanced; plans share it.
+    let sharedOptions: Interned<ListenerOptions>
     /// Its instances by id.
     let servers: [ProxyPlan.Server]
     /// What of it counts as not said.
@@ -24,7 +24,7 @@ final class ServiceResolution: Sendable {
         let options = ListenerOptions(said.options)
         self.service = service.name
         self.port = port
-        self.options = options
+        sharedOptions = Interned(options)
         address = said.options.listenAddress
         let config = service.config.options
         problems = said.problems.union(port.problems).union(Self.needlessPort(service, options))
@@ -36,6 +36,9 @@ final class ServiceResolution: Sendable {
             return ProxyPlan.Server(id: instance.id, endpoint: instance.endpoint, shared: pool.interned(keywords))
         }
     }
+
+    /// How it is balanced.
+    var options: ListenerOptions { sharedOptions.value }
 
     /// The problem of a port to be checked where nothing is checked.
     private static func needlessPort(_ service: Catalog.Service, _ options: ListenerOptions) -> Set<Problem> {

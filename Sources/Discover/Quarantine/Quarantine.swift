@@ -136,7 +136,7 @@ extension ProxyPlan.Listener {
             (section, lines) = (written, left)
         }
         return ProxyPlan.Listener(
-            service: service, port: section.bind.port, address: section.bind.address, options: options,
+            service: service, port: section.bind.port, address: section.bind.address, options: sharedOptions,
             servers: servers, written: Written(head: section.head, servers: lines))
     }
 }

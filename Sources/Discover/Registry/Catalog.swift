@@ -43,20 +43,24 @@ struct Catalog: Equatable, Sendable {
         let name: ServiceName
         /// Its instances by id.
         let instances: [Instance]
-        /// What an operator says of it; empty where nobody said anything.
-        let config: ServiceConfig
+        private let said: Interned<ServiceConfig>?
         /// The listener port of the older `/port` key.
         let port: Port?
 
         /// Makes one.
         init(name: ServiceName, instances: [Instance], config: ServiceConfig, port: Port?) {
-            (self.name, self.instances, self.config, self.port) = (name, instances, config, port)
+            (self.name, self.instances, self.port) = (name, instances, port)
+            // Few have one, and it takes room.
+            said = config == ServiceConfig() ? nil : Interned(config)
         }
+
+        /// What an operator says of it; empty where nobody said anything.
+        var config: ServiceConfig { said?.value ?? ServiceConfig() }
 
         /// Whether the same is said of both.
         static func == (left: Service, right: Service) -> Bool {
             left === right
-                || left.name == right.name && left.instances == right.instances && left.config == right.config
+                || left.name == right.name && left.instances == right.instances && left.said == right.said
                     && left.port == right.port
         }
     }

@@ -81,7 +81,7 @@ struct CatalogFile: Sendable {
 
 extension ServiceRecords {
     /// Those that are kept on disk: keys that mean nothing may be large, and need not be text.
-    fileprivate var meaningful: [RegistryRecord] { records.values.filter { $0.content != .nothing } }
+    fileprivate var meaningful: [RegistryRecord] { records.values.filter(\.hasMeaning) }
 }
 
 /// The file: a line of JSON with what is to be said of the whole, and one for each key.

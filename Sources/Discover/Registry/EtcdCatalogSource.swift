@@ -40,22 +40,21 @@ struct EtcdCatalogSource: Sendable {
     /// Hands states over to `publish` until it is cancelled.
     ///
     /// - Parameter known: the state that an earlier run reached, so that what was lost since is told; nil for none.
-    func run(from known: RegistryState? = nil, publish: @escaping @Sendable (RegistryState) -> Void) async throws {
+    func run(
+        from known: consuming RegistryState? = nil, publish: @escaping @Sendable (RegistryState) -> Void
+    ) async throws {
         var backoff = Backoff(first: .milliseconds(100), limit: timing.retryLimit)
-        var state = known ?? RegistryState(keyspace: keyspace)
+        // Nobody else keeps a state here: an earlier one would hold thousands of records that are no more.
+        let reached = ReachedState(known ?? RegistryState(keyspace: keyspace), publish)
         while true {
             do {
-                try await list(into: &state)
+                reached.state = try await listed(after: reached.state)
                 health.answered()
                 backoff.reset()
-                publish(state)
                 switch mode {
                 case .poll(let interval): try await Task.sleep(for: interval)
-                case .watch:
-                    let end = await follow(state, health, publish)
-                    // Also after a failure: what was lost since the last listing would be missed otherwise.
-                    state = end.state
-                    if let error = end.error { throw error }
+                // Also after a failure: what was lost since the last listing would be missed otherwise.
+                case .watch: try await follow(reached)
                 }
             } catch {
                 try Task.checkCancellation()
@@ -67,17 +66,17 @@ struct EtcdCatalogSource: Sendable {
 
     /// The registry as it is now, read once.
     func once() async throws -> RegistryState {
-        var state = RegistryState(keyspace: keyspace)
-        try await list(into: &state)
-        return state
+        try await listed(after: RegistryState(keyspace: keyspace))
     }
 
     /// Lists everything anew.
-    private func list(into state: inout RegistryState) async throws {
+    private func listed(after known: RegistryState) async throws -> RegistryState {
         async let claims = claims()
-        var reading = RegistryReading(after: state)
+        var reading = RegistryReading(after: known)
         let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline) { reading.take($0) }
+        var state = known
         state.replace(with: reading, of: listing, claims: try await claims)
+        return state
     }
 
     /// The claims of ports; nil where this user may not read them, which costs only these.
@@ -90,49 +89,33 @@ struct EtcdCatalogSource: Sendable {
         }
     }
 
-    /// How following ended: the state that was reached, and what ended it before its time.
-    private struct End {
-        let state: RegistryState
-        let error: (any Error)?
-    }
-
     /// Watches until it is time to list again, or only that helps.
-    private func follow(
-        _ state: RegistryState, _ health: EtcdHealth, _ publish: @escaping @Sendable (RegistryState) -> Void
-    ) async -> End {
+    private func follow(_ reached: ReachedState) async throws {
         let limit = timing.relistInterval * Double.random(in: 0.75...1)
-        let reached = FollowedState(state, publish)
-        do {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                defer { group.cancelAll() }
-                group.addTask {
-                    try await self.watch(keyspace.prefix, after: state.revision, of: state.clusterID, health) {
-                        changes in
-                        reached.change { $0.apply(changes) }
-                    }
+        let (revision, claimsRevision, cluster) = reached.position
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                try await self.watch(keyspace.prefix, after: revision, of: cluster) { changes in
+                    reached.change { $0.apply(changes) }
                 }
-                if let revision = state.claimsRevision {
-                    group.addTask {
-                        try await self.watch(keyspace.claims, after: revision, of: state.clusterID, health) {
-                            changes in
-                            reached.change { $0.applyToClaims(changes) }
-                        }
-                    }
-                }
-                group.addTask { try? await Task.sleep(for: limit) }
-                // Whichever ends first: the time, or a watch by an error.
-                try await group.next()
             }
-            return End(state: reached.state, error: nil)
-        } catch {
-            return End(state: reached.state, error: error)
+            if let claimsRevision {
+                group.addTask {
+                    try await self.watch(keyspace.claims, after: claimsRevision, of: cluster) { changes in
+                        reached.change { $0.applyToClaims(changes) }
+                    }
+                }
+            }
+            group.addTask { try? await Task.sleep(for: limit) }
+            // Whichever ends first: the time, or a watch by an error.
+            try await group.next()
         }
     }
 
     /// Hands changes over until it is cancelled.
     private func watch(
-        _ prefix: String, after revision: Int64, of cluster: String, _ health: EtcdHealth,
-        _ take: @Sendable (Etcd.Changes) -> Void
+        _ prefix: String, after revision: Int64, of cluster: String, _ take: @Sendable (Etcd.Changes) -> Void
     ) async throws {
         let watch = client.watch(prefix: prefix, after: revision, of: cluster, onInterruption: health.failed)
         do {
@@ -144,17 +127,24 @@ struct EtcdCatalogSource: Sendable {
     }
 }
 
-/// A state that several watches change, each change handed over.
-private final class FollowedState: Sendable {
+/// The newest state; each one is handed over.
+private final class ReachedState: Sendable {
     private let current: Mutex<RegistryState>
     private let publish: @Sendable (RegistryState) -> Void
 
-    init(_ state: RegistryState, _ publish: @escaping @Sendable (RegistryState) -> Void) {
+    init(_ state: consuming RegistryState, _ publish: @escaping @Sendable (RegistryState) -> Void) {
         current = Mutex(state)
         self.publish = publish
     }
 
-    var state: RegistryState { current.withLock { $0 } }
+    var state: RegistryState {
+        get { current.withLock { $0 } }
+        set { change { $0 = newValue } }
+    }
+
+    var position: (revision: Int64, claimsRevision: Int64?, clusterID: String) {
+        current.withLock { ($0.revision, $0.claimsRevision, $0.clusterID) }
+    }
 
     /// States are handed over in the order in which they come to be.
     func change(_ change: (inout RegistryState) -> Void) {

@@ -3,19 +3,25 @@ import Shared
 /// A listing of the registry, taken apart page by page; keys that did not change are not parsed again.
 struct RegistryReading {
     private let keyspace: Keyspace
+    private let revision: Int64
+    private let isFirst: Bool
     /// The records that were there before and were not listed so far.
     private(set) var missing: [[UInt8]: RegistryRecord]
-    /// The records that are as they were.
-    private(set) var kept: [RegistryRecord] = []
-    /// The others, each with the one that was there before.
+    /// The records of each service; under nil those of which the service is not known.
+    private(set) var groups: [ServiceName?: [[UInt8]: RegistryRecord]] = [:]
+    /// The records that are not as they were, each with the one that was there before; none where nothing was there.
     private(set) var news: [(record: RegistryRecord, old: RegistryRecord?)] = []
+    /// Whether one of them cannot have been new in the store that was known.
+    private(set) var hasStrangers = false
+    /// The newest revision at which somebody asked for a confirmation; 0 where nobody did.
+    private(set) var revisionToConfirm: Int64 = 0
     /// What their metas have said.
     private(set) var pool = MetaPool()
 
     /// Begins one that is compared with an earlier state.
     init(after state: RegistryState) {
-        keyspace = state.keyspace
-        missing = state.records
+        (keyspace, revision, missing) = (state.keyspace, state.revision, state.records)
+        isFirst = missing.isEmpty
     }
 
     /// Takes a page.
@@ -23,9 +29,12 @@ struct RegistryReading {
         for keyValue in keyValues {
             let old = missing.removeValue(forKey: keyValue.key)
             if let old, old.keyValue == keyValue {
-                kept.append(old)
+                keep(old)
             } else {
-                news.append((RegistryRecord(keyValue, in: keyspace, sharing: &pool), old))
+                let record = RegistryRecord(keyValue, in: keyspace, sharing: &pool)
+                keep(record)
+                if !isFirst { news.append((record, old)) }
+                hasStrangers = hasStrangers || keyValue.modRevision <= revision && record.hasMeaning
             }
         }
     }
@@ -34,8 +43,13 @@ struct RegistryReading {
     mutating func keepClaims() {
         for (key, record) in missing where record.isClaim(in: keyspace) {
             missing[key] = nil
-            kept.append(record)
+            keep(record)
         }
+    }
+
+    private mutating func keep(_ record: RegistryRecord) {
+        groups[record.service, default: [:]][record.keyValue.key] = record
+        revisionToConfirm = max(revisionToConfirm, record.revisionToConfirm)
     }
 }
 

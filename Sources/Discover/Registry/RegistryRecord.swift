@@ -11,8 +11,8 @@ final class RegistryRecord: Sendable {
         indirect case config(ServiceName, ServiceConfig)
         case port(ServiceName, Port)
         case claim(ServiceName, PortClaim)
-        /// Not of the contract: it counts as absent.
-        case nothing
+        /// Not of the contract: it counts as absent. Nil where the key does not say of which service.
+        case nothing(ServiceName?)
     }
 
     /// The key as etcd stores it; a value that means nothing, and may be large, is not kept.
@@ -24,27 +24,21 @@ final class RegistryRecord: Sendable {
     /// What is wrong with it.
     let problems: [Problem]
 
-    /// Which service it speaks of; nil where the key does not say.
-    let service: ServiceName?
-
     /// Takes a key apart; whatever is wrong with it becomes a problem.
     init(_ keyValue: Etcd.KeyValue, in keyspace: Keyspace, sharing pool: inout MetaPool) {
         do {
             let key = try keyspace.parse(keyValue.key)
-            service = key.service
             (content, problems) = Self.read(keyValue, of: key, &pool)
         } catch {
-            service = nil
-            (content, problems) = (.nothing, [.badKey(key: Self.name(keyValue), why: Self.explain(error))])
+            (content, problems) = (.nothing(nil), [.badKey(key: Self.name(keyValue), why: Self.explain(error))])
         }
         var kept = keyValue
-        if content == .nothing { kept.value = [] }
+        if case .nothing = content { kept.value = [] }
         self.keyValue = kept
     }
 
     private init(_ keyValue: Etcd.KeyValue, like other: RegistryRecord) {
         self.keyValue = keyValue
-        service = other.service
         (content, problems) = (other.content, other.problems)
     }
 
@@ -66,6 +60,19 @@ extension RegistryRecord: Equatable {
 }
 
 extension RegistryRecord {
+    /// Which service it speaks of; nil where the key does not say.
+    var service: ServiceName? {
+        switch content {
+        case .entry(let service, _, _), .meta(let service, _, _), .config(let service, _), .port(let service, _),
+            .claim(let service, _):
+            service
+        case .nothing(let service): service
+        }
+    }
+
+    /// Whether it counts.
+    var hasMeaning: Bool { if case .nothing = content { false } else { true } }
+
     /// The revision at which it asked for a confirmation; 0 where it does not.
     var revisionToConfirm: Int64 {
         if case .meta(_, _, let meta) = content, meta.asksConfirmation { keyValue.modRevision } else { 0 }
@@ -78,7 +85,7 @@ extension RegistryRecord {
     ) -> Reading {
         let value = keyValue.value
         func refused(_ expected: String) -> Reading {
-            (.nothing, [.badValue(key: name(keyValue), value: Problem.excerpt(value), expected: expected)])
+            (.nothing(key.service), [.badValue(key: name(keyValue), value: Problem.excerpt(value), expected: expected)])
         }
         func accepted(_ content: Content, wrong fields: [String] = []) -> Reading {
             (content, fields.map { .badField(key: name(keyValue), field: $0) })

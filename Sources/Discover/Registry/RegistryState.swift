@@ -63,10 +63,7 @@ struct RegistryState: Sendable {
         at now: ContinuousClock.Instant = .now
     ) {
         // Whatever this store had at our revision was known. An emptied one keeps its cluster's id.
-        let hasStrangers = reading.news.contains { record, _ in
-            record.keyValue.modRevision <= revision && record.content != .nothing
-        }
-        let isOther = listing.clusterID != clusterID || listing.revision < revision || hasStrangers
+        let isOther = listing.clusterID != clusterID || listing.revision < revision || reading.hasStrangers
         let replaced = revision != 0 && isOther ? revision : nil
         var reading = reading
         if let claims { reading.take(claims.keyValues) } else { reading.keepClaims() }
@@ -76,10 +73,8 @@ struct RegistryState: Sendable {
             for record in reading.missing.values { departures.delete(record) }
         }
         pool = reading.pool
-        let next = reading.kept + reading.news.map(\.record)
-        groups = regrouped(
-            next.reduce(into: [:]) { $0[$1.service, default: [:]][$1.keyValue.key] = $1 })
-        revisionToConfirm = next.reduce(0) { max($0, $1.revisionToConfirm) }
+        groups = regrouped(reading.groups)
+        revisionToConfirm = reading.revisionToConfirm
         revision = listing.revision
         clusterID = listing.clusterID
         claimsRevision = claims?.revision

@@ -14,14 +14,15 @@ package struct Endpoint: Hashable, Sendable {
 
     /// Parses `10.0.0.5:80` or `[fd00::5]:80` and nothing else: no name, no space, no missing part.
     package init?(_ text: some StringProtocol) {
+        let text = Substring(text)
         // The longest is a mapped IPv6 address with brackets, colon and port.
-        guard text.utf8.count <= 64, let colon = text.lastIndex(of: ":") else { return nil }
+        guard text.utf8.count <= 64, let colon = text.utf8.lastIndex(of: UInt8(ascii: ":")) else { return nil }
         var host = text[..<colon]
-        let bracketed = host.first == "[" && host.last == "]"
+        let bracketed = host.utf8.first == UInt8(ascii: "[") && host.utf8.last == UInt8(ascii: "]")
         if bracketed {
             host = host.dropFirst().dropLast()
         }
-        guard let address = IPAddress(host), let port = Port(text: text[text.index(after: colon)...]),
+        guard let address = IPAddress(host), let port = Port(text: text[text.utf8.index(after: colon)...]),
             bracketed == (address.family == .v6)
         else { return nil }
         self.init(address: address, port: port)

@@ -81,7 +81,8 @@ package struct Keyspace: Hashable, Sendable {
         guard bytes.starts(with: prefix.utf8),
             let text = String(validating: bytes.dropFirst(prefix.utf8.count), as: UTF8.self)
         else { throw .foreign }
-        let parts = text.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
+        let parts = text.utf8.split(separator: UInt8(ascii: "/"), maxSplits: 3, omittingEmptySubsequences: false)
+            .map { Substring($0) }
         guard parts.count == 2 || parts.count == 3 && parts[2] == "meta" else { throw .unknown }
         guard let service = ServiceName(parts[0]) else { throw .badService(String(parts[0])) }
         switch (parts.count, parts[1]) {
