@@ -87,7 +87,7 @@ struct WireRangeAnswer: Decodable {
     /// The keys.
     var keyValues: [Etcd.KeyValue] { (kvs ?? []).map(\.keyValue) }
 
-    /// The first key of the next page; nil where this is the last one. Throws where pages would go on for ever.
+    /// The first key of the next page, or nil where this is the last one; throws where pages would go on for ever.
     func startOfNext(after key: Data) throws -> Data? {
         guard more == true, let last = kvs?.last else { return nil }
         let start = Data(last.keyValue.key + [0])
