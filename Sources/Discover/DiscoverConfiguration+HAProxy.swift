@@ -87,6 +87,7 @@ extension DiscoverConfiguration {
     func settings(for abilities: HAProxyAbilities) -> HAProxySettings {
         HAProxySettings(
             host: host, statsSocket: directory.statsSocket, statesFile: directory.serverStates.path,
-            hardStopAfter: hardStopAfter, abilities: abilities, hasOtherFiles: existing != nil)
+            hardStopAfter: hardStopAfter, abilities: abilities,
+            openFiles: existing == nil ? OpenFiles.limit : nil, hasOtherFiles: existing != nil)
     }
 }

@@ -38,6 +38,31 @@ struct DiscoverFaultTests {
         return path
     }
 
+    @Test func `a service whose connections pile up leaves room for the others`() async throws {
+        try await withDiscoverLab { lab in
+            let stuck = try StubServer { $0.waitForEnd() }
+            let one = try DiscoverLab.backend("one")
+            let (port, stuckPort) = (try FreePort.take(), try FreePort.take())
+            let agent = try lab.start(openFiles: 400)
+            try await lab.put([
+                "web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)",
+                "stuck/port": "\(stuckPort)", "stuck/1": "127.0.0.1:\(stuck.port)",
+            ])
+            #expect(await agent.applies("services=2"))
+            #expect(await DiscoverLab.answers(port, "one"))
+            // More than HAProxy takes with so few files; those that it does not take wait in the system.
+            let connections = try (0..<190).map { _ in try LongConnection(port: stuckPort) }
+            #expect(
+                await eventually {
+                    let page = await DiscoverLab.get(lab.statsPort, "/;csv")
+                    let line = page?.split(separator: "\n").first { $0.hasPrefix("stuck,FRONTEND,") }
+                    return line?.split(separator: ",", omittingEmptySubsequences: false)[4] == "100"
+                })
+            #expect(await DiscoverLab.get(port) == "one")
+            withExtendedLifetime((connections, one)) {}
+        }
+    }
+
     @Test(arguments: ["master", "worker"])
     func `an HAProxy that is killed serves again at once`(victim: String) async throws {
         try await withService { lab, agent, port in

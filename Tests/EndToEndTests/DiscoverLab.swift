@@ -41,6 +41,12 @@ final class DiscoverLab: Sendable {
                 standard.merging(settings) { $1 }))
     }
 
+    /// Starts docker-discover so that it and HAProxy may have no more files open.
+    func start(openFiles: Int) throws -> Agent {
+        let line = "ulimit -n \(openFiles) && exec \(Laboratory.programFolder)/docker-discover"
+        return try keep(Agent(program: "/bin/sh", ["-c", line], standard))
+    }
+
     private func keep(_ agent: Agent) -> Agent {
         agents.withLock { $0.append(agent) }
         return agent

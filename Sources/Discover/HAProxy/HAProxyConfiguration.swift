@@ -127,25 +127,26 @@ extension HAProxyConfiguration {
     /// also most of the servers may be dead (docs/decisions/0010). Hashes are consistent, since only such servers can
     /// come and go while HAProxy runs. Of servers that are spare all are used, not only the first.
     private static func defaults(_ settings: HAProxySettings) -> String {
-        """
-        defaults
-            mode tcp
-            balance roundrobin
-            hash-type consistent
-            option allbackups
-            option redispatch 1
-            retries 10
-            option clitcpka
-            option srvtcpka
-            timeout connect 1s
-            timeout check 2s
-            timeout client 1h
-            timeout server 1h
-            timeout client-fin 30s
-            timeout server-fin 30s
-            load-server-state-from-file global
+        let limit = settings.connectionsOfOne.map { "    maxconn \($0)\n" } ?? ""
+        return """
+            defaults
+                mode tcp
+                balance roundrobin
+                hash-type consistent
+                option allbackups
+                option redispatch 1
+                retries 10
+                option clitcpka
+                option srvtcpka
+                timeout connect 1s
+                timeout check 2s
+                timeout client 1h
+                timeout server 1h
+                timeout client-fin 30s
+                timeout server-fin 30s
+                load-server-state-from-file global
 
-        """ + added(settings.additions, at: .defaults) + "\n"
+            """ + limit + added(settings.additions, at: .defaults) + "\n"
     }
 
     /// A section of a title and lines.

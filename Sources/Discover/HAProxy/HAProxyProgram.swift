@@ -64,11 +64,16 @@ struct HAProxyProgram: Sendable {
         if name.contains("/") {
             candidates = [name]
         } else {
-            let folders = searchPath.split(separator: ":") + ["/usr/local/sbin", "/usr/sbin", "/sbin"]
+            let folders = searchPath.split(separator: ":").map(String.init) + usualFolders
             candidates = folders.map { "\($0)/\(name)" }
         }
         return candidates.first { FileManager.default.isExecutableFile(atPath: $0) }
     }
+
+    /// PATH may lack those of daemons, and in a container there may be none.
+    private static let usualFolders = [
+        "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
+    ]
 
     private static func accepts(
         _ global: String, _ line: String, _ path: String, _ scratch: AtomicFile

@@ -17,6 +17,9 @@ struct HAProxySettings: Equatable, Sendable {
     /// What the installed HAProxy can do.
     var abilities: HAProxyAbilities
 
+    /// How many files HAProxy may have open; nil where that is not known.
+    var openFiles: Int?
+
     /// Whether HAProxy may read other files too, which docker-discover does not know.
     var hasOtherFiles = false
 
@@ -25,6 +28,18 @@ struct HAProxySettings: Equatable, Sendable {
 
     /// Whether nothing can use HAProxy's HTTP client, which only serves what an operator adds.
     var leavesHTTPClientUnused: Bool { additions.isEmpty && !hasOtherFiles }
+
+    /// How many connections one listener takes at a time; nil where nobody knows how many HAProxy takes.
+    ///
+    /// It is half of those: where the connections of one service pile up, the others still have the other half. HAProxy
+    /// takes half as many as it may have files open, or what the operator says.
+    var connectionsOfOne: Int? {
+        let said = additions.lines(.global).compactMap { line -> Int? in
+            let words = line.split { $0 == " " || $0 == "\t" }
+            return words.count > 1 && words[0] == "maxconn" ? Int(words[1]) : nil
+        }.last
+        return (said ?? openFiles.map { $0 / 2 }).map { max(1, $0 / 2) }
+    }
 
     /// Where the stats page is.
     var statsBind: BindAddress { host.statsBind }

@@ -17,6 +17,13 @@ enum OpenFiles {
         _ = unsafe setrlimit(resource, &bounded)
     }
 
+    /// How many files HAProxy may have open, which raises its own limit to the hard one; nil where the system does not say.
+    static var limit: Int? {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return nil }
+        return Int(min(limit.rlim_max, most))
+    }
+
     /// What becomes of a limit; nil where it stays.
     static func bounded(_ limit: rlimit) -> rlimit? {
         guard limit.rlim_max > most else { return nil }

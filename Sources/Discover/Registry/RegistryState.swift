@@ -59,13 +59,12 @@ struct RegistryState: Sendable {
     ///   - listing: what tells where etcd was.
     ///   - claims: the claims of ports, which have a prefix of their own; nil where nobody knows newer ones.
     mutating func replace(
-        with reading: RegistryReading, of listing: Etcd.Listing, claims: Etcd.Listing?,
+        with reading: consuming RegistryReading, of listing: Etcd.Listing, claims: Etcd.Listing?,
         at now: ContinuousClock.Instant = .now
     ) {
         // Whatever this store had at our revision was known. An emptied one keeps its cluster's id.
         let isOther = listing.clusterID != clusterID || listing.revision < revision || reading.hasStrangers
         let replaced = revision != 0 && isOther ? revision : nil
-        var reading = reading
         if let claims { reading.take(claims.keyValues) } else { reading.keepClaims() }
         var departures = Departures()
         if !reading.missing.isEmpty {

@@ -69,7 +69,12 @@ struct Render: Sendable {
         var settings = settings
         settings.host.additions = offer.additions
         // This host's name stands on the stats page: without --probe the file is the same on every machine.
-        if probes { settings.abilities = try await abilities(searchPath) } else { settings.host.name = "localhost" }
+        if probes {
+            settings.abilities = try await abilities(searchPath)
+            settings.openFiles = OpenFiles.limit
+        } else {
+            settings.host.name = "localhost"
+        }
         let host = settings.host
         let registry = dump.settled { ProxyPlan(Catalog($0), on: host) }
         let catalog = Catalog(registry)

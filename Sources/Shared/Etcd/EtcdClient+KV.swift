@@ -66,28 +66,36 @@ extension Etcd.Client {
     package func range(
         prefix: String, deadline: Duration, _ take: ([Etcd.KeyValue]) -> Void
     ) async throws -> Etcd.Listing {
-        let all = WireRangeRequest(key: Data(prefix.utf8), range_end: Data(Self.end(of: prefix)))
-        let first = try Self.rangeAnswer(try await page(all.limited(to: Self.firstPage), deadline: deadline))
+        let first = try await page(
+            WireRangeRequest(
+                key: Data(prefix.utf8), range_end: Data(Self.end(of: prefix)), limit: WireInteger(Self.firstPage)),
+            deadline: deadline)
+        var answer = try Self.rangeAnswer(first.body)
         let listing = Etcd.Listing(
-            revision: first.header?.revision?.value ?? 0, clusterID: first.header?.clusterID ?? "", keyValues: [])
-        var rest = all.limited(to: Self.largePage)
+            revision: answer.header?.revision?.value ?? 0, clusterID: answer.header?.clusterID ?? "", keyValues: [])
+        var rest = first.request.limited(to: first.isSmall ? Self.smallPage : Self.largePage)
         rest.revision = WireInteger(listing.revision)
-        let pages = rest
-        var body = try await page(pages, from: first.startOfNext, deadline: deadline)
-        var keyValues = first.keyValues
-        while let bytes = body {
+        var next = try await page(rest, from: try answer.startOfNext(after: rest.key), deadline: deadline)
+        while let page = next {
             // Three go on at a time: etcd makes a page while the one before is decoded and the one before that taken.
-            let expected = Self.expectedStart(after: bytes)
-            async let early = page(pages, from: expected, deadline: deadline)
-            async let decoded = Self.rangeAnswer(bytes)
-            take(keyValues)
-            let answer = try await decoded
-            keyValues = answer.keyValues
-            let start = answer.startOfNext
-            body = start == expected ? try await early : try await page(pages, from: start, deadline: deadline)
+            let expected = Self.expectedStart(after: page.body)
+            async let early = self.page(page.request, from: expected, deadline: deadline)
+            async let decoded = Self.rangeAnswer(page.body)
+            take(answer.keyValues)
+            answer = try await decoded
+            let start = try answer.startOfNext(after: page.request.key)
+            next =
+                start == expected ? try await early : try await self.page(page.request, from: start, deadline: deadline)
         }
-        take(keyValues)
+        take(answer.keyValues)
         return listing
+    }
+
+    private struct Page: Sendable {
+        let request: WireRangeRequest
+        let body: [UInt8]
+        /// Whether a larger one would have been too large.
+        var isSmall: Bool { request.limit?.value == smallPage }
     }
 
     /// Where a page begins that follows one which was not taken apart yet; nil where none follows.
@@ -111,7 +119,7 @@ extension Etcd.Client {
     private static let smallPage: Int64 = 20
 
     /// Reads the page that begins at a key; nil where none does.
-    private func page(_ request: WireRangeRequest, from key: Data?, deadline: Duration) async throws -> [UInt8]? {
+    private func page(_ request: WireRangeRequest, from key: Data?, deadline: Duration) async throws -> Page? {
         guard let key else { return nil }
         var request = request
         request.key = key
@@ -119,11 +127,12 @@ extension Etcd.Client {
     }
 
     /// Reads a page, or a smaller one where it is too large.
-    private func page(_ request: WireRangeRequest, deadline: Duration) async throws -> [UInt8] {
+    private func page(_ request: WireRangeRequest, deadline: Duration) async throws -> Page {
         do {
-            return try await call("kv/range", request, deadline: deadline)
+            return Page(request: request, body: try await call("kv/range", request, deadline: deadline))
         } catch HTTPError.tooLarge {
-            return try await call("kv/range", request.limited(to: Self.smallPage), deadline: deadline)
+            let small = request.limited(to: Self.smallPage)
+            return Page(request: small, body: try await call("kv/range", small, deadline: deadline))
         }
     }
 

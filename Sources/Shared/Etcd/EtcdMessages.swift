@@ -47,8 +47,9 @@ struct WireKeyValue: Decodable {
 
     init(from decoder: any Decoder) throws {
         let fields = try decoder.container(keyedBy: CodingKeys.self)
-        // Strings take a third of the time of what decodes itself, and a listing has tens of thousands.
+        // A listing has tens of thousands; texts are read sooner than what decodes itself.
         func integer(_ name: CodingKeys) throws -> Int64 {
+            guard fields.contains(name) else { return 0 }
             if let text = try? fields.decodeIfPresent(String.self, forKey: name), let value = Int64(text) {
                 return value
             }
@@ -86,10 +87,14 @@ struct WireRangeAnswer: Decodable {
     /// The keys.
     var keyValues: [Etcd.KeyValue] { (kvs ?? []).map(\.keyValue) }
 
-    /// The first key of the next page; nil where this is the last one.
-    var startOfNext: Data? {
+    /// The first key of the next page, or nil where this is the last one; throws where pages would go on for ever.
+    func startOfNext(after key: Data) throws -> Data? {
         guard more == true, let last = kvs?.last else { return nil }
-        return Data(last.keyValue.key + [0])
+        let start = Data(last.keyValue.key + [0])
+        guard key.lexicographicallyPrecedes(start) else {
+            throw Etcd.Error.malformed(server: "etcd", reason: "a page of a listing ends before it begins")
+        }
+        return start
     }
 }
 

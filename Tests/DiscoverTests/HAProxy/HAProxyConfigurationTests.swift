@@ -142,6 +142,21 @@ struct HAProxyConfigurationTests {
         }
     }
 
+    @Test(
+        arguments: [
+            (nil, [], nil), (65_536, [], 16_384), (400, [], 100), (1, [], 1), (65_536, ["maxconn 2000"], 1000),
+            (nil, ["# maxconn 9", "  maxconn\t30 # all", "nbthread 2"], 15), (400, ["maxconn", "maxconn x"], 100),
+        ] as [(Int?, [String], Int?)])
+    func `a listener takes half of the connections that HAProxy takes`(files: Int?, added: [String], limit: Int?) {
+        var settings = HAProxySettings.sample
+        settings.openFiles = files
+        if !added.isEmpty { settings.host.additions[.global] = Addition(path: "/a", lines: added) }
+        #expect(settings.connectionsOfOne == limit)
+        let lines = HAProxyConfiguration.init(.empty, settings).text.split(separator: "\n")
+        let defaults = lines.drop { $0 != "defaults" }.prefix { !$0.hasPrefix("frontend") }
+        #expect(defaults.filter { $0.contains("maxconn") } == limit.map { ["    maxconn \($0)"] } ?? [])
+    }
+
     @Test func `the mark is that of all but the servers`() {
         func mark(_ keys: KeyValuePairs<String, String>) -> String {
             HAProxyConfiguration(RegistryFixture(keys).plan, .sample).mark

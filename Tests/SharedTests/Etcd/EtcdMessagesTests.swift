@@ -152,6 +152,13 @@ struct EtcdMessagesTests {
         #expect(requests.last?.contains(#""key":"YgA=""#) == true)
     }
 
+    @Test func `pages that lead back are an error, not a loop`() async throws {
+        let stub = try StubEtcd(["kv/range": [#"{"kvs":[{"key":"Lw=="}],"more":true}"#]])
+        let error = Etcd.Error.malformed(server: "etcd", reason: "a page of a listing ends before it begins")
+        await #expect(throws: error) { try await client(stub).range(prefix: "/", deadline: Self.limit) }
+        #expect(stub.requests("kv/range").count <= 3)
+    }
+
     // MARK: Numbers and missing fields
 
     @Test func `64-bit integers are read from strings and numbers, signed and unsigned, without loss`() throws {
