@@ -146,6 +146,7 @@ stay() {
     note "the containers  docker -H $ENGINE ps"
     note "one more        docker -H $ENGINE run -d -P --label $LABEL $IMAGE"
     note "what and why    $BIN/docker-register status --control-socket $STACK/register.sock"
+    note "                $BIN/docker-discover status --state-dir $STACK/discover"
     note "logs            $LOGS"
     note ""
     note "Ctrl-C ends it and cleans everything up."

@@ -52,11 +52,11 @@ extension ProxyDriver {
 
     private mutating func note(_ worker: HAProxyWorker, isOurDoing: Bool) {
         if other.isAbsenceTold {
-            logger.info("an HAProxy serves", ["pid": worker.pid])
+            logger.info("an HAProxy serves", ["worker": worker.pid])
         } else if other.worker == nil {
-            logger.info("took over the running HAProxy", ["pid": worker.pid])
+            logger.info("took over the running HAProxy", ["worker": worker.pid])
         } else if !isOurDoing {
-            logger.info("somebody else reloaded or restarted HAProxy", ["pid": worker.pid])
+            logger.info("somebody else reloaded or restarted HAProxy", ["worker": worker.pid])
         }
         (other.worker, other.isAbsenceTold) = (worker, false)
     }

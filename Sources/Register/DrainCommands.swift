@@ -134,7 +134,9 @@ struct DrainCommands: Sendable {
             let consumers = try await registry.consumers()
             let missing = consumers.filter { $0.value.cluster != cluster || $0.value.revision < revision }
             if missing.isEmpty {
-                return CommandAnswer("\(name) is drained; \(consumers.count) docker-discover confirmed it\n")
+                let answer =
+                    consumers.isEmpty ? "no docker-discover runs" : "\(consumers.count) docker-discover confirmed it"
+                return CommandAnswer("\(name) is drained; \(answer)\n")
             }
             guard ContinuousClock.now < end else {
                 let names = missing.map { "\($0.value.host) (\($0.key))" }.sorted().joined(separator: ", ")

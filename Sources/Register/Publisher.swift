@@ -176,7 +176,10 @@ struct Publisher {
     mutating func keepLease() async throws {
         let now = ContinuousClock.now
         if let lease {
-            guard now - renewed >= ttl / 3 else { return }
+            guard now - renewed >= ttl / 3 else {
+                if presence.isDue { try await presence.renew(under: lease.id) }
+                return
+            }
             if try await registry.etcd.keepAlive(lease: lease.id, deadline: registry.deadline) {
                 renewed = now
                 return try await presence.renew(under: lease.id)

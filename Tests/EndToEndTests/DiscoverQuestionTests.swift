@@ -168,7 +168,7 @@ struct DiscoverQuestionTests {
             #expect(answer.lines.contains { $0.contains("its entry was lost at") && $0.contains("it is held until") })
             try await agent.kill()
             let found = try report(try await run(lab, ["status", "--json"], settings(lab)))
-            #expect(!found.agent.running && found.endpoint("web", "1")?.held?.because == "their lease is gone")
+            #expect(!found.agent.running && found.endpoint("web", "1")?.held?.because == "the lease is gone")
         }
     }
 

@@ -152,7 +152,7 @@ struct RegistryTroubleTests {
     @Test func `keys that somebody deletes all at once are held as well, and come back`() async throws {
         try await withScene { scene in
             try await scene.cluster.ctl("del", "--prefix", "/backends/")
-            #expect(await scene.agent.logs("lost endpoints stay in service", "their lease is gone"))
+            #expect(await scene.agent.logs("lost endpoints stay in service", "the lease is gone"))
             #expect(await scene.answers(1...3))
             try await scene.register(1...3)
             #expect(await eventually { scene.agent.log.count(of: "registered again") > 0 })

@@ -127,4 +127,19 @@ extension PublisherTests {
         try await publisher.publish()
         #expect(publisher.withdrawals[web.slot.id] == second)
     }
+
+    @Test func `a renewal that etcd refuses is tried until it succeeds, although the lease itself lives`() async throws
+    {
+        var publisher = publisher()
+        try await desire(registration("web"), by: &publisher)
+        for words in [["user", "add", "root:pw"], ["user", "grant-role", "root", "root"], ["auth", "enable"]] {
+            try await server.ctl(words)
+        }
+        publisher.renewalIsDue()
+        for _ in 0..<3 {
+            await #expect(throws: Etcd.Error.self) { try await publisher.publish() }
+        }
+        try await server.ctl(["--user", "root:pw", "auth", "disable"])
+        try await publisher.publish()
+    }
 }

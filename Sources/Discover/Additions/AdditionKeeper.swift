@@ -60,7 +60,10 @@ struct AdditionKeeper {
                 logger.error("a file that is added to haproxy.cfg is wrong; what it said before stays", fields)
             }
         }
-        guard !accepted.isEmpty || accepted != before else { return }
+        if accepted.isEmpty {
+            if accepted != before { logger.info("nothing is added to haproxy.cfg any more") }
+            return
+        }
         logger.info(
             accepted == before ? "what is added to haproxy.cfg stays as it was" : "took what is added to haproxy.cfg",
             [

@@ -31,14 +31,18 @@ struct HAProxyLine: Equatable, Sendable {
     }
 
     /// Whether it only tells of what each reload, each stop and each change of servers brings: workers that stop
-    /// listening, and go; servers that come, and go.
+    /// listening, and go; servers that come, and go, or are what they were before a reload.
     var isRoutine: Bool {
         if text.hasPrefix("Server ") { return Self.changes.contains { text.contains($0) } }
         return isOfWorkers
     }
 
-    /// What commands of the runtime API do to a server; checks have other words.
+    /// Whether it tells of something good, which HAProxy warns of like of the bad.
+    var isGood: Bool { text.hasPrefix("Server ") && text.contains(" is UP, reason: ") }
+
+    /// What commands of the runtime API and reloads do to a server; checks have other words.
     private static let changes = [
+        ", changed from server-state after a reload",
         "(leaving forced maintenance)", "(leaving forced drain)", " enters drain state", " forced drain mode",
         " going DOWN for maintenance", " forced maintenance",
     ]

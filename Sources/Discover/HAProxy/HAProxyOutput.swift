@@ -26,6 +26,7 @@ final class HAProxyOutput: Sendable {
         switch line.level {
         case .notice: logger.debug("haproxy", ["says": line.text])
         case .warning where line.isRoutine: logger.debug("haproxy", ["says": line.text])
+        case .warning where line.isGood: logger.info("haproxy", ["says": line.text])
         case .warning: logger.warning("haproxy", ["says": line.text])
         case .alert:
             logger.error("haproxy", ["says": line.text])

@@ -99,7 +99,10 @@ extension HAProxyProgram.Refusal: CustomStringConvertible {
     init(lines: [String]) {
         let printed = lines.map(HAProxyLine.init)
         let alerts = printed.filter { $0.level == .alert }.map(\.text)
-        self.init(alerts: alerts.isEmpty ? printed.suffix(3).map(\.text) : Array(alerts.prefix(10)))
+        // The last ones only say that there were some.
+        let reasons = alerts.filter { !$0.contains("rrors found in configuration") && !$0.contains("rror(s) found in") }
+        let told = reasons.isEmpty ? alerts : reasons
+        self.init(alerts: told.isEmpty ? printed.suffix(3).map(\.text) : Array(told.prefix(10)))
     }
 
     /// The alerts in one line.

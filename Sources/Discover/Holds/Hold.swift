@@ -34,7 +34,7 @@ extension RegistryLoss.Cause: CustomStringConvertible {
     /// A few words for the log.
     var description: String {
         switch self {
-        case .lease: "their lease is gone"
+        case .lease: "the lease is gone"
         case .store: "etcd's store was replaced"
         }
     }

@@ -11,10 +11,7 @@ struct ServiceRefusal: Equatable, Sendable {
 
     /// Reads a refusal of a configuration.
     init(_ refusal: HAProxyProgram.Refusal, of configuration: HAProxyConfiguration) {
-        let reasons = refusal.alerts.filter {
-            !$0.contains("rrors found in configuration") && !$0.contains("rror(s) found in")
-        }
-        words = (reasons.isEmpty ? refusal.alerts : reasons).map { Self.withoutPlace($0) }.joined(separator: "; ")
+        words = refusal.alerts.map { Self.withoutPlace($0) }.joined(separator: "; ")
         let lines = refusal.alerts.map { Self.line(in: $0) }
         let places = configuration.services(atLines: Set(lines.compactMap(\.self)))
         for (alert, line) in zip(refusal.alerts, lines) {

@@ -147,7 +147,9 @@ struct HAProxyProcessTests {
             defer { child.signalGroup(SIGKILL) }
             // The system shows the arguments of a new process a moment after it exists.
             #expect(await eventually { HAProxyMaster(withArguments: process.arguments) != nil })
-            let found = try await process.adopt()
+            var patient = process
+            patient.timing.socket = .seconds(15)
+            let found = try await patient.adopt()
             #expect(found?.pid == child.pid)
         }
     }

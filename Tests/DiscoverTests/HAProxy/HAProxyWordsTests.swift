@@ -45,6 +45,14 @@ struct HAProxyWordsTests {
             "[WARNING]  (4526) : Former worker (4529) exited with code 139 (Segmentation fault)", .warning,
             "Former worker (4529) exited with code 139 (Segmentation fault)", false
         ),
+        (
+            "[WARNING]  (4529) : Server web/1 is DOWN, changed from server-state after a reload. 1 active", .warning,
+            "Server web/1 is DOWN, changed from server-state after a reload. 1 active", true
+        ),
+        (
+            "[WARNING]  (4529) : Server web/1 is UP, reason: Layer4 check passed", .warning,
+            "Server web/1 is UP, reason: Layer4 check passed", false
+        ),
         ("Configuration file is valid", .notice, "Configuration file is valid", false),
         ("[ALERT", .notice, "[ALERT", false), ("[]", .notice, "[]", false), ("", .notice, "", false),
         ("[ALERT]", .alert, "", false), ("[ALERT] (", .alert, "(", false),
@@ -56,6 +64,7 @@ struct HAProxyWordsTests {
         #expect(parsed.level == level)
         #expect(parsed.text == text)
         #expect(parsed.isRoutine == isRoutine)
+        #expect(parsed.isGood == line.contains(" is UP"))
     }
 
     @Test func `a refusal keeps the alerts, and without any the last lines`() {

@@ -31,7 +31,8 @@ struct ServiceExaminationTests {
             }
             guard !alerts.isEmpty else { return nil }
             alerts = alerts.prefix(10) + ["config : Fatal errors found in configuration."]
-            return ServiceRefusal(HAProxyProgram.Refusal(alerts: alerts), of: configuration)
+            return ServiceRefusal(
+                HAProxyProgram.Refusal(lines: alerts.map { "[ALERT]    (1) : \($0)" }), of: configuration)
         }
     }
 
