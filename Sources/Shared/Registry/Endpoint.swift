@@ -20,7 +20,8 @@ package struct Endpoint: Hashable, Sendable {
         var host = text[..<colon]
         let bracketed = host.utf8.first == UInt8(ascii: "[") && host.utf8.last == UInt8(ascii: "]")
         if bracketed {
-            host = host.dropFirst().dropLast()
+            // Of a text, the first letter would be more than the bracket where combining characters follow.
+            host = Substring(host.utf8.dropFirst().dropLast())
         }
         guard let address = IPAddress(host), let port = Port(text: text[text.utf8.index(after: colon)...]),
             bracketed == (address.family == .v6)

@@ -159,6 +159,20 @@ struct EtcdMessagesTests {
         #expect(stub.requests("kv/range").count <= 3)
     }
 
+    @Test(arguments: [0, 1, 2])
+    func `once a page was too large, those that follow are small`(good: Int) async throws {
+        let large = StubEtcd.Answer(200, String(repeating: " ", count: Etcd.Client.answerCap + 1))
+        let pages = (0..<good + 4).map { number in
+            let key = Data([UInt8(ascii: "a") + UInt8(number)]).base64EncodedString()
+            return StubEtcd.Answer(200, #"{"kvs":[{"key":"\#(key)"}],"more":\#(number < good + 3)}"#)
+        }
+        let stub = try StubEtcd(["kv/range": pages.prefix(good) + [large] + pages.dropFirst(good)])
+        let listing = try await client(stub).range(prefix: "/", deadline: Self.limit)
+        #expect(listing.keyValues.count == pages.count)
+        let small = stub.requests("kv/range").map { $0.contains(#""limit":"20""#) }
+        #expect(small == Array(repeating: false, count: good + 1) + Array(repeating: true, count: 4))
+    }
+
     // MARK: Numbers and missing fields
 
     @Test func `64-bit integers are read from strings and numbers, signed and unsigned, without loss`() throws {
