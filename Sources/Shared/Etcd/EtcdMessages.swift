@@ -87,10 +87,11 @@ struct WireRangeAnswer: Decodable {
     /// The keys.
     var keyValues: [Etcd.KeyValue] { (kvs ?? []).map(\.keyValue) }
 
-    /// The first key of the next page, or nil where this is the last one; throws where pages would go on for ever.
+    /// The first key of the next page, or nil where this is the last one; throws where pages would go on for ever, or
+    /// end without the rest.
     func startOfNext(after key: Data) throws -> Data? {
-        guard more == true, let last = kvs?.last else { return nil }
-        let start = Data(last.keyValue.key + [0])
+        guard more == true else { return nil }
+        let start = kvs?.last.map { Data($0.keyValue.key + [0]) } ?? key
         guard key.lexicographicallyPrecedes(start) else {
             throw Etcd.Error.malformed(server: "etcd", reason: "a page of a listing ends before it begins")
         }

@@ -152,8 +152,9 @@ struct EtcdMessagesTests {
         #expect(requests.last?.contains(#""key":"YgA=""#) == true)
     }
 
-    @Test func `pages that lead back are an error, not a loop`() async throws {
-        let stub = try StubEtcd(["kv/range": [#"{"kvs":[{"key":"Lw=="}],"more":true}"#]])
+    @Test(arguments: [#"{"kvs":[{"key":"Lw=="}],"more":true}"#, #"{"kvs":[],"more":true}"#, #"{"more":true}"#])
+    func `pages that lead back or nowhere are an error, not a loop and not an end`(page: String) async throws {
+        let stub = try StubEtcd(["kv/range": [StubEtcd.Answer(200, page)]])
         let error = Etcd.Error.malformed(server: "etcd", reason: "a page of a listing ends before it begins")
         await #expect(throws: error) { try await client(stub).range(prefix: "/", deadline: Self.limit) }
         #expect(stub.requests("kv/range").count <= 3)
