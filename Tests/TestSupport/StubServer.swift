@@ -118,7 +118,7 @@ package final class StubServer: Sendable {
                 unsafe bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size)) == 0
             }
         }
-        guard isBound, Glibc.listen(descriptor, 64) == 0 else { throw StubError.noSocket(errno) }
+        guard isBound, Glibc.listen(descriptor, 1024) == 0 else { throw StubError.noSocket(errno) }
         return 0
     }
 
@@ -133,7 +133,7 @@ package final class StubServer: Sendable {
                 unsafe bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
             }
         }
-        guard isBound, Glibc.listen(descriptor, 64) == 0 else { throw StubError.noSocket(errno) }
+        guard isBound, Glibc.listen(descriptor, 1024) == 0 else { throw StubError.noSocket(errno) }
         return Int(UInt16(bigEndian: address.sin_port))
     }
 
