@@ -134,22 +134,30 @@ struct EtcdMessagesTests {
             #"{"more": true, "header": {"revision": 7}, "kvs": [{"key": "YQ=="}]}"#,
             #"{"more": true, "kvs": [{"key": "Yg=="}]}"#, #"{"kvs": [{"key": "Yw=="}]}"#,
         ],
-        // After the second one the wrong page is asked for first.
+        // After the second one the wrong page is asked for, too.
         [
             #"{"header":{"revision":"7"},"kvs":[{"key":"YQ=="}],"more":true}"#,
-            #"{"kvs":[{"key":"Yg=="}],"x":{"key":"eA=="},"more":true}"#, #"{"kvs":[{"key":"eA=="}]}"#,
-            #"{"kvs":[{"key":"Yw=="}]}"#,
+            #"{"kvs":[{"key":"Yg=="}],"x":{"key":"eA=="},"more":true}"#, #"{"kvs":[{"key":"Yw=="}]}"#,
         ],
     ])
     func `pages make one listing, also where they are laid out in another way`(pages: [String]) async throws {
-        let stub = try StubEtcd(["kv/range": pages.map { StubEtcd.Answer(200, $0) }])
-        let listing = try await client(stub).range(prefix: "/", deadline: Self.limit)
+        let starts = ["Lw==", "YQA=", "YgA="]
+        let requests = CapturedLines()
+        let stub = try StubServer { client in
+            while let request = client.request() {
+                requests.add(request)
+                let page = starts.firstIndex { request.contains("\"key\":\"\($0)\"") }.map { pages[$0] }
+                let body = page ?? #"{"kvs":[{"key":"eA=="}]}"#
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+            }
+        }
+        let origin = HTTPOrigin.tcp("http://127.0.0.1:\(stub.port)")
+        let client = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [origin]))
+        let listing = try await client.range(prefix: "/", deadline: Self.limit)
         #expect(listing.keyValues.map { String(decoding: $0.key, as: UTF8.self) } == ["a", "b", "c"])
         #expect(listing.revision == 7)
-        let requests = stub.requests("kv/range")
-        #expect(requests.count == pages.count)
-        #expect(requests.dropFirst().allSatisfy { $0.contains(#""revision":"7""#) })
-        #expect(requests.last?.contains(#""key":"YgA=""#) == true)
+        #expect(requests.count(of: #""revision":"7""#) >= 2)
+        withExtendedLifetime(stub) {}
     }
 
     @Test(arguments: [#"{"kvs":[{"key":"Lw=="}],"more":true}"#, #"{"kvs":[],"more":true}"#, #"{"more":true}"#])
