@@ -39,8 +39,6 @@ struct Presence {
     private var rivals = Rivals()
     private var told: [Other] = []
     private var isRefused = false
-    /// Whether the last renewal has failed.
-    private(set) var isDue = false
 
     /// The oldest other agent that is alive and keeps the same entries; nil where this one is the oldest.
     var elder: Other? { doubles.first { $0.createRevision < createRevision } }
@@ -81,7 +79,6 @@ struct Presence {
     ///
     /// A role that may not write there costs only this.
     mutating func renew(under lease: Int64) async throws {
-        isDue = true
         do {
             if holder != lease {
                 let value = [UInt8](try JSONEncoder().encode(record))
@@ -90,9 +87,8 @@ struct Presence {
                 holder = lease
             }
             try await look()
-            (isDue, isRefused) = (false, false)
+            isRefused = false
         } catch Etcd.Error.refused(.permissionDenied, let message) {
-            isDue = false
             guard !isRefused else { return }
             isRefused = true
             logger.warning(

@@ -173,16 +173,16 @@ struct Publisher {
     // MARK: Lease
 
     /// Renews the lease if that is due; takes a new one where there is none, or the old one is gone.
+    ///
+    /// It stays due until this agent has said under it that it runs.
     mutating func keepLease() async throws {
         let now = ContinuousClock.now
         if let lease {
-            guard now - renewed >= ttl / 3 else {
-                if presence.isDue { try await presence.renew(under: lease.id) }
-                return
-            }
+            guard now - renewed >= ttl / 3 else { return }
             if try await registry.etcd.keepAlive(lease: lease.id, deadline: registry.deadline) {
+                try await presence.renew(under: lease.id)
                 renewed = now
-                return try await presence.renew(under: lease.id)
+                return
             }
             logger.warning("the lease is gone; registering everything under a new one", ["lease": Self.hex(lease)])
         }
@@ -190,10 +190,11 @@ struct Publisher {
         let seconds = Int64(ttl.components.seconds)
         let granted = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
         lease = granted
-        renewed = now
+        renewalIsDue()
         isInDoubt = true
         logger.info("took a lease", ["lease": Self.hex(granted), "ttl": "\(granted.ttl)s"])
         try await presence.renew(under: granted.id)
+        renewed = now
     }
 
     /// Leases are written as `etcdctl lease list` writes them.
