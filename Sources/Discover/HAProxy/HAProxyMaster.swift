@@ -29,17 +29,27 @@ struct HAProxyMaster: Sendable {
 
     /// Looks for a process that was started with these arguments; nil where /proc shows none.
     ///
-    /// Its workers have the same arguments. The master is the oldest one.
+    /// Its workers have the same arguments. The master is the oldest one. A process that executes a program, as a
+    /// master does with each reload, shows no arguments for a moment: it is looked at again for a tenth of a second.
     init?(withArguments arguments: [String]) {
         let tail = Array((arguments.joined(separator: "\0") + "\0").utf8)
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        let found = names.compactMap { Int32($0) }.filter { pid in
-            let line = (try? WholeFile("/proc/\(pid)/cmdline").bytes) ?? nil
-            return line?.contains(tail) == true
-        }
+        var candidates = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { Int32($0) } ?? []
+        var found: [Int32] = []
+        let end = ContinuousClock.now + .milliseconds(100)
+        repeat {
+            let lines = candidates.map { pid in (pid, (try? WholeFile("/proc/\(pid)/cmdline").bytes) ?? nil) }
+            found += lines.filter { $0.1?.contains(tail) == true }.map(\.0)
+            candidates = lines.filter { $0.1?.isEmpty == true && Self.hasProgram($0.0) }.map(\.0)
+            if !candidates.isEmpty { usleep(1000) }
+        } while !candidates.isEmpty && ContinuousClock.now < end
         guard let oldest = found.compactMap({ ProcessStatus($0) }).min(by: Self.isOlder) else { return nil }
         status = oldest
         child = nil
+    }
+
+    /// Whether a process has a program, which neither the kernel's threads have nor what has ended.
+    private static func hasProgram(_ pid: Int32) -> Bool {
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/exe")) != nil
     }
 
     private static func isOlder(_ left: ProcessStatus, _ right: ProcessStatus) -> Bool {

@@ -154,6 +154,18 @@ struct HAProxyProcessTests {
         }
     }
 
+    @Test func `an HAProxy that executes itself just now is found`() async throws {
+        // A stand-in that does nothing else; the system shows no arguments while it does.
+        let script = folder.path + "/again"
+        try AtomicFile(path: script).replace(with: Array(#"exec /bin/sh "$0" "$@""#.utf8))
+        let child = try Program("/bin/sh", [script, "of this test"]).start { _ in }
+        defer { child.signalGroup(SIGKILL) }
+        #expect(await eventually { HAProxyMaster(withArguments: [script, "of this test"]) != nil })
+        for _ in 0..<300 {
+            #expect(HAProxyMaster(withArguments: [script, "of this test"])?.pid == child.pid)
+        }
+    }
+
     @Test(
         arguments: [
             ("/nowhere/haproxy", "there is no program"), ("no-such-program", "there is no program"),
