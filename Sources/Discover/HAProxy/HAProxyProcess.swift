@@ -19,6 +19,8 @@ struct HAProxyProcess: Sendable {
         var socket: Duration = .seconds(2)
         /// For a new worker to take over the runtime API's socket, which it does before the old one is told to go.
         var takeover: Duration = .milliseconds(500)
+        /// For the words of a master whose reload failed to be read.
+        var words: Duration = .milliseconds(200)
         /// For the command that reloads an HAProxy that somebody else runs.
         var command: Duration = .seconds(10)
         /// Between two requests to stop.
@@ -97,7 +99,11 @@ struct HAProxyProcess: Sendable {
         output.forgetAlerts()
         let child = try Program(program.path, arguments).start(onLine: output.take)
         do {
-            guard let started = HAProxyMaster(child) else { throw Failure.refused(output.alerts) }
+            guard let started = HAProxyMaster(child) else {
+                // What it said is all there only when its end is.
+                _ = try await child.wait()
+                throw Failure.refused(output.alerts)
+            }
             return (started, try await confirm(mark, of: started, besides: []))
         } catch {
             child.signalGroup(SIGKILL)
@@ -175,6 +181,15 @@ struct HAProxyProcess: Sendable {
         return Set((table?.workers ?? []) + (table?.oldWorkers ?? []) + [newest?.pid].compactMap(\.self))
     }
 
+    /// The alerts of a master that goes on, which may say them a moment before they are read.
+    private func spokenAlerts() async -> [String] {
+        let end = ContinuousClock.now + timing.words
+        while output.alerts.isEmpty, ContinuousClock.now < end {
+            guard (try? await Task.sleep(for: timing.poll)) != nil else { break }
+        }
+        return output.alerts
+    }
+
     /// Waits for a moment until a worker has taken over the runtime API's socket.
     private func listens(_ worker: HAProxyWorker) async {
         let end = ContinuousClock.now + timing.takeover
@@ -193,7 +208,7 @@ struct HAProxyProcess: Sendable {
         while ContinuousClock.now < end {
             if let worker = try await worker(), worker.mark == mark, !others.contains(worker.pid) { return worker }
             guard master.isAlive else { throw Failure.refused(output.alerts) }
-            if let table = try? await table(), table.lastReloadFailed { throw Failure.refused(output.alerts) }
+            if let table = try? await table(), table.lastReloadFailed { throw Failure.refused(await spokenAlerts()) }
             try await Task.sleep(for: timing.poll)
         }
         throw Failure.unconfirmed(after: timing.load)
