@@ -30,12 +30,12 @@ struct HAProxyMaster: Sendable {
     /// Looks for a process that was started with these arguments; nil where /proc shows none.
     ///
     /// Its workers have the same arguments. The master is the oldest one. A process that executes a program, as a
-    /// master does with each reload, shows no arguments for a moment: it is looked at again for a tenth of a second.
+    /// master does with each reload, shows no arguments for a moment: it is looked at again, for a second at most.
     init?(withArguments arguments: [String]) {
         let tail = Array((arguments.joined(separator: "\0") + "\0").utf8)
         var candidates = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { Int32($0) } ?? []
         var found: [Int32] = []
-        let end = ContinuousClock.now + .milliseconds(100)
+        let end = ContinuousClock.now + .seconds(1)
         repeat {
             let lines = candidates.map { pid in (pid, (try? WholeFile("/proc/\(pid)/cmdline").bytes) ?? nil) }
             found += lines.filter { $0.1?.contains(tail) == true }.map(\.0)
