@@ -61,8 +61,10 @@ package final class Agent: Sendable {
     /// Waits until it ends.
     package func wait() async throws -> Program.Ending { try await running.wait() }
 
-    /// Waits for a line of its log that has all of `parts` in it.
+    /// Waits for a line of its log that has all of `parts` in it; prints the end of the log where there is none.
     package func logs(_ parts: String...) async -> Bool {
-        await eventually { log.all.contains { line in parts.allSatisfy { line.contains($0) } } }
+        if await eventually({ log.all.contains { line in parts.allSatisfy { line.contains($0) } } }) { return true }
+        print("not logged: \(parts)", log.all.suffix(30).joined(separator: "\n    "), separator: "\n    ")
+        return false
     }
 }
