@@ -58,7 +58,8 @@ extension ProxyDriver {
         } else if !isOurDoing {
             logger.info("somebody else reloaded or restarted HAProxy", ["worker": worker.pid])
         }
-        (other.worker, other.isAbsenceTold) = (worker, false)
+        (other.worker, other.isAbsenceTold, other.due) = (worker, false, nil)
+        other.backoff.reset()
     }
 
     /// Has an HAProxy that does not run our file load it; where there is none, the file waits for its start.
@@ -74,16 +75,21 @@ extension ProxyDriver {
             await meet(worker)
             return .waiting(.zero, done: .none)
         }
+        if await process.isStopping(existing) { return waiting(because: "it is being stopped") }
         do {
             try await loadInto(existing, next)
             return .done(.reload(.unknownState))
         } catch {
             try Task.checkCancellation()
-            tellAbsence("\(error)", pid: nil)
-            let wait = other.backoff.next()
-            other.due = .now + wait
-            return .waiting(wait, done: .none)
+            return waiting(because: "\(error)")
         }
+    }
+
+    private mutating func waiting(because reason: String) -> Progress {
+        tellAbsence(reason, pid: nil)
+        let wait = other.backoff.next()
+        other.due = .now + wait
+        return .waiting(wait, done: .none)
     }
 
     /// Whether a port that is taken may be so by an HAProxy that serves although it is not seen.
@@ -96,8 +102,6 @@ extension ProxyDriver {
     mutating func loadInto(_ existing: ExistingHAProxy, _ next: HAProxyConfiguration) async throws {
         let worker = try await process.reload(existing, with: next)
         note(worker, isOurDoing: true)
-        other.due = nil
-        other.backoff.reset()
         take(worker, of: next)
     }
 

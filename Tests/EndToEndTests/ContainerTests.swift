@@ -16,9 +16,23 @@ struct ContainerTests {
         "--net", "host", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true",
     ]
 
-    @Test func `with the few rights that compose.yaml gives them both agents do their work, stop and start again`()
-        async throws
-    {
+    /// What compose.yaml gives docker-discover besides, and compose.haproxy.yaml HAProxy.
+    private static let volume = [
+        "-v", "discover:/var/lib/docker-discover", "--cap-add", "NET_BIND_SERVICE", "--ulimit", "nofile=8192",
+    ]
+
+    /// How compose.haproxy.yaml starts HAProxy.
+    private static let haproxy = """
+        trap exit USR1
+        until [ -s /var/lib/docker-discover/system.cfg ]; do sleep 0.1; done
+        exec haproxy -W -S /var/lib/docker-discover/system-master.sock,mode,600,level,admin \
+          -f /var/lib/docker-discover/system.cfg
+        """
+
+    /// A host with an engine that has the images, and docker-register in a container.
+    private func withHost(
+        _ body: @Sendable (Laboratory, Laboratory.Host, Engine, _ discover: [String]) async throws -> Void
+    ) async throws {
         try await Laboratory.with("etcd", "host") { laboratory in
             let host = try laboratory.host("host")
             try await laboratory.startEtcd()
@@ -30,12 +44,16 @@ struct ContainerTests {
                 "--name", "register", "--tmpfs", "/run/docker-register", "--cap-add", "DAC_OVERRIDE", "-v",
                 "\(engine.socket):/var/run/docker.sock", "-e", "HOST_IP=\(host.address)", "-e", etcd,
             ]
-            let discover = [
-                "--name", "discover", "-v", "discover:/var/lib/docker-discover", "--cap-add", "NET_BIND_SERVICE",
-                "--ulimit", "nofile=8192", "-e", etcd,
-            ]
             _ = try await engine.run(Self.confined + register + ["sidekick", "docker-register"])
-            _ = try await engine.run(Self.confined + discover + ["sidekick", "docker-discover"])
+            try await body(laboratory, host, engine, Self.confined + Self.volume + ["--name", "discover", "-e", etcd])
+        }
+    }
+
+    @Test func `with the few rights that compose.yaml gives them both agents do their work, stop and start again`()
+        async throws
+    {
+        try await withHost { laboratory, host, engine, discover in
+            _ = try await engine.run(discover + ["sidekick", "docker-discover"])
             let one = try await engine.run("-P", "whoami")
             try await isServed([one], laboratory, host)
 
@@ -64,6 +82,37 @@ struct ContainerTests {
             try await isServed([one], laboratory, host)
             for agent in ["register", "discover"] {
                 #expect(try await engine.docker("logs", agent).filter { $0.contains("level=error") } == [])
+            }
+        }
+    }
+
+    @Test func `HAProxy in a container of its own serves on while docker-discover's is made anew`() async throws {
+        try await withHost { laboratory, host, engine, discover in
+            let haproxy = ["--name", "haproxy", "--stop-signal", "SIGUSR1", "sidekick", "sh", "-c", Self.haproxy]
+            _ = try await engine.run(Self.confined + Self.volume + haproxy)
+            let existing = [
+                "-e", "HAPROXY_MASTER=/var/lib/docker-discover/system-master.sock",
+                "-e", "HAPROXY_CONFIG=/var/lib/docker-discover/system.cfg", "sidekick", "docker-discover",
+            ]
+            _ = try await engine.run(discover + existing)
+            let one = try await engine.run("-P", "whoami")
+            try await isServed([one], laboratory, host)
+
+            async let answers = laboratory.requests(1000, to: Self.service, from: host)
+            try await stops("discover", engine)
+            try await engine.docker("rm", "discover")
+            let two = try await engine.run("-P", "whoami")
+            _ = try await engine.run(discover + existing)
+            try await isServed([one, two], laboratory, host)
+            #expect(try await answers.count == 1000)
+
+            try await engine.docker("stop", "-t", "20", "haproxy")
+            #expect(try await engine.docker("inspect", "-f", "{{.State.ExitCode}}", "haproxy") == ["0"])
+            try await engine.docker("start", "haproxy")
+            try await isServed([one, two], laboratory, host)
+            for container in ["discover", "haproxy"] {
+                let log = try await engine.docker("logs", container)
+                #expect(log.filter { $0.contains("level=error") || $0.contains("ALERT") } == [])
             }
         }
     }

@@ -119,6 +119,32 @@ struct ExistingHAProxyTests {
         }
     }
 
+    @Test func `while it finishes its connections to stop it is not brought back`() async throws {
+        try await withService(.master) { lab, system, running, agent in
+            // It may have come up in the middle of a try to have it load the file.
+            #expect(await HealthPage.turns(200, lab))
+            let absences = agent.log.count(of: "no HAProxy serves")
+            let arrivals = agent.log.count(of: "an HAProxy serves")
+            let connection = try LongConnection(port: port)
+            #expect(connection.answers("one"))
+            running.signalGroup(SIGUSR1)
+            #expect(await eventually { agent.log.count(of: "no HAProxy serves") > absences })
+            // For longer than docker-discover waits for one that may just be starting.
+            let isBack = await eventually(within: .seconds(2)) {
+                agent.log.count(of: "an HAProxy serves") > arrivals
+            }
+            #expect(!isBack)
+            #expect(connection.answers("one"))
+            #expect(running.ending == nil)
+            connection.end()
+            #expect(await eventually { running.ending != nil })
+            try await system.withStart { _ in
+                #expect(await eventually { agent.log.count(of: "an HAProxy serves") > arrivals })
+                #expect(await DiscoverLab.answers(port, "one"))
+            }
+        }
+    }
+
     @Test(arguments: ExistingForm.possible)
     func `a file of somebody else's is never replaced`(form: ExistingForm) async throws {
         try await withDiscoverLab { lab in

@@ -1,7 +1,7 @@
 import Shared
 
 extension Engine {
-    /// Makes the image `sidekick`: both agents, HAProxy and the libraries that they load, as they are on this machine.
+    /// Makes the image `sidekick`: both agents, HAProxy, a shell and the libraries that they load, as they are here.
     ///
     /// The Dockerfiles take the same from Debian's packages, for which tests have no network.
     package func importAgents() async throws {
@@ -19,7 +19,7 @@ extension Engine {
             """
         let programs = ["docker-register", "docker-discover"].map { "\(Laboratory.programFolder)/\($0)" }
         let outcome = try await Program(
-            "/bin/sh", ["-c", "PATH=$PATH:/usr/sbin\n" + script, url] + programs + [RealParts.haproxy]
+            "/bin/sh", ["-c", "PATH=$PATH:/usr/sbin\n" + script, url] + programs + [RealParts.haproxy, "sh", "sleep"]
         )
         .run(deadline: .seconds(60))
         guard outcome.isSuccess else { throw Laboratory.Failure(description: "\(outcome.lines.suffix(5))") }

@@ -26,6 +26,9 @@ package final class LongConnection: Sendable {
 
     deinit { close(client) }
 
+    /// Ends the connection in both directions.
+    package func end() { shutdown(client, Int32(SHUT_RDWR)) }
+
     /// Sends a request and gives the answer with its head.
     package func exchange() throws -> String {
         let request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -48,6 +48,13 @@ extension HAProxyProcess {
         return nil
     }
 
+    /// Whether it was told to stop and finishes its connections; a reload would bring it back against somebody's will.
+    func isStopping(_ existing: ExistingHAProxy) async -> Bool {
+        guard case .master(let socket) = existing.reload else { return false }
+        let answer = try? await CommandSocket(path: socket).send("@1 show info", deadline: timing.answer)
+        return answer.map(HAProxyWorker.isStopping) ?? false
+    }
+
     /// Puts a configuration in the place where an HAProxy that is started later reads it.
     func prepare(_ configuration: HAProxyConfiguration) async throws {
         forgetStates()

@@ -28,4 +28,9 @@ struct HAProxyWorker: Equatable, Sendable {
             pid: pid, mark: value("description: ").map(String.init),
             start: value("Start_time_sec: ").flatMap { Int64($0) })
     }
+
+    /// Whether a worker says that it was told to stop, and only finishes its connections.
+    static func isStopping(_ answer: String) -> Bool {
+        answer.split(separator: "\n").contains("Stopping: 1")
+    }
 }

@@ -272,4 +272,9 @@ extension RunningProxyTests {
         #expect(HAProxyWorker(answer) == HAProxyWorker(pid: pid, mark: mark))
         #expect(HAProxyWorker("Unknown command\n") == nil)
     }
+
+    @Test(arguments: [("Pid: 17\nStopping: 1\n", true), ("Pid: 17\nStopping: 0\n", false), ("", false)])
+    func `a worker tells whether it stops`(answer: String, expected: Bool) {
+        #expect(HAProxyWorker.isStopping(answer) == expected)
+    }
 }
