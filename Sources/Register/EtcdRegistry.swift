@@ -15,6 +15,8 @@ struct EtcdRegistry: Sendable {
         var slot: Slot
         /// The revision of that meta; a newer one is not ours to delete.
         var revision: Int64
+        /// The name of its container; nil where nobody knows.
+        var container: String?
     }
 
     /// An entry and its meta.
@@ -68,8 +70,9 @@ struct EtcdRegistry: Sendable {
     func apply(
         _ actions: some Sequence<Action>, lease: Int64, at time: String, confirm: Set<InstanceID> = []
     ) async throws -> Int64 {
-        func tombstone(_ reason: String, _ slot: Slot) throws -> [UInt8] {
+        func tombstone(_ reason: String, _ slot: Slot, _ container: String?) throws -> [UInt8] {
             var meta = Meta()
+            meta.container = container
             meta.withdrawn = reason
             meta.at = time
             meta.confirm = confirm.contains(slot.id) ? true : nil
@@ -82,10 +85,10 @@ struct EtcdRegistry: Sendable {
                     .put(key: key(registration.slot), value: registration.value, lease: lease),
                     .put(key: metaKey(registration.slot), value: registration.meta, lease: lease),
                 ]
-            case .withdraw(let slot, let reason):
+            case .withdraw(let slot, let reason, let container):
                 [
                     .delete(key: key(slot)),
-                    .put(key: metaKey(slot), value: try tombstone(reason, slot), lease: lease),
+                    .put(key: metaKey(slot), value: try tombstone(reason, slot, container), lease: lease),
                 ]
             }
         }

@@ -11,6 +11,9 @@ struct Published: Hashable, Sendable {
     /// When the entry was put last; nil where it is missing.
     var put: Put?
 
+    /// The name of its container; nil where the meta names none.
+    var container: String? { meta.flatMap { Meta(json: $0)?.container } }
+
     /// A put of an entry.
     struct Put: Hashable, Sendable {
         /// The revision that it made.
@@ -24,8 +27,8 @@ struct Published: Hashable, Sendable {
 enum Action: Equatable, Sendable {
     /// Puts the entry and its meta under the lease.
     case put(Registration)
-    /// Deletes the entry and says in its meta why.
-    case withdraw(Slot, reason: String)
+    /// Deletes the entry, and says in its meta why and of which container it was, where that is known.
+    case withdraw(Slot, reason: String, container: String? = nil)
 }
 
 /// From what should be and what is to what has to be done.
@@ -54,7 +57,8 @@ enum Plan {
                 continue
             }
             let standard = slot.id.isOfContainer ? "container stopped" : "no longer in the services file"
-            actions.append(.withdraw(slot, reason: obstacles[slot]?.reason ?? reasons[slot.id] ?? standard))
+            let reason = obstacles[slot]?.reason ?? reasons[slot.id] ?? standard
+            actions.append(.withdraw(slot, reason: reason, container: state.container))
         }
         return actions
     }

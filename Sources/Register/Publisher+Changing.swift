@@ -32,8 +32,8 @@ extension Publisher {
 
     /// The withdrawals that consumers are asked to confirm, of entries that are withdrawn already.
     private func repeated(besides known: [Slot: Published]) -> [Action] {
-        graves.map(\.tombstone.slot).filter { toConfirm.contains($0.id) && known[$0] == nil }
-            .map { .withdraw($0, reason: reasons[$0.id] ?? "container stopped") }
+        graves.map(\.tombstone).filter { toConfirm.contains($0.slot.id) && known[$0.slot] == nil }
+            .map { .withdraw($0.slot, reason: reasons[$0.slot.id] ?? "container stopped", container: $0.container) }
     }
 
     /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
@@ -49,7 +49,7 @@ extension Publisher {
         case .put(let registration):
             expectation.set(registry.key(registration.slot), to: registration.value)
             expectation.set(registry.metaKey(registration.slot), to: registration.meta)
-        case .withdraw(let slot, _): forget(slot)
+        case .withdraw(let slot, _, _): forget(slot)
         }
     }
 
@@ -65,12 +65,13 @@ extension Publisher {
             withdrawals[slot.id] = nil
             logger.info(
                 "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])
-        case .withdraw(let slot, let reason):
+        case .withdraw(let slot, let reason, let container):
             published?[slot] = nil
             withdrawals[slot.id] = revision
             toConfirm.remove(slot.id)
             graves.removeAll { $0.tombstone.slot == slot }
-            graves.append((EtcdRegistry.Tombstone(slot: slot, revision: revision), clock() + ttl * Self.graveTTLs))
+            let tombstone = EtcdRegistry.Tombstone(slot: slot, revision: revision, container: container)
+            graves.append((tombstone, clock() + ttl * Self.graveTTLs))
             logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
         }
     }

@@ -144,7 +144,7 @@ struct Publisher {
     /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
     func withdrawEverything(because reason: String) async throws {
         guard presence.elder == nil else { return }
-        if let published, !published.isEmpty { try await withdraw(published.keys.sorted(), because: reason) }
+        if let published, !published.isEmpty { try await withdraw(published, because: reason) }
         // Plain keys go with it.
         guard let lease else { return }
         do {
@@ -154,12 +154,13 @@ struct Publisher {
         }
     }
 
-    private func withdraw(_ slots: [Slot], because reason: String) async throws {
+    private func withdraw(_ entries: [Slot: Published], because reason: String) async throws {
+        let slots = entries.keys.sorted()
         let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
         let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
         for start in stride(from: 0, to: slots.count, by: EtcdRegistry.actionsAtOnce) {
             let chunk = slots[start..<min(start + EtcdRegistry.actionsAtOnce, slots.count)]
-            let actions = chunk.map { Action.withdraw($0, reason: reason) }
+            let actions = chunk.map { Action.withdraw($0, reason: reason, container: entries[$0]?.container) }
             _ = try await registry.apply(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
         logger.info("withdrew everything", ["entries": slots.count, "reason": reason])

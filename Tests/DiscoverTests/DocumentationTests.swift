@@ -36,7 +36,7 @@ struct DiscoverDocumentationTests {
     /// The fields of a report in which every kind of object is.
     private static var fields: Set<String> {
         let trouble = Trouble(time: "", error: "")
-        var fixture = SnapshotFixture(["web/1": "10.0.0.5:80", "old/1/meta": #"{"withdrawn":"x"}"#])
+        var fixture = SnapshotFixture(["web/1": "10.0.0.5:80", "old/1/meta": #"{"withdrawn":"x","container":"y"}"#])
         fixture.runs()
         let report = fixture.report
         let hold = EndpointReport.Held(since: "", until: "", because: "")

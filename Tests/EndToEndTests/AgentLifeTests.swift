@@ -116,6 +116,7 @@ struct AgentLifeTests {
                 #expect(answers.allSatisfy { $0.contains(other) })
             }
             #expect(try await fleet.meta(drained)?.withdrawn == "drained")
+            #expect(try await fleet.meta(drained)?.container == "drained")
             let why = try await lab.command("why", "drained", on: backend)
             #expect(why.lines.contains { $0.contains("it was drained") })
             // Again, with nothing left to withdraw.

@@ -2,6 +2,7 @@ import FoundationEssentials
 import Glibc
 import Shared
 import TestSupport
+import Testing
 
 /// An HAProxy as the system's haproxy.service runs it, which a test starts, stops and starts again.
 final class SystemHAProxy: Sendable {
@@ -52,13 +53,15 @@ final class SystemHAProxy: Sendable {
         try await body(running)
     }
 
-    /// Stops it as systemd does.
+    /// Stops it as systemd does, which waits until each of its processes has ended.
     func stop(_ running: RunningProgram) async throws {
         // A master that is in the middle of a reload forgets the signal.
         while running.ending == nil {
             running.signalGroup(SIGTERM)
             _ = await eventually(within: .milliseconds(500)) { running.ending != nil }
         }
+        // Those of a container end after whoever started it.
+        #expect(await eventually { kill(-running.pid, 0) != 0 })
     }
 }
 

@@ -47,6 +47,14 @@ struct PlanTests {
                 == [.withdraw(Self.web, reason: "no longer published")])
     }
 
+    @Test func `a withdrawal says of which container the entry was`() {
+        var published = Self.there
+        published.meta = Array(#"{"container":"web-1","port":80}"#.utf8)
+        #expect(
+            plan([], [Self.web: published])
+                == [.withdraw(Self.web, reason: "container stopped", container: "web-1")])
+    }
+
     @Test func `what is no container's is withdrawn although nothing is known of containers, whose entries stay`() {
         let main = Slot(service: Self.web.service, id: InstanceID("main")!)
         for knowsContainers in [false, true] {

@@ -209,7 +209,8 @@ extension PublisherTests {
         #expect(proxy.losses > 0)
         proxy.lose { _ in false }
         let isGone = try await eventually {
-            try await publisher.publish()
+            // So short a lease may be gone before it is used; the agent tries again, too.
+            try? await publisher.publish()
             return try await keys().isEmpty
         }
         #expect(isGone)

@@ -84,6 +84,8 @@ struct StatusReport: Encodable, Equatable, Sendable {
         var reason: String
         /// When, RFC 3339.
         var at: String?
+        /// The name of its container.
+        var container: String?
     }
 
     /// docker-discover itself.
@@ -144,7 +146,9 @@ extension StatusReport {
                 let reason = meta.withdrawn
             else { return nil }
             let key = registry.keyspace.text(of: .entry(service, id))
-            return Withdrawal(service: service.text, id: id.text, key: key, reason: reason, at: meta.at)
+            return Withdrawal(
+                service: service.text, id: id.text, key: key, reason: reason, at: meta.at,
+                container: meta.container)
         }.sorted { $0.key < $1.key }
     }
 }

@@ -73,8 +73,10 @@ extension StatusReport {
     }
 
     private var withdrawals: [String] {
-        var table = TextTable(["WITHDRAWN", "AT", "REASON"])
-        for gone in withdrawn { table.add(["\(gone.service)/\(gone.id)", gone.at ?? "-", gone.reason]) }
+        var table = TextTable(["WITHDRAWN", "CONTAINER", "AT", "REASON"])
+        for gone in withdrawn {
+            table.add(["\(gone.service)/\(gone.id)", gone.container ?? "-", gone.at ?? "-", gone.reason])
+        }
         return table.lines
     }
 }

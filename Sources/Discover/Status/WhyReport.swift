@@ -81,7 +81,7 @@ struct WhyReport: Encodable, Equatable, Sendable {
         /// Whether a withdrawal is of what is meant.
         func matches(_ gone: StatusReport.Withdrawal) -> Bool {
             switch self {
-            case .name(let text): gone.service == text || isID(gone.id, text)
+            case .name(let text): gone.service == text || isID(gone.id, text) || gone.container == text
             case .server(let service, let id): gone.service == service && isID(gone.id, id)
             case .endpoint: false
             }
@@ -93,7 +93,8 @@ extension WhyReport {
     private func sentences(_ target: Target, _ report: StatusReport) -> [String] {
         var lines = services.flatMap { $0.sentences(isWhole: target == .name($0.name)) }
         lines += withdrawn.map { gone in
-            "\(gone.service)/\(gone.id) was withdrawn" + (gone.at.map { " at \($0)" } ?? "") + ": \(gone.reason)."
+            "\(gone.service)/\(gone.id)" + (gone.container.map { " of container \($0)" } ?? "") + " was withdrawn"
+                + (gone.at.map { " at \($0)" } ?? "") + ": \(gone.reason)."
         }
         if services.isEmpty && withdrawn.isEmpty { lines += strange(report) }
         if let lost = report.etcd.lost {

@@ -31,7 +31,7 @@ enum DryRun {
         case .put(let registration):
             let key = keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
             return "put \(key) \(registration.endpoint) \(String(decoding: registration.meta, as: UTF8.self))"
-        case .withdraw(let slot, let reason):
+        case .withdraw(let slot, let reason, _):
             return "delete \(keyspace.text(of: .entry(slot.service, slot.id))) (\(reason))"
         }
     }

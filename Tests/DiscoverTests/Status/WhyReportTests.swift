@@ -34,6 +34,7 @@ private struct WhyCase: CustomTestStringConvertible, Sendable {
         WhyCase("stats", 1, "stats: port 1936 is the stats page's."),
         WhyCase("old", 1, "old/1 was withdrawn at 2026-08-01T09:00:00Z: container stopped."),
         WhyCase("old/1", 1, "was withdrawn"),
+        WhyCase("old-1", 1, "old/2 of container old-1 was withdrawn: drained."),
         WhyCase("config-only", 1, "config-only has no endpoint, only what an operator says of it"),
         WhyCase("nobody", 2, "nobody is not in the registry (below /backends/, at revision", "docker-register why"),
         WhyCase("web/9", 2, "not in the registry"),
@@ -54,6 +55,7 @@ struct WhyReportTests {
             "zero/1": "10.0.0.9:82", "zero/1/meta": #"{"weight":0}"#,
             "taken/1": "10.0.0.9:81", "stats/1": "10.0.0.9:1936", "broken/1": "nonsense",
             "old/1/meta": #"{"withdrawn":"container stopped","at":"2026-08-01T09:00:00Z"}"#,
+            "old/2/meta": #"{"withdrawn":"drained","container":"old-1"}"#,
             "config-only/config": "{}", "cut/0123456789ab": "10.0.0.9:83",
         ])
         fixture.snapshot.obstacles = [BindAddress(port: port(81)): "in use by process 7 (nginx)"]
