@@ -78,8 +78,11 @@ extension ProxyKeeper {
         return reason.map { configuration.explain($0.description, additions) }
     }
 
-    /// What is in the way of an addition that listens: a reload that cannot bind one port would stop all of them.
+    /// What HAProxy's check does not find: a right that is missing, or something in the way of an addition that listens.
+    ///
+    /// A reload that fails for it would stop all listeners.
     private func obstacle(to additions: Additions) async -> String? {
+        if driver.process.existing == nil, let excess = ProcessRights.own.flatMap(additions.excess) { return excess }
         if let bind = additions.binds.first(where: settings.statsBind.overlaps) {
             return "it listens on \(bind), where the stats page is"
         }

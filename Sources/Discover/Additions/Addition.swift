@@ -106,6 +106,9 @@ extension Addition {
         return nil
     }
 
+    /// The line that has HAProxy change its root folder; nil where none does.
+    var chroot: Int? { words.first { $0.words[0] == "chroot" }?.line }
+
     /// The names of the proxies that it defines: no service can have one of them.
     var proxies: Set<String> {
         Set(

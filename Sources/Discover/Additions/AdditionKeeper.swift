@@ -40,7 +40,7 @@ struct AdditionKeeper {
             isWaiting = false
             tell(review, before: before)
         } catch {
-            if !isWaiting {
+            if !isWaiting, !Task.isCancelled {
                 logger.warning("cannot check what is added to haproxy.cfg; trying again", ["error": "\(error)"])
             }
             isWaiting = true

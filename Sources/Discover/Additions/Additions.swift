@@ -23,6 +23,14 @@ struct Additions: Equatable, Sendable {
     /// The names of the proxies that it defines: no service can have one of them.
     var proxies: Set<String> { parts[.extra]?.proxies ?? [] }
 
+    /// Why an HAProxy with these rights would end at the start although it finds the file right; nil where it would not.
+    ///
+    /// With a worker that ends at the start, its master ends all others too.
+    func excess(over rights: ProcessRights) -> String? {
+        guard !rights.mayChroot, let global = parts[.global], let line = global.chroot else { return nil }
+        return "\(global.path), line \(line): HAProxy has not the right to 'chroot' here (CAP_SYS_CHROOT)"
+    }
+
     /// Where it listens: no service can listen there.
     var binds: Set<BindAddress> { parts[.extra]?.binds ?? [] }
 }

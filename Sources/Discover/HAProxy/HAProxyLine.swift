@@ -53,9 +53,12 @@ struct HAProxyLine: Equatable, Sendable {
             || text.contains("HAProxy was started as the root user and ")
     }
 
+    /// How workers end by themselves, and when their master is told to end although connections are open.
+    private static let ends = [" exited with code 0 ", " exited with code 143 (Terminated)"]
+
     private var isOfWorkers: Bool {
         text.hasPrefix("Proxy ") && text.contains(" stopped (")
-            || text.contains(" worker (") && text.contains(" exited with code 0 ")
+            || text.contains(" worker (") && Self.ends.contains { text.contains($0) }
             || text.hasPrefix("Exiting Master process") || text.hasPrefix("All workers exited")
     }
 }

@@ -29,7 +29,11 @@ final class HAProxyOutput: Sendable {
         case .warning where line.isGood: logger.info("haproxy", ["says": line.text])
         case .warning: logger.warning("haproxy", ["says": line.text])
         case .alert:
-            logger.error("haproxy", ["says": line.text])
+            if line.isRoutine {
+                logger.debug("haproxy", ["says": line.text])
+            } else {
+                logger.error("haproxy", ["says": line.text])
+            }
             recent.withLock { if $0.count < 10 { $0.append(line.text) } }
         }
     }

@@ -15,8 +15,9 @@ package enum LogOptions {
         let level: Logger.Level? = reading.choice(level)
         let format: Logger.Format? = reading.choice(format)
         guard let level, let format else { return nil }
-        let timestamps = Logger.needsTimestamps(
-            environment: environment)
-        return Logger(level: level, format: format, timestamps: timestamps)
+        let isJournal = StandardError.isJournal(environment)
+        return Logger(
+            level: level, format: format, timestamps: Logger.needsTimestamps(isJournal: isJournal),
+            priorities: isJournal)
     }
 }

@@ -20,6 +20,16 @@ package struct Logger: Sendable {
             case .error: 3
             }
         }
+
+        /// The level as sd-daemon(3) wants it before a line.
+        fileprivate var priority: String {
+            switch self {
+            case .debug: "<7>"
+            case .info: "<6>"
+            case .warning: "<4>"
+            case .error: "<3>"
+            }
+        }
     }
 
     /// How a line is written.
@@ -36,23 +46,27 @@ package struct Logger: Sendable {
     /// The lowest level that is written.
     package let level: Level
     private let encoding: LogEncoding
+    private let tellsPriorities: Bool
     private let now: (@Sendable () -> Duration)?
     private let write: @Sendable (String) -> Void
 
     /// Makes a logger that hands each line, without its newline, to `write`: by default standard error.
     ///
     /// `program` is a field of every line, where one stream carries several programs. `now` is the time since 1970.
+    /// `priorities` begins each line with its level as journald reads and removes it, so that `journalctl -p` knows it.
     package init(
         level: Level,
         format: Format,
         program: String? = nil,
         timestamps: Bool = false,
+        priorities: Bool = false,
         now: @escaping @Sendable () -> Duration = Timestamp.now,
         write: @escaping @Sendable (String) -> Void = StandardError.write
     ) {
         self.level = level
         encoding = LogEncoding(format: format, program: program)
         self.now = timestamps ? now : nil
+        tellsPriorities = priorities
         self.write = write
     }
 
@@ -81,20 +95,19 @@ package struct Logger: Sendable {
 
     private func log(_ level: Level, _ message: StaticString, _ fields: () -> Fields) {
         guard level >= self.level else { return }
-        write(encoding.line(time: now.map { Timestamp.text($0()) }, level: level, message: message, fields: fields()))
+        let line = encoding.line(
+            time: now.map { Timestamp.text($0()) }, level: level, message: message, fields: fields())
+        write(tellsPriorities ? level.priority + line : line)
     }
 }
 
 extension Logger {
     /// Whether lines need a time of our own: not where journald or Docker gives each one its time already.
     ///
-    /// On a terminal they always do, since shells inherit `JOURNAL_STREAM` from desktops that systemd started.
+    /// On a terminal they always do, also in a container.
     package static func needsTimestamps(
-        environment: [String: String],
-        isTerminal: Bool = StandardError.isTerminal,
-        isInDocker: Bool = StandardError.isInDocker
+        isJournal: Bool, isTerminal: Bool = StandardError.isTerminal, isInDocker: Bool = StandardError.isInDocker
     ) -> Bool {
-        if isTerminal { return true }
-        return environment["JOURNAL_STREAM", default: ""].isEmpty && !isInDocker
+        isTerminal || !isJournal && !isInDocker
     }
 }

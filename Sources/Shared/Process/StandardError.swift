@@ -24,6 +24,15 @@ package enum StandardError {
     /// Whether a person looks at it.
     package static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
+    /// Whether journald reads it: `JOURNAL_STREAM` is then this stream's device and inode.
+    ///
+    /// Programs inherit the variable from a desktop or a service that systemd started, whatever their stream is.
+    package static func isJournal(_ environment: [String: String], descriptor: Int32 = STDERR_FILENO) -> Bool {
+        var status = stat()
+        guard unsafe fstat(descriptor, &status) == 0 else { return false }
+        return environment["JOURNAL_STREAM"] == "\(status.st_dev):\(status.st_ino)"
+    }
+
     /// Whether Docker runs this program, and so gives every line of the log its time.
     package static var isInDocker: Bool { unsafe access("/.dockerenv", F_OK) == 0 }
 

@@ -42,6 +42,28 @@ struct AdditionTests {
         #expect(failure?.description == expected)
     }
 
+    @Test(arguments: [
+        ("CapInh:\t0\nCapEff:\t0000000000000400\n", "# x\n chroot /srv # y", true),
+        ("CapEff:\t0000000000040400\nCapBnd:\t0", "chroot /srv", false),
+        ("CapEff:\t0000000000000000", "#chroot /srv\nnbthread 2", false),
+        ("CapEff:\t000001ffffffffff", "chroot /srv", false),
+    ])
+    func `a chroot for which HAProxy has not the right is refused`(status: String, text: String, isRefused: Bool) throws
+    {
+        let rights = try #require(ProcessRights(status: status))
+        var additions = Additions()
+        #expect(additions.excess(over: rights) == nil)
+        additions[.global] = try Addition(Array(text.utf8), of: "/f", for: .global)
+        let expected = "/f, line 2: HAProxy has not the right to 'chroot' here (CAP_SYS_CHROOT)"
+        #expect(additions.excess(over: rights) == (isRefused ? expected : nil))
+    }
+
+    @Test func `rights that cannot be read are not known`() {
+        #expect(ProcessRights(status: "Name:\tx\nCapEff:\n") == nil)
+        #expect(ProcessRights(status: "") == nil)
+        #expect(ProcessRights.own != nil)
+    }
+
     @Test func `bytes that are not UTF-8 are no text`() {
         #expect(throws: Addition.Failure.wrong(path: "/f", line: 2, why: "it is not text")) {
             try Addition([0x61, 0x0a, 0xff], of: "/f", for: .extra)

@@ -161,7 +161,7 @@ struct HAProxyProcessTests {
         let child = try Program("/bin/sh", [script, "of this test"]).start { _ in }
         defer { child.signalGroup(SIGKILL) }
         #expect(await eventually { HAProxyMaster(withArguments: [script, "of this test"]) != nil })
-        for _ in 0..<300 {
+        for _ in 0..<100 {
             #expect(HAProxyMaster(withArguments: [script, "of this test"])?.pid == child.pid)
         }
     }

@@ -42,6 +42,10 @@ struct HAProxyWordsTests {
             "Former worker (4529) exited with code 0 (Exit)", true
         ),
         (
+            "[ALERT]    (4526) : Current worker (4529) exited with code 143 (Terminated)", .alert,
+            "Current worker (4529) exited with code 143 (Terminated)", true
+        ),
+        (
             "[WARNING]  (4526) : Former worker (4529) exited with code 139 (Segmentation fault)", .warning,
             "Former worker (4529) exited with code 139 (Segmentation fault)", false
         ),

@@ -51,6 +51,20 @@ struct LoggerTests {
         #expect(computed.withLock { $0 } == expected)
     }
 
+    @Test(arguments: Logger.Format.allCases)
+    func `a line for journald begins with its level's priority`(format: Logger.Format) {
+        let told = CapturedLines()
+        for logger in [
+            Logger(level: .debug, format: format, priorities: true, write: told.add), self.logger(format),
+        ] {
+            logger.debug("m")
+            logger.info("m")
+            logger.warning("m")
+            logger.error("m")
+        }
+        #expect(told.all == zip(["<7>", "<6>", "<4>", "<3>"], lines.all).map { $0 + $1 })
+    }
+
     private func logger(_ format: Logger.Format) -> Logger {
         Logger(level: .debug, format: format, write: lines.add)
     }
@@ -110,14 +124,13 @@ struct TimestampTests {
     }
 
     @Test(arguments: [
-        ([:], true, false, true), ([:], false, false, true), ([:], false, true, false),
-        (["JOURNAL_STREAM": "8:123"], false, false, false), (["JOURNAL_STREAM": ""], false, false, true),
-        (["JOURNAL_STREAM": "8:123"], true, false, true),
+        (false, true, false, true), (false, false, false, true), (false, false, true, false),
+        (true, false, false, false), (true, true, false, true), (false, true, true, true),
     ])
     func `a line needs a time of its own unless journald or Docker gives it one`(
-        environment: [String: String], isTerminal: Bool, isInDocker: Bool, needed: Bool
+        isJournal: Bool, isTerminal: Bool, isInDocker: Bool, needed: Bool
     ) {
-        let answer = Logger.needsTimestamps(environment: environment, isTerminal: isTerminal, isInDocker: isInDocker)
+        let answer = Logger.needsTimestamps(isJournal: isJournal, isTerminal: isTerminal, isInDocker: isInDocker)
         #expect(answer == needed)
     }
 }

@@ -21,6 +21,17 @@ struct StandardErrorTests {
         #expect(pipe.read().contains("after\n"))
     }
 
+    @Test func `journald reads the stream whose device and inode JOURNAL_STREAM names`() throws {
+        let (pipe, other) = (try Pipe(), try Pipe())
+        var status = stat()
+        try #require(unsafe fstat(pipe.writeEnd, &status) == 0)
+        let environment = ["JOURNAL_STREAM": "\(status.st_dev):\(status.st_ino)"]
+        #expect(StandardError.isJournal(environment, descriptor: pipe.writeEnd))
+        #expect(!StandardError.isJournal(environment, descriptor: other.writeEnd))
+        #expect(!StandardError.isJournal([:], descriptor: pipe.writeEnd))
+        #expect(!StandardError.isJournal(["JOURNAL_STREAM": ""], descriptor: 100_000))
+    }
+
     @Test func `a closed descriptor and a reader that is gone are no fault`() throws {
         signal(SIGPIPE, SIG_IGN)
         StandardError.write("nobody", to: 100_000)
