@@ -167,7 +167,7 @@ private final class Storm: Sendable {
     }
 
     private func post(_ route: String, _ body: String = "") async -> [UInt8]? {
-        let request = HTTPRequest(.post(Array(body.utf8)), "/v1.41\(route)")
+        let request = HTTPRequest(.post(Array(body.utf8)), route)
         let answer = try? await http.send(request, to: .unix(engine.socket), deadline: .seconds(30), cap: 1 << 20)
         guard let answer, answer.head.isSuccess else { return nil }
         return answer.body

@@ -29,7 +29,16 @@ struct DockerClientTests {
         #expect(client.version.description == spoken)
         #expect(!client.isPodman)
         #expect(try await client.list() == [])
-        #expect(engine.requests == ["/_ping", "/v\(spoken)/containers/json"])
+        let tried = offered == spoken ? [] : ["/v\(spoken)/_ping"]
+        #expect(engine.requests == ["/_ping"] + tried + ["/v\(spoken)/containers/json"])
+    }
+
+    @Test func `an engine that has given up what the agent knows is spoken to in its own version`() async throws {
+        let engine = try StubEngine(version: "1.60", refusing: ["1.44"])
+        let client = try await connect(engine)
+        #expect(client.version.description == "1.60")
+        #expect(try await client.list() == [])
+        #expect(engine.requests == ["/_ping", "/v1.44/_ping", "/v1.60/containers/json"])
     }
 
     @Test func `Podman is told by a header of its own`() async throws {

@@ -32,8 +32,8 @@ final class StubEngine: Sendable {
         init(_ state: State) { self.state = Mutex(state) }
     }
 
-    /// Speaks this version, and has no containers yet.
-    init(version: String = "1.41", in folder: ScratchFolder? = nil) throws {
+    /// Speaks this version, and has no containers yet; refuses requests that name one of `refusing`.
+    init(version: String = "1.41", refusing: [String] = [], in folder: ScratchFolder? = nil) throws {
         let folder = try folder ?? ScratchFolder()
         self.folder = folder
         socket = "\(folder.path)/docker.sock"
@@ -52,7 +52,8 @@ final class StubEngine: Sendable {
                     return state.beforeAnswer[route]
                 }
                 hook?()
-                let answer = state.state.withLock { $0.answers[route] }
+                var answer = state.state.withLock { $0.answers[route] }
+                if refusing.contains(where: { target.hasPrefix("/v\($0)/") }) { answer = Self.tooOld }
                 if route == "/events", answer?.status == 200 {
                     Self.open(client, state)
                     return client.waitForEnd()
@@ -112,6 +113,10 @@ final class StubEngine: Sendable {
     private static func missing(_ route: String) -> Answer {
         Answer(status: 404, body: #"{"message":"page not found: \#(route)"}"#)
     }
+
+    /// As engine 29 says it of a version below its DOCKER_MIN_API_VERSION.
+    private static let tooOld = Answer(
+        status: 400, body: #"{"message":"client version is too old. Minimum supported API version is 1.52"}"#)
 
     /// The path without version and query.
     private static func route(_ target: String) -> String {

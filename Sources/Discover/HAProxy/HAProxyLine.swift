@@ -31,10 +31,11 @@ struct HAProxyLine: Equatable, Sendable {
     }
 
     /// Whether it only tells of what each reload, each stop and each change of servers brings: workers that stop
-    /// listening, and go; servers that come, and go, or are what they were before a reload.
+    /// listening, and go; servers that come, and go, or are what they were before a reload; and that it is root, where
+    /// docker-discover is, of which 3.4 warns with two paragraphs each time.
     var isRoutine: Bool {
         if text.hasPrefix("Server ") { return Self.changes.contains { text.contains($0) } }
-        return isOfWorkers
+        return isOfWorkers || isOfRoot
     }
 
     /// Whether it tells of something good, which HAProxy warns of like of the bad.
@@ -46,6 +47,11 @@ struct HAProxyLine: Equatable, Sendable {
         "(leaving forced maintenance)", "(leaving forced drain)", " enters drain state", " forced drain mode",
         " going DOWN for maintenance", " forced maintenance",
     ]
+
+    private var isOfRoot: Bool {
+        text.contains("HAProxy was started as root without any 'chroot'")
+            || text.contains("HAProxy was started as the root user and ")
+    }
 
     /// How workers end by themselves, and when their master is told to end although connections are open.
     private static let ends = [" exited with code 0 ", " exited with code 143 (Terminated)"]

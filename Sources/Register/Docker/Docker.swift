@@ -185,7 +185,7 @@ extension Docker {
 
         /// The oldest that has all that the agent reads.
         static let oldest = Version(major: 1, minor: 41)
-        /// The newest that the agent was written against.
+        /// The newest that the agent was written against; newer ones are spoken with engines that refuse this one.
         ///
         /// Engines 29.0 to 29.2 refuse older ones.
         static let newest = Version(major: 1, minor: 44)

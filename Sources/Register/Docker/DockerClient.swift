@@ -27,19 +27,33 @@ extension Docker {
         /// - Parameter deadline: the limit of this and of each later request.
         /// - Throws: ``Docker/Error``, or `CancellationError`.
         static func connect(_ http: HTTPClient, _ origin: HTTPOrigin, deadline: Duration) async throws -> Client {
-            let answer: HTTPAnswer
-            do {
-                answer = try await http.send(HTTPRequest(.get, "/_ping"), to: origin, deadline: deadline, cap: 1 << 20)
-            } catch let error as HTTPError {
-                throw Error(error, origin)
-            }
+            let answer = try await ping("", http, origin, deadline)
             guard answer.head.isSuccess else { throw refusal("/_ping", answer.head, answer.body) }
-            let offered = answer.head.headers["api-version"] ?? ""
-            guard let version = Version(offered).flatMap(Version.negotiated) else {
-                throw Error.tooOld(server: origin.name, version: offered.isEmpty ? "of no known number" : offered)
+            let offered = Version(answer.head.headers["api-version"] ?? "")
+            guard let offered, let known = Version.negotiated(with: offered) else {
+                let said = answer.head.headers["api-version"] ?? ""
+                throw Error.tooOld(server: origin.name, version: said.isEmpty ? "of no known number" : said)
+            }
+            var version = known
+            if offered > known {
+                // Engines give up what is old, and what the agent reads is in all versions so far.
+                let isGivenUp = try await ping("/v\(known)", http, origin, deadline).head.status == 400
+                if isGivenUp { version = offered }
             }
             let isPodman = answer.head.headers["libpod-api-version"] != nil
             return Client(http: http, origin: origin, deadline: deadline, version: version, isPodman: isPodman)
+        }
+
+        /// Asks whether the engine is there, in front of all else that it can refuse. `GET /_ping`
+        private static func ping(
+            _ version: String, _ http: HTTPClient, _ origin: HTTPOrigin, _ deadline: Duration
+        ) async throws -> HTTPAnswer {
+            do {
+                let request = HTTPRequest(.get, version + "/_ping")
+                return try await http.send(request, to: origin, deadline: deadline, cap: 1 << 20)
+            } catch let error as HTTPError {
+                throw Error(error, origin)
+            }
         }
 
         /// Who the engine is. `GET /info`

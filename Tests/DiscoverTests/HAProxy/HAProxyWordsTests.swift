@@ -57,6 +57,14 @@ struct HAProxyWordsTests {
             "[WARNING]  (4529) : Server web/1 is UP, reason: Layer4 check passed", .warning,
             "Server web/1 is UP, reason: Layer4 check passed", false
         ),
+        (
+            "[WARNING]  (63) : [/usr/sbin/haproxy.main()] HAProxy was started as root without any 'chroot' directive. A",
+            .warning, "[/usr/sbin/haproxy.main()] HAProxy was started as root without any 'chroot' directive. A", true
+        ),
+        (
+            "[WARNING]  (63) : [/usr/sbin/haproxy.main()] HAProxy was started as the root user and does not make use",
+            .warning, "[/usr/sbin/haproxy.main()] HAProxy was started as the root user and does not make use", true
+        ),
         ("Configuration file is valid", .notice, "Configuration file is valid", false),
         ("[ALERT", .notice, "[ALERT", false), ("[]", .notice, "[]", false), ("", .notice, "", false),
         ("[ALERT]", .alert, "", false), ("[ALERT] (", .alert, "(", false),
