@@ -75,7 +75,6 @@ extension ProxyDriver {
             await meet(worker)
             return .waiting(.zero, done: .none)
         }
-        if await process.isStopping(existing) { return waiting(because: "it is being stopped") }
         do {
             try await loadInto(existing, next)
             return .done(.reload(.unknownState))
@@ -83,6 +82,12 @@ extension ProxyDriver {
             try Task.checkCancellation()
             return waiting(because: "\(error)")
         }
+    }
+
+    /// Takes it for gone that it is being stopped, although it was there a moment ago.
+    mutating func missed(_ reason: ExistingHAProxy.Failure) -> Progress {
+        (other.worker, running) = (nil, .nothing)
+        return waiting(because: reason.description)
     }
 
     private mutating func waiting(because reason: String) -> Progress {

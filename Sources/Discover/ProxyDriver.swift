@@ -153,7 +153,11 @@ extension ProxyDriver {
         case .runtime, .reload:
             let due = pace.due(for: next.mark, at: .now)
             if due > .now { return .waiting(ContinuousClock.now.duration(to: due), done: done) }
-            try await reload(next)
+            do {
+                try await reload(next)
+            } catch ExistingHAProxy.Failure.stopping {
+                return missed(.stopping)
+            }
             return .done(update)
         }
     }

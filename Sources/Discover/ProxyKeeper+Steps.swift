@@ -48,6 +48,9 @@ extension ProxyKeeper {
         let isSettled = await settleAdditions()
         guard let (next, plan, isWaiting) = await desired() else { return nil }
         let pause = isWaiting || !isSettled ? timing.portInterval : nil
+        let wasServing = isServing
+        // A file of an earlier run, which stands in until the registry is known, has what was added then.
+        let hasAdditions = plan != nil || driver.file == nil
         do {
             let progress = try await driver.advance(to: next, or: bare)
             let took = begin.duration(to: .now)
@@ -57,6 +60,7 @@ extension ProxyKeeper {
                 return pause.map { min($0, wait) } ?? wait
             }
             applied = registry
+            if hasAdditions { additions.noteLoaded() }
             health.reached()
             behindSince = nil
             history.note(progress.update)
@@ -67,6 +71,11 @@ extension ProxyKeeper {
         } catch {
             guard !Task.isCancelled else { return nil }
             if error is HAProxyProgram.Refusal, let plan, await examine(plan) { return .zero }
+            if let failure = error as? HAProxyProcess.Failure, hasAdditions,
+                additions.takeBack(because: failure.description, isRunning: wasServing)
+            {
+                return .zero
+            }
             history.note(error)
             journal.refused(error)
             health.failed()

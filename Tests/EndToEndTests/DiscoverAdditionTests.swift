@@ -84,6 +84,33 @@ struct DiscoverAdditionTests {
         }
     }
 
+    @Test(arguments: ["pidfile /nonexistent/pid", "chroot /nonexistent"])
+    func `what only a start shows to be wrong costs no more than that start`(line: String) async throws {
+        try await withDiscoverLab { lab in
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
+            try write("tune.maxaccept 50\n", to: "global")
+            let settings = settings.filter { $0.key == "GLOBAL_FILE" }
+            let agent = try lab.start(settings)
+            #expect(await DiscoverLab.answers(port, "one"))
+            try write("\(line)\n", to: "global")
+            agent.signal(SIGHUP)
+            #expect(await agent.logs("what it said before stays", "GLOBAL_FILE", "/nonexistent"))
+            // Other changes go on.
+            try await lab.put(["more/port": "\(place)", "more/1": "127.0.0.1:\(one.port)"])
+            #expect(await DiscoverLab.answers(place, "one"))
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(lab.configuration.contains("\ntune.maxaccept 50\n"))
+            #expect(agent.log.count(of: "what it said before stays") == 1)
+            #expect(agent.log.count(of: "HAProxy ended") <= 1)
+            // The next start has no more than one try either.
+            #expect(try await agent.stop() == .exited(0))
+            let next = try lab.start(settings)
+            #expect(await DiscoverLab.answers(place, "one"))
+            #expect(next.log.count(of: "what it said before stays") == 1)
+            #expect(lab.configuration.contains("\ntune.maxaccept 50\n"))
+        }
+    }
+
     @Test func `services make way for sections and ports that are added`() async throws {
         try await withDiscoverLab { lab in
             let agent = try lab.start(settings.filter { $0.key == "EXTRA_FILE" })

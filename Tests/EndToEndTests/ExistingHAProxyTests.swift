@@ -148,6 +148,33 @@ struct ExistingHAProxyTests {
         }
     }
 
+    @Test func `nor is it when it is told to stop while a file for it is checked`() async throws {
+        let folder = try ScratchFolder()
+        let haproxy = try await RefusingHAProxy(in: folder)
+        try await withService(.master, ["HAPROXY": haproxy.path]) { lab, system, running, agent in
+            #expect(await HealthPage.turns(200, lab))
+            let arrivals = agent.log.count(of: "an HAProxy serves")
+            let connection = try LongConnection(port: port)
+            #expect(connection.answers("one"))
+            try haproxy.wait(true)
+            let other = try await addService("other", lab)
+            #expect(await eventually { haproxy.hasWaited })
+            running.signalGroup(SIGUSR1)
+            #expect(await DiscoverLab.falls(silent: port))
+            try haproxy.wait(false)
+            #expect(await agent.logs("no HAProxy serves", "it is being stopped"))
+            #expect(await eventually { DiscoverLab.text(system.file)?.contains("listen other") == true })
+            #expect(await DiscoverLab.get(port) == nil)
+            #expect(agent.log.count(of: "level=error") == 0)
+            connection.end()
+            #expect(await eventually { running.ending != nil })
+            try await system.withStart { _ in
+                #expect(await eventually { agent.log.count(of: "an HAProxy serves") > arrivals })
+                #expect(await DiscoverLab.answers(other, "two"))
+            }
+        }
+    }
+
     @Test(arguments: ExistingForm.possible)
     func `a file of somebody else's is never replaced`(form: ExistingForm) async throws {
         try await withDiscoverLab { lab in

@@ -41,6 +41,20 @@ struct DockerClientTests {
         #expect(engine.requests == ["/_ping", "/v1.44/_ping", "/v1.60/containers/json"])
     }
 
+    @Test func `a proxy that ends the connection at the question for a version is no hindrance`() async throws {
+        let folder = try ScratchFolder()
+        let proxy = try StubServer(path: folder.path + "/s") { client in
+            while let request = client.request(), !request.contains("/v1.44/_ping") {
+                let body = request.contains("/_ping") ? "OK" : "[]"
+                client.send("HTTP/1.1 200 OK\r\nApi-Version: 1.52\r\nContent-Length: 2\r\n\r\n\(body)")
+            }
+        }
+        let client = try await Docker.Client.connect(http, .unix(folder.path + "/s"), deadline: Self.limit)
+        #expect(client.version.description == "1.44")
+        #expect(try await client.list() == [])
+        withExtendedLifetime(proxy) {}
+    }
+
     @Test func `Podman is told by a header of its own`() async throws {
         let engine = try StubEngine()
         engine.answer("/_ping", .init(body: "OK", headers: ["API-Version: 1.41", "Libpod-API-Version: 4.3.1"]))

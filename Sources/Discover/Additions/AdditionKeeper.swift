@@ -6,6 +6,8 @@ struct AdditionKeeper {
     private let logger: Logger
     private var offer: AdditionFiles.Offer?
     private var isWaiting = false
+    /// What HAProxy has run with: its check does not find all that ends it at the start.
+    private var loaded: Additions
 
     /// What is in use.
     private(set) var accepted: Additions
@@ -17,7 +19,8 @@ struct AdditionKeeper {
     init(_ copy: Additions.Copy, logger: Logger) {
         self.copy = copy
         self.logger = logger
-        accepted = copy.load() ?? Additions()
+        loaded = copy.load() ?? Additions()
+        accepted = loaded
     }
 
     /// Takes what the files say now.
@@ -38,7 +41,8 @@ struct AdditionKeeper {
             refusals = review.refusals
             self.offer = nil
             isWaiting = false
-            tell(review, before: before)
+            tell(review.refusals)
+            tellUse(before: before)
         } catch {
             if !isWaiting, !Task.isCancelled {
                 logger.warning("cannot check what is added to haproxy.cfg; trying again", ["error": "\(error)"])
@@ -50,9 +54,30 @@ struct AdditionKeeper {
         return true
     }
 
-    private func tell(_ review: AdditionReview, before: Additions) {
+    /// Notes that HAProxy runs with what is in use.
+    mutating func noteLoaded() { loaded = accepted }
+
+    /// Takes back what HAProxy found right and then did not run with.
+    ///
+    /// - Parameter isRunning: whether HAProxy ran before it was tried, so that what it had loaded is right.
+    /// - Returns: whether there was something to take back.
+    mutating func takeBack(because reason: String, isRunning: Bool) -> Bool {
+        let before = accepted
+        // What was right once need not be now.
+        if !isRunning, accepted == loaded { loaded = Additions() }
+        accepted = loaded
+        guard accepted != before else { return false }
+        let places = Addition.Place.allCases.filter { before[$0] != accepted[$0] }
+        let found = Dictionary(uniqueKeysWithValues: places.map { ($0, reason) })
+        refusals.merge(found) { $1 }
+        tell(found)
+        save(before)
+        return true
+    }
+
+    private func tell(_ refusals: [Addition.Place: String]) {
         for place in Addition.Place.allCases {
-            guard let reason = review.refusals[place] else { continue }
+            guard let reason = refusals[place] else { continue }
             let fields: Logger.Fields = ["of": "\(place.variable)", "error": reason]
             if accepted[place] == nil {
                 logger.error("a file that is added to haproxy.cfg is wrong and left out", fields)
@@ -60,6 +85,9 @@ struct AdditionKeeper {
                 logger.error("a file that is added to haproxy.cfg is wrong; what it said before stays", fields)
             }
         }
+    }
+
+    private func tellUse(before: Additions) {
         if accepted.isEmpty {
             if accepted != before { logger.info("nothing is added to haproxy.cfg any more") }
             return

@@ -26,6 +26,8 @@ struct ExistingHAProxy: Equatable, Sendable {
         case ownRuns(pid: Int32)
         /// The master does not answer.
         case noMaster(reason: String)
+        /// It was told to stop, and only finishes its connections.
+        case stopping
         /// The command failed, and no new worker serves.
         case commandFailed(reason: String)
     }
@@ -53,6 +55,7 @@ extension ExistingHAProxy.Failure: CustomStringConvertible {
         case .ownRuns(let pid):
             "the HAProxy that docker-discover started itself before still serves; stop it first (kill \(pid))"
         case .noMaster(let reason): "HAPROXY_MASTER: no HAProxy answers: \(reason)"
+        case .stopping: "it is being stopped"
         case .commandFailed(let reason): "RELOAD_COMMAND \(reason)"
         }
     }

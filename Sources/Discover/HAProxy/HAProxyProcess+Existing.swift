@@ -49,7 +49,7 @@ extension HAProxyProcess {
     }
 
     /// Whether it was told to stop and finishes its connections; a reload would bring it back against somebody's will.
-    func isStopping(_ existing: ExistingHAProxy) async -> Bool {
+    private func isStopping(_ existing: ExistingHAProxy) async -> Bool {
         guard case .master(let socket) = existing.reload else { return false }
         let answer = try? await CommandSocket(path: socket).send("@1 show info", deadline: timing.answer)
         return answer.map(HAProxyWorker.isStopping) ?? false
@@ -68,6 +68,8 @@ extension HAProxyProcess {
         _ existing: ExistingHAProxy, with configuration: HAProxyConfiguration
     ) async throws -> HAProxyWorker {
         try await installKeepingStates(configuration) {
+            // Not before: checking a large file takes its time.
+            if await isStopping(existing) { throw ExistingHAProxy.Failure.stopping }
             let before = await sight().worker
             try await ask(existing, for: configuration.mark, besides: before)
             return try await confirm(configuration.mark, of: existing, besides: before)

@@ -37,8 +37,10 @@ extension Docker {
             var version = known
             if offered > known {
                 // Engines give up what is old, and what the agent reads is in all versions so far.
-                let isGivenUp = try await ping("/v\(known)", http, origin, deadline).head.status == 400
-                if isGivenUp { version = offered }
+                // A proxy before it may not let this question pass, though it lets pass what follows.
+                let isGivenUp = try? await ping("/v\(known)", http, origin, deadline).head.status == 400
+                try Task.checkCancellation()
+                if isGivenUp == true { version = offered }
             }
             let isPodman = answer.head.headers["libpod-api-version"] != nil
             return Client(http: http, origin: origin, deadline: deadline, version: version, isPodman: isPodman)

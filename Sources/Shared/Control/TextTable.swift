@@ -2,6 +2,9 @@
 ///
 /// What a cell has from outside cannot break out of its line, nor command a terminal.
 package struct TextTable: Sendable {
+    /// The longest cell that widens its column, in characters: one would fill all rows with blanks otherwise.
+    private static let widest = 200
+
     private var rows: [[String]]
 
     /// Begins with the names of the columns.
@@ -20,12 +23,13 @@ package struct TextTable: Sendable {
         let lengths = rows.map { $0.map(Self.length) }
         let columns = rows.map(\.count).max() ?? 0
         let widths = (0..<columns).map { column in
-            lengths.reduce(0) { max($0, column < $1.count ? $1[column] : 0) }
+            lengths.lazy.compactMap { column < $0.count ? $0[column] : nil }.filter { $0 <= Self.widest }.max() ?? 0
         }
         return zip(rows, lengths).map { row, lengths in
             let last = row.lastIndex { $0.contains { $0 != " " } } ?? 0
             return zip(row.prefix(last + 1), lengths).enumerated().map { column, cell in
-                column == last ? Self.trimmed(cell.0) : cell.0 + String(repeating: " ", count: widths[column] - cell.1)
+                column == last
+                    ? Self.trimmed(cell.0) : cell.0 + String(repeating: " ", count: max(widths[column] - cell.1, 0))
             }.joined(separator: "  ")
         }
     }

@@ -11,6 +11,14 @@ struct TextTableTests {
         #expect(table.lines == ["A       NAME  B", "longer  x", "        yy    z"])
     }
 
+    @Test func `a cell that is far too long does not widen its column`() {
+        let long = String(repeating: "x", count: 10_000)
+        var table = TextTable(["A", "B"])
+        table.add([long, "y"])
+        table.add(["zz", "y"])
+        #expect(table.lines == ["A   B", long + "  y", "zz  y"])
+    }
+
     @Test(arguments: [
         ("plain äö", "plain äö"), ("a\nb", #"a\nb"#), ("\u{1b}[31m", #"\u{1B}[31m"#), ("\u{202e}x", #"\u{202E}x"#),
         ("a\tb\r", #"a\tb\r"#), ("\u{2028}", #"\u{2028}"#),

@@ -1,0 +1,65 @@
+import Shared
+import TestSupport
+import Testing
+
+@testable import Discover
+
+@Suite("AdditionKeeper")
+struct AdditionKeeperTests {
+    private let folder: ScratchFolder
+    private let copy: Additions.Copy
+    private let old: Additions
+    private let new: Additions
+
+    init() throws {
+        folder = try ScratchFolder()
+        copy = Additions.Copy(file: AtomicFile(path: folder.path + "/additions.json"))
+        old = try Additions([.global: "a", .extra: "listen x"])
+        new = try Additions([.global: "b", .extra: "listen x"])
+    }
+
+    private func keeper(offered: Additions) async -> AdditionKeeper {
+        var keeper = AdditionKeeper(copy, logger: Logger(level: .error, format: .logfmt, write: { _ in }))
+        keeper.take(AdditionFiles.Offer(additions: offered))
+        let isSettled = await keeper.settle { _ in nil }
+        #expect(isSettled)
+        #expect(keeper.accepted == offered)
+        return keeper
+    }
+
+    @Test func `what HAProxy has loaded stays where the next is taken back`() async throws {
+        var keeper = await keeper(offered: old)
+        keeper.noteLoaded()
+        keeper.take(AdditionFiles.Offer(additions: new))
+        _ = await keeper.settle { _ in nil }
+        #expect(copy.load() == new)
+        _ = keeper.takeBack(because: "no", isRunning: true)
+        #expect(keeper.accepted == old)
+        #expect(copy.load() == old)
+    }
+
+    @Test(arguments: [true, false])
+    func `what HAProxy does not run with gives way to what it ran with`(isRunning: Bool) async throws {
+        try copy.save(old)
+        var keeper = await keeper(offered: new)
+        let isTaken = keeper.takeBack(because: "no", isRunning: isRunning)
+        #expect(isTaken)
+        #expect(keeper.accepted == old)
+        #expect(keeper.refusals == [.global: "no"])
+        #expect(copy.load() == old)
+    }
+
+    @Test func `what HAProxy runs with is never taken back, and what it does not start with is`() async throws {
+        try copy.save(old)
+        var keeper = await keeper(offered: old)
+        var isTaken = keeper.takeBack(because: "no", isRunning: true)
+        #expect(!isTaken)
+        #expect(keeper.accepted == old)
+        isTaken = keeper.takeBack(because: "no", isRunning: false)
+        #expect(isTaken)
+        #expect(keeper.accepted.isEmpty)
+        #expect(keeper.refusals == [.global: "no", .extra: "no"])
+        isTaken = keeper.takeBack(because: "no", isRunning: false)
+        #expect(!isTaken)
+    }
+}
