@@ -106,6 +106,7 @@ struct DiscoverAdditionTests {
             #expect(try await agent.stop() == .exited(0))
             let next = try lab.start(settings)
             #expect(await DiscoverLab.answers(place, "one"))
+            #expect(await next.logs("what it said before stays", "GLOBAL_FILE", "/nonexistent"))
             #expect(next.log.count(of: "what it said before stays") == 1)
             #expect(lab.configuration.contains("\ntune.maxaccept 50\n"))
         }

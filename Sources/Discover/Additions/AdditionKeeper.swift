@@ -8,6 +8,10 @@ struct AdditionKeeper {
     private var isWaiting = false
     /// What HAProxy has run with: its check does not find all that ends it at the start.
     private var loaded: Additions
+    /// What was in use and loaded before it was taken back, and why, until HAProxy runs without it.
+    private var suspects: (accepted: Additions, loaded: Additions, reasons: [Addition.Place: String])?
+    /// Whether HAProxy did not run without it either.
+    private var isCleared = false
 
     /// What is in use.
     private(set) var accepted: Additions
@@ -26,6 +30,7 @@ struct AdditionKeeper {
     /// Takes what the files say now.
     mutating func take(_ offer: AdditionFiles.Offer) {
         self.offer = offer
+        (suspects, isCleared) = (nil, false)
     }
 
     /// Reviews what is offered, if anything is.
@@ -55,22 +60,40 @@ struct AdditionKeeper {
     }
 
     /// Notes that HAProxy runs with what is in use.
-    mutating func noteLoaded() { loaded = accepted }
+    mutating func noteLoaded() {
+        loaded = accepted
+        if let suspects {
+            refusals.merge(suspects.reasons) { $1 }
+            tell(suspects.reasons)
+        }
+        (suspects, isCleared) = (nil, false)
+    }
 
     /// Takes back what HAProxy found right and then did not run with.
     ///
+    /// Where HAProxy does not run without it either, as with a port of its own that is taken, it is used again.
+    ///
     /// - Parameter isRunning: whether HAProxy ran before it was tried, so that what it had loaded is right.
-    /// - Returns: whether there was something to take back.
+    /// - Returns: whether something else is in use now, to be tried.
     mutating func takeBack(because reason: String, isRunning: Bool) -> Bool {
-        let before = accepted
+        guard !isCleared else { return false }
+        let (before, loadedBefore) = (accepted, loaded)
         // What was right once need not be now.
         if !isRunning, accepted == loaded { loaded = Additions() }
         accepted = loaded
-        guard accepted != before else { return false }
-        let places = Addition.Place.allCases.filter { before[$0] != accepted[$0] }
-        let found = Dictionary(uniqueKeysWithValues: places.map { ($0, reason) })
-        refusals.merge(found) { $1 }
-        tell(found)
+        guard accepted != before else { return giveBack() }
+        var suspects = suspects ?? (before, loadedBefore, [:])
+        for place in Addition.Place.allCases where before[place] != accepted[place] { suspects.reasons[place] = reason }
+        self.suspects = suspects
+        save(before)
+        return true
+    }
+
+    private mutating func giveBack() -> Bool {
+        guard let suspects else { return false }
+        let before = accepted
+        (accepted, loaded) = (suspects.accepted, suspects.loaded)
+        (self.suspects, isCleared) = (nil, true)
         save(before)
         return true
     }

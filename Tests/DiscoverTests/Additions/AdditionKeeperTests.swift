@@ -45,6 +45,8 @@ struct AdditionKeeperTests {
         let isTaken = keeper.takeBack(because: "no", isRunning: isRunning)
         #expect(isTaken)
         #expect(keeper.accepted == old)
+        #expect(keeper.refusals == [:])
+        keeper.noteLoaded()
         #expect(keeper.refusals == [.global: "no"])
         #expect(copy.load() == old)
     }
@@ -58,8 +60,30 @@ struct AdditionKeeperTests {
         isTaken = keeper.takeBack(because: "no", isRunning: false)
         #expect(isTaken)
         #expect(keeper.accepted.isEmpty)
+        keeper.noteLoaded()
         #expect(keeper.refusals == [.global: "no", .extra: "no"])
         isTaken = keeper.takeBack(because: "no", isRunning: false)
         #expect(!isTaken)
+    }
+
+    @Test func `without which HAProxy does not start either is used again, until something else is offered`()
+        async throws
+    {
+        try copy.save(old)
+        var keeper = await keeper(offered: new)
+        for expected in [old, Additions(), new] {
+            let isTaken = keeper.takeBack(because: "no", isRunning: false)
+            #expect(isTaken)
+            #expect(keeper.accepted == expected)
+        }
+        #expect(keeper.refusals == [:])
+        #expect(copy.load() == new)
+        var isTaken = keeper.takeBack(because: "no", isRunning: false)
+        #expect(!isTaken)
+        keeper.take(AdditionFiles.Offer(additions: new))
+        _ = await keeper.settle { _ in nil }
+        isTaken = keeper.takeBack(because: "no", isRunning: false)
+        #expect(isTaken)
+        #expect(keeper.accepted == old)
     }
 }
