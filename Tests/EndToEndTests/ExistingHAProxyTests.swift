@@ -51,6 +51,8 @@ struct ExistingHAProxyTests {
     ) async throws {
         try await withService(form) { lab, system, running, agent in
             let load = LoadGenerator(port: port, clients: 2)
+            // It may have come up in the middle of a try to have it load the file.
+            #expect(await HealthPage.turns(200, lab))
             let first = agent.log.count(of: "by=\"reload")
             try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
             #expect(await DiscoverLab.answers(port, "two"))
