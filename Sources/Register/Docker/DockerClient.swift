@@ -29,9 +29,8 @@ extension Docker {
         static func connect(_ http: HTTPClient, _ origin: HTTPOrigin, deadline: Duration) async throws -> Client {
             let answer = try await ping("", http, origin, deadline)
             guard answer.head.isSuccess else { throw refusal("/_ping", answer.head, answer.body) }
-            let offered = Version(answer.head.headers["api-version"] ?? "")
-            guard let offered, let known = Version.negotiated(with: offered) else {
-                let said = answer.head.headers["api-version"] ?? ""
+            let said = answer.head.headers["api-version"] ?? ""
+            guard let offered = Version(said), let known = Version.negotiated(with: offered) else {
                 throw Error.tooOld(server: origin.name, version: said.isEmpty ? "of no known number" : said)
             }
             var version = known
