@@ -99,7 +99,7 @@ struct DiscoverAgent: Sendable {
         _ keeper: inout ProxyKeeper, _ link: RegistryLink, _ newest: Latest<RegistryState>
     ) async throws {
         let consumers = Latest<Int>()
-        let requests = LoopRequests { bell.ring(.request) }
+        let requests = LoopRequests<ProxyKeeper>(of: DiscoverConfiguration.options.program) { bell.ring(.request) }
         let process = keeper.driver.process
         let agent = Snapshot.Agent.thisProcess
         let board = Board(keeper.snapshot(agent: agent, store))
@@ -209,5 +209,72 @@ extension DiscoverAgent.Failure: CustomStringConvertible {
         case .noHAProxy(let reason): "HAProxy does not start: \(reason)"
         case .noHTTP: "libcurl cannot be initialised"
         }
+    }
+}
+
+// What the agent answers to commands.
+
+extension DiscoverAgent {
+    /// Where the registry is.
+    var store: Snapshot.Store { Snapshot.Store(configuration) }
+
+    /// What each command does; those that only ask do not wait for the loop.
+    func answers(_ requests: LoopRequests<ProxyKeeper>, _ board: Board<Snapshot>, _ link: RegistryLink)
+        -> ControlAnswers
+    {
+        let known = { @Sendable in
+            var snapshot = board.read()
+            snapshot.store.health = link.source.health.state
+            return snapshot
+        }
+        var handlers: [String: ControlAnswers.Handler] = [
+            DiscoverCommands.release.name: { await Release.answer($0, requests) },
+            ForecastMaking.command.name: { _ in await forecast(known(), link) },
+        ]
+        for name in [Questions.status.name, Questions.why.name] {
+            handlers[name] = { await Questions.answer([name] + $0, known()) }
+        }
+        return ControlAnswers(of: DiscoverConfiguration.options.program, handlers)
+    }
+
+    /// Answers `plan` from what etcd says now.
+    private func forecast(_ known: Snapshot, _ link: RegistryLink) async -> CommandAnswer {
+        var snapshot = known
+        do {
+            let registry = try await link.source.once()
+            snapshot.registry = registry
+            _ = snapshot.holds.take(registry)
+        } catch {
+            return CommandAnswer(status: ExitStatus.failure, "etcd does not answer: \(error)\n")
+        }
+        await snapshot.lookAtPorts()
+        return await ForecastMaking(snapshot).answer()
+    }
+}
+
+/// All that docker-discover has to do with etcd: it follows the registry, writes claims of ports, says that it runs, and
+/// counts who else does.
+struct RegistryLink: Sendable {
+    /// Follows the registry.
+    let source: EtcdCatalogSource
+    /// Writes claims.
+    let claimer: PortClaimer
+    /// Says that this docker-discover runs.
+    let presence: ConsumerPresence
+    /// Counts those that do.
+    let census: ConsumerCensus
+
+    /// Prepares all of it; nothing is asked yet.
+    init(
+        _ http: HTTPClient, _ configuration: DiscoverConfiguration, _ timing: EtcdCatalogSource.Timing, _ logger: Logger
+    ) {
+        let client = Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024))
+        let keyspace = configuration.keyspace
+        source = EtcdCatalogSource(
+            client: client, keyspace: keyspace, mode: configuration.mode, timing: timing, logger: logger,
+            health: EtcdHealth(logger))
+        claimer = PortClaimer(client, keyspace, logger: logger)
+        presence = ConsumerPresence(client, keyspace, instance: configuration.directory.instance(), logger: logger)
+        census = ConsumerCensus(client: client, keyspace: keyspace, logger: logger)
     }
 }

@@ -59,7 +59,7 @@ struct RegisterAgent: ~Copyable {
     /// Whether what should be was decided for the newest look, drains and results of the checks.
     var isDecided = false
     /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
-    var standing: [Slot: Standing]?
+    var standing: [EntryID: Standing]?
     /// What commands have asked for and is not done yet.
     var asked: [DrainRequests.Request] = []
     /// What rings when a wait is over.
@@ -79,7 +79,9 @@ struct RegisterAgent: ~Copyable {
             engine = try await Docker.Client.connect(http, docker, deadline: limit)
         }
         let identity = try await engine?.identity() ?? HostIdentity.read()
-        let whereabouts = try await Whereabouts(configuration, engine, logger: logger)
+        let whereabouts = try await Whereabouts(
+            configuration.hostAddress, members: configuration.etcd.endpoints, engine, at: configuration.docker,
+            deadline: limit, interval: configuration.ttl / 3, logger: logger)
         let owner = Owner(identity, whereabouts.address)
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
         registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
@@ -94,7 +96,9 @@ struct RegisterAgent: ~Copyable {
         self.bell = bell
         self.whereabouts = whereabouts
         checks = RegisterChecks(http)
-        snapshot = Snapshot(configuration, owner, engine, agent: .thisProcess)
+        snapshot = Snapshot(
+            owner, engine, at: configuration.docker?.name, members: configuration.etcd.endpoints,
+            configuration.keyspace, agent: .thisProcess)
         board = Board(snapshot)
         self.configuration = configuration
         self.logger = logger
@@ -199,5 +203,160 @@ struct RegisterAgent: ~Copyable {
         } else {
             logger.warning("etcd is lost; trying again", ["error": "\(error)"])
         }
+    }
+}
+
+// What the agent decides should be in the registry.
+
+extension RegisterAgent {
+    /// Takes what the watchers have handed over; whether there is something.
+    mutating func takeNews() -> Bool {
+        let (containers, host) = (newest.take(), whereabouts.take())
+        if let containers { look = containers }
+        if let address = host.address { move(to: address) }
+        if let listeners = host.listeners { self.listeners = listeners }
+        return containers != nil || !host.isEmpty
+    }
+
+    private mutating func move(to address: IPAddress) {
+        publisher.move(to: address)
+        drains.move(to: publisher.owner)
+        snapshot.owner = publisher.owner
+    }
+
+    /// Reads what an earlier agent has left in the registry: a restart takes nothing of it out for being checked anew.
+    mutating func recall() async throws {
+        try await publisher.publish()
+        standing = publisher.published?.compactMapValues(Standing.init)
+        isDecided = false
+    }
+
+    /// Decides what should be there, from what the engine, the services file and the agent's checks said last.
+    mutating func decide() {
+        guard !isDecided, look != nil || statics != nil else { return }
+        isDecided = true
+        if let look { drains.keepOnly(look) }
+        let owner = publisher.owner
+        let services = Services(
+            of: look?.containers ?? [], statics: statics?.file.services ?? [], owner: owner,
+            rules: configuration.rules, drained: drains.ids, listeners: listeners,
+            unreadable: look?.unreadable ?? [])
+        whereabouts.want(services.awaited, at: owner.address)
+        plainKeys.desire(statics?.file.plainKeys(of: owner) ?? [:])
+        let idle = (look?.idle ?? []).map { Verdict(on: $0) }
+        guard let before = standing else {
+            // What may be there depends on what is there, which is not known yet.
+            snapshot.verdicts = services.verdicts + idle
+            snapshot.statics = services.statics
+            return remarks.tell(services.verdicts, to: logger)
+        }
+        var unknown = (look?.unreadable ?? []).union(services.undecided)
+        if look == nil { unknown.formUnion(before.keys.map(\.id).filter(\.isOfContainer)) }
+        let admission = Admission(of: services, standing: before, unreadable: unknown, checks: checks.verdicts)
+        snapshot.verdicts = admission.verdicts + idle
+        snapshot.statics = services.statics
+        snapshot.obstacles = admission.obstacles
+        standing = admission.standing
+        checks.want(admission.targets)
+        remarks.tell(admission.verdicts, admission.obstacles, besides: before, to: logger)
+        publisher.desire(
+            admission.registrations, reasons: services.reasons, unreadable: unknown, obstacles: admission.obstacles,
+            knowsContainers: look != nil)
+    }
+}
+
+// What one turn of the loop does.
+
+extension RegisterAgent {
+    /// Does everything that is to be done now.
+    mutating func turn(_ reasons: Set<Reason>) async throws {
+        if reasons.contains(.registry) {
+            if let wait = publisher.doubt() { ringAgain(.registry, in: wait) }
+            try await drains.doubt()
+        }
+        if reasons.contains(.lease) { publisher.renewalIsDue() }
+        if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
+        // What was drained before the agent started must not come back for a moment.
+        let drained = drains.ids
+        try await drains.learn(look)
+        if let look {
+            let new = requests.take()
+            for request in new { take(request, look) }
+            asked += new
+        }
+        if drains.ids != drained { isDecided = false }
+        if standing == nil { try await recall() }
+        decide()
+        try await publisher.publish()
+        try await drains.store()
+        for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
+        // Of what was not registered no withdrawal is left to be confirmed: a later one has its own reason.
+        publisher.toConfirm.subtract(asked.map(\.container))
+        asked = []
+        try await publishPlainKeys()
+    }
+
+    /// Does the same for the plain keys, which go with the same lease.
+    private mutating func publishPlainKeys() async throws {
+        guard let lease = publisher.leaseID else { return }
+        do {
+            try await plainKeys.publish(under: lease)
+        } catch let error as Etcd.Error where error.isLeaseGone {
+            publisher.renewalIsDue()
+            throw error
+        }
+    }
+
+    private mutating func ringAgain(_ reason: Reason, in wait: Duration) {
+        alarm?.cancel()
+        alarm = Task { [bell] in
+            try await Task.sleep(for: wait)
+            bell.ring(reason)
+        }
+    }
+
+    private mutating func take(_ request: DrainRequests.Request, _ look: Docker.Look) {
+        switch request.kind {
+        case .drain(let confirm):
+            guard let container = look.containers.first(where: { $0.id == request.container }) else { return }
+            drains.drain(container, at: Timestamp.text(Timestamp.now()))
+            if confirm { publisher.confirmWithdrawal(of: container.id) }
+        case .undrain: drains.undrain(request.container)
+        }
+    }
+}
+
+// What the agent answers to commands.
+
+extension RegisterAgent {
+    /// Where commands are answered; nil where that cannot be, which harms nothing else.
+    func commandServer() -> CommandServer? {
+        do {
+            let drains = DrainCommands(registry, requests) { [bell] in bell.ring(.request) }
+            return try CommandServer(path: configuration.controlSocket) { [board] line in
+                await drains.answer(line, board.read()) ?? Questions.answer(line, board.read())
+            }
+        } catch {
+            logger.warning(
+                "commands are not answered; CONTROL_SOCKET names another socket",
+                ["socket": configuration.controlSocket, "error": "\(error)"])
+            return nil
+        }
+    }
+
+    /// Keeps in mind what is wrong with etcd.
+    mutating func note(_ error: any Error) {
+        let trouble = Trouble(error)
+        if snapshot.store.trouble == nil { snapshot.store.trouble = trouble }
+        snapshot.store.lastTrouble = trouble
+    }
+
+    /// Puts up what is known now: no question waits for the loop.
+    mutating func tellQuestions() {
+        snapshot.store.lease = publisher.lease
+        snapshot.published = publisher.published
+        snapshot.yielded = publisher.yielded
+        snapshot.keeper = publisher.keeper
+        board.put(snapshot)
     }
 }

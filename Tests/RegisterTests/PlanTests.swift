@@ -8,13 +8,14 @@ import Testing
 
 @Suite("Plan")
 struct PlanTests {
-    private static let web = Slot(service: ServiceName("web")!, id: InstanceID("aaaaaaaaaaaa")!)
+    private static let web = EntryID(service: ServiceName("web")!, id: InstanceID("aaaaaaaaaaaa")!)
     private static let registration = Registration(
         slot: web, endpoint: Endpoint("10.0.0.1:80")!, meta: Array("{}".utf8))
     private static let there = Published(
         value: Array("10.0.0.1:80".utf8), meta: Array("{}".utf8), isLeased: true)
 
-    private func plan(_ desired: [Registration], _ published: [Slot: Published], running: [InstanceID] = []) -> [Action]
+    private func plan(_ desired: [Registration], _ published: [EntryID: Published], running: [InstanceID] = [])
+        -> [Action]
     {
         Plan.actions(
             desired: Dictionary(uniqueKeysWithValues: desired.map { ($0.slot, $0) }), published: published,
@@ -56,7 +57,7 @@ struct PlanTests {
     }
 
     @Test func `what is no container's is withdrawn although nothing is known of containers, whose entries stay`() {
-        let main = Slot(service: Self.web.service, id: InstanceID("main")!)
+        let main = EntryID(service: Self.web.service, id: InstanceID("main")!)
         for knowsContainers in [false, true] {
             let actions = Plan.actions(
                 desired: [:], published: [Self.web: Self.there, main: Self.there], reasons: [:],
@@ -88,7 +89,7 @@ struct PlanTests {
     }
 
     @Test func `what should be there comes before what should go`() {
-        let old = Slot(service: ServiceName("a")!, id: InstanceID("aaaaaaaaaaaa")!)
+        let old = EntryID(service: ServiceName("a")!, id: InstanceID("aaaaaaaaaaaa")!)
         #expect(
             plan([Self.registration], [old: Self.there])
                 == [.put(Self.registration), .withdraw(old, reason: "container stopped")])

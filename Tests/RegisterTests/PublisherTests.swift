@@ -50,7 +50,7 @@ struct PublisherTests {
         meta.owner = owner.text
         meta.options.port = Port(8000)
         return Registration(
-            slot: Slot(
+            slot: EntryID(
                 service: ServiceName(service)!,
                 id: InstanceID(containerID: String(repeating: "0", count: 12 - id.count) + id)!),
             endpoint: Endpoint(address: owner.address, port: Port(port)!), meta: try meta.json())

@@ -69,3 +69,160 @@ extension ProblemReport {
         self.init(of: problem.subject, problem: problem.explanation, severe: problem.isSevere)
     }
 }
+
+/// All that a report of services is made from, looked up once.
+struct ReportSources {
+    let keyspace: Keyspace
+    let zone: Zone?
+    let claims: [ServiceName: Catalog.Claim]
+    let listeners: [ServiceName: ProxyPlan.Listener]
+    let holds: [EntryID: Hold]
+    let problems: [ServiceName: [Problem]]
+    let sight: ProxySight?
+    let delay: String?
+
+    /// Puts them together.
+    init(_ catalog: Catalog, _ plan: ProxyPlan, _ snapshot: Snapshot, _ sight: ProxySight?) {
+        keyspace = snapshot.store.keyspace
+        zone = snapshot.settings.host.zone
+        claims = catalog.claims
+        listeners = Dictionary(plan.listeners.map { ($0.service, $0) }) { first, _ in first }
+        holds = Dictionary(snapshot.holds.holds.map { ($0.name, $0) }) { first, _ in first }
+        problems = Self.byService(catalog.problems.union(plan.problems), snapshot.store.keyspace)
+        self.sight = sight
+        delay = snapshot.delay
+    }
+
+    private static func byService(_ problems: Set<Problem>, _ keyspace: Keyspace) -> [ServiceName: [Problem]] {
+        problems.sorted().reduce(into: [:]) { found, problem in
+            if let service = problem.service(in: keyspace) { found[service, default: []].append(problem) }
+        }
+    }
+}
+
+extension Problem {
+    /// The service that it is about; nil for a key that belongs to none.
+    func service(in keyspace: Keyspace) -> ServiceName? {
+        if let service = ServiceName(subject) { return service }
+        return (try? keyspace.parse(subject.utf8))?.service
+    }
+}
+
+extension Snapshot {
+    /// Why HAProxy may be behind what is known; nil where it is not.
+    var delay: String? {
+        guard agent != nil else { return "no docker-discover answers that would tell it so" }
+        if let trouble = history?.trouble { return trouble.error }
+        guard let behindSince, let revision = registry?.revision else {
+            // The copy is not applied to an HAProxy that was taken over: it may be older than what runs.
+            return registry == nil || appliedRevision != nil
+                ? nil : "etcd has not answered since docker-discover started, so HAProxy stays as it is"
+        }
+        let applied = appliedRevision.map { "it runs revision \($0)" } ?? "it runs an earlier one"
+        return "revision \(revision) waits since \(Timestamp.text(behindSince)), and \(applied)"
+    }
+}
+
+extension ServiceReport {
+    /// Makes the report of a service.
+    init?(_ service: Catalog.Service, _ sources: ReportSources) {
+        guard let resolution = ServiceResolution(service, zone: sources.zone) else { return nil }
+        let listener = sources.listeners[service.name]
+        name = service.name.text
+        self.listener = listener?.bind.description
+        port = resolution.port.port.number
+        portFrom =
+            service.config.options.port != nil ? "config" : service.port != nil ? "port key" : "endpoints"
+        claim = sources.claims[service.name].map {
+            Claim(port: $0.claim.port.number, wish: $0.claim.wish.number, revision: $0.revision)
+        }
+        mode = resolution.options.mode.rawValue
+        balance = resolution.options.balance.rawValue
+        check = resolution.options.check.kind.description
+        config = ServiceOptions.fields.reduce(into: [:]) { said, field in
+            said[field.name] = field.text(service.config.options)
+        }
+        problems = (sources.problems[service.name] ?? []).map(ProblemReport.init)
+        endpoints = []
+        state = .leftOut
+        let servers = sources.sight?.servers[name]
+        // Of a listener without servers HAProxy says nothing.
+        let isPending = servers == nil && listener?.servers.isEmpty == false
+        if listener != nil { state = sources.sight == nil ? .unknown : isPending ? .pending : .served }
+        let facts = EndpointSources(service, resolution, sources, servers ?? [:], isServed: listener != nil)
+        endpoints = service.instances.map(facts.report)
+        endpoints += facts.leaving
+    }
+}
+
+/// What the reports of one service's endpoints are made from.
+private struct EndpointSources {
+    let service: Catalog.Service
+    let sources: ReportSources
+    let servers: [String: ServerSight]
+    let isServed: Bool
+    private let wanted: [InstanceID: ProxyPlan.Server]
+    private let hasPrimary: Bool
+
+    init(
+        _ service: Catalog.Service, _ resolution: ServiceResolution, _ sources: ReportSources,
+        _ servers: [String: ServerSight], isServed: Bool
+    ) {
+        (self.service, self.sources, self.servers, self.isServed) = (service, sources, servers, isServed)
+        wanted = Dictionary(resolution.servers.map { ($0.id, $0) }) { first, _ in first }
+        hasPrimary = servers.values.contains { !$0.isBackup && $0.isUsable }
+    }
+
+    func report(_ instance: Catalog.Instance) -> EndpointReport {
+        let name = EntryID(service: service.name, id: instance.id)
+        let key = sources.keyspace.text(of: .entry(service.name, instance.id))
+        var facts = EndpointFate.Facts(endpoint: instance.endpoint)
+        facts.isServed = isServed
+        facts.leadsBack = circular.contains(instance.id)
+        facts.isSeen = sources.sight != nil
+        facts.sight = servers[instance.id.text]
+        facts.delay = refusal ?? sources.delay
+        facts.zeroWeight = wanted[instance.id]?.keywords.weight == 0 ? sayer(\.weight) : nil
+        facts.backup = wanted[instance.id]?.keywords.isBackup == true ? backup(instance) : nil
+        facts.hasBetter = hasPrimary
+        var report = EndpointReport(instance, facts, key: key)
+        report.weight = wanted[instance.id]?.keywords.weight
+        report.held = sources.holds[name].map(EndpointReport.Held.init)
+        return report
+    }
+
+    /// Its endpoints that lead back to this HAProxy.
+    private var circular: Set<InstanceID> {
+        Set(
+            (sources.problems[service.name] ?? []).compactMap { problem in
+                if case .leadsBack(_, let id, _) = problem { id } else { nil }
+            })
+    }
+
+    /// Why the service is served in an earlier form.
+    private var refusal: String? {
+        (sources.problems[service.name] ?? []).lazy.compactMap { problem in
+            if case .refusedByHAProxy = problem { problem.explanation } else { nil }
+        }.first
+    }
+
+    /// Servers that HAProxy has and the registry does not.
+    var leaving: [EndpointReport] {
+        let known = Set(service.instances.map(\.id.text))
+        return servers.filter { !known.contains($0.key) }.sorted { $0.key < $1.key }
+            .map { EndpointReport(leaving: $0.key, $0.value) }
+    }
+
+    private func sayer(_ option: KeyPath<ServiceOptions, Int?>) -> String {
+        service.config.options[keyPath: option] != nil
+            ? sources.keyspace.text(of: .config(service.name)) : "what it says of itself"
+    }
+
+    private func backup(_ instance: Catalog.Instance) -> String {
+        let config = service.config.options
+        if let said = config.isBackup, said { return "\(sources.keyspace.text(of: .config(service.name))) says so" }
+        if config.isBackup == nil, instance.options.value.isBackup == true { return "it says so of itself" }
+        let zone = (config.zone ?? instance.options.value.zone).map { "its zone is \($0)" } ?? "it has no zone"
+        return "\(zone), and this host's is \(sources.zone.map(\.description) ?? "none")"
+    }
+}

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Shared
 
@@ -70,14 +71,56 @@ extension Snapshot {
     }
 }
 
-extension ProxyKeeper {
-    /// What is known now.
-    func snapshot(agent: Snapshot.Agent, _ store: Snapshot.Store) -> Snapshot {
-        var snapshot = Snapshot(
-            agent: agent, store: store, settings: settings, registry: registry, appliedRevision: applied?.revision,
-            behindSince: behindSince, holds: holds, quarantine: quarantine, obstacles: obstacles, history: history,
-            running: driver.current, process: driver.process)
-        for (place, reason) in additions.refusals { snapshot.refusedAdditions[place.variable] = reason }
-        return snapshot
+/// What came of bringing HAProxy to configurations, since the agent runs.
+struct ProxyHistory: Equatable, Sendable {
+    /// A reload.
+    struct Reload: Encodable, Equatable, Sendable {
+        /// When, RFC 3339.
+        var time: String
+        /// Why.
+        var reason: String
+    }
+
+    /// How many reloads there were.
+    private(set) var reloads = 0
+    /// The newest reload.
+    private(set) var lastReload: Reload?
+    /// Since when, and why, HAProxy does not do what it should; nil while it does.
+    private(set) var trouble: Trouble?
+    /// What failed last, also if it is over.
+    private(set) var lastTrouble: Trouble?
+
+    /// Notes that HAProxy runs what it should, and how it was brought there.
+    mutating func note(_ update: Update) {
+        trouble = nil
+        guard case .reload(let reason) = update else { return }
+        reloads += 1
+        lastReload = Reload(time: Timestamp.text(Timestamp.now()), reason: "\(reason)")
+    }
+
+    /// Notes that it does not.
+    mutating func note(_ error: any Error) {
+        let failed = Trouble(error)
+        lastTrouble = failed
+        if trouble?.error != failed.error { trouble = failed }
+    }
+}
+
+extension Snapshot {
+    /// The file that HAProxy runs, as it is on the disk; nil where there is none of ours.
+    var file: HAProxyConfiguration? {
+        let text = try? WholeFile(process.configuration.path).text
+        return text.flatMap { HAProxyConfiguration(text: $0) }
+    }
+
+    /// Finds out which ports are taken by others.
+    ///
+    /// Where HAProxy runs, those that its file names are its own.
+    mutating func lookAtPorts() async {
+        obstacles = [:]
+        guard let binds = wish()?.plan.binds else { return }
+        let isRunning = (try? await process.runtime.report(on: [])) != nil
+        obstacles = await PortOccupancy.obstacles(
+            to: binds, beside: isRunning ? file?.binds ?? [] : [], patience: .zero)
     }
 }

@@ -17,7 +17,7 @@ struct HostAddressLookup: Sendable {
     ///
     /// - Throws: ``HostAddressError``, or `CancellationError`.
     func look() async throws -> IPAddress {
-        let interfaces = try HostInterfaces.read()
+        let interfaces = try Self.interfaces()
         if setting.isLookedUp {
             if case .container(let name, _) = placement { throw HostAddressError.contained(in: name) }
             if let engine, engineIsElsewhere(interfaces) { throw HostAddressError.remoteEngine(engine.name) }
@@ -30,6 +30,15 @@ struct HostAddressLookup: Sendable {
             }
         if let bridge = bridge(with: address, interfaces) { throw HostAddressError.bridge(address, name: bridge) }
         return address
+    }
+
+    /// This host's interfaces, for which the kernel is asked each time.
+    static func interfaces() throws(HostAddressError) -> HostInterfaces {
+        do {
+            return try HostInterfaces.read()
+        } catch {
+            throw .unreadable(reason: "\(error)")
+        }
     }
 
     /// Whether this process shares the network of the engine's host, so that what listens there can be seen.
@@ -65,8 +74,8 @@ struct HostAddressLookup: Sendable {
                     case .failure(let error): errors.append(.noRoute(to: address, reason: "\(error)"))
                     }
                 }
-            } catch let error as HostAddressError {
-                errors.append(error)
+            } catch let error as HostNames.Failure {
+                errors.append(.unknownName(error.name, reason: error.reason))
             }
         }
         // What may come right decides: another member may tell the address later.
@@ -115,6 +124,39 @@ extension HostAddressLookup {
                 }
                 told = error
             }
+        }
+    }
+}
+
+extension HostInterfaces {
+    /// The first address of an interface that other hosts may reach, IPv4 before IPv6.
+    func address(of name: String) throws(HostAddressError) -> IPAddress {
+        guard names.contains(name) else { throw .noInterface(name, present: names.sorted()) }
+        let usable = entries.filter { $0.name == name }.map(\.address).filter {
+            !$0.isLoopback && !$0.isLinkLocal && !$0.isUnspecified && !$0.isMulticast
+        }
+        guard let address = usable.first(where: { $0.family == .v4 }) ?? usable.first else {
+            throw .noAddress(interface: name)
+        }
+        return address
+    }
+
+    /// The engine's own bridge that has this address; nil where none has.
+    func bridge(with address: IPAddress) -> String? {
+        entries.first { $0.address == address && Self.isBridge($0.name) }?.name
+    }
+
+    /// Whether one of the engine's own bridges is here: then this is the network of the host.
+    var haveBridge: Bool { names.contains(where: Self.isBridge) }
+
+    /// Whether an interface has the name that Docker and Podman give to their bridges.
+    ///
+    /// A bridge that somebody made and gave to the engine may well be the host's own, and have its address.
+    static func isBridge(_ name: String) -> Bool {
+        if name == "docker0" || name == "docker_gwbridge" { return true }
+        if name.hasPrefix("br-") { return name.utf8.count == 15 && name.dropFirst(3).allSatisfy(\.isHexDigit) }
+        return ["podman", "cni-podman"].contains { prefix in
+            name.hasPrefix(prefix) && Int(name.dropFirst(prefix.count)) != nil
         }
     }
 }

@@ -91,3 +91,26 @@ extension CheckFailure: CustomStringConvertible {
         }
     }
 }
+
+/// How the agent itself checks a port before it registers it, and while it is registered.
+///
+/// nil means that nothing is said.
+struct RegisterCheck: Hashable, Sendable {
+    /// What is tried; nil or ``ServiceCheck/none`` for no check.
+    var check: ServiceCheck?
+    /// Between two checks.
+    var interval: Duration?
+    /// The limit of one check.
+    var timeout: Duration?
+    /// How many checks in a row have to pass before the port is registered.
+    var rise: Int?
+    /// How many failures in a row withdraw it.
+    var fall: Int?
+
+    /// This check, with what `other` says instead where it says something.
+    func overridden(by other: RegisterCheck) -> RegisterCheck {
+        RegisterCheck(
+            check: other.check ?? check, interval: other.interval ?? interval, timeout: other.timeout ?? timeout,
+            rise: other.rise ?? rise, fall: other.fall ?? fall)
+    }
+}

@@ -47,6 +47,9 @@ enum Docker {
         var hostAddress: IPAddress?
         /// The port on the host.
         var hostPort: Port
+
+        /// Where the host accepts connections for it.
+        var socket: ListeningSocket { ListeningSocket(address: hostAddress, port: hostPort) }
     }
 
     /// Which container, and in which state.

@@ -178,11 +178,3 @@ extension ContainerReport.Entry {
         state = foundEndpoint == nil && foundMeta == nil ? .registered : .differs
     }
 }
-
-extension Docker.Binding: CustomStringConvertible {
-    /// Host address and port, as `docker port` writes them.
-    var description: String {
-        guard let hostAddress else { return "*:\(hostPort)" }
-        return Endpoint(address: hostAddress, port: hostPort).description
-    }
-}

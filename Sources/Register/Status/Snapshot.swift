@@ -46,26 +46,29 @@ struct Snapshot: Sendable {
     /// What becomes of each container of this host.
     var verdicts: [Verdict] = []
     /// What should be in the registry because the services file says so.
-    var statics: [Slot: Registration] = [:]
+    var statics: [EntryID: Registration] = [:]
     /// Why entries may not be there now.
-    var obstacles: [Slot: Obstacle] = [:]
+    var obstacles: [EntryID: Obstacle] = [:]
     /// What the registry holds of ours; nil where that is not known.
-    var published: [Slot: Published]?
+    var published: [EntryID: Published]?
     /// The entries that another docker-register keeps instead.
-    var yielded: Set<Slot> = []
+    var yielded: Set<EntryID> = []
     /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
     var keeper: String?
 }
 
 extension Snapshot {
     /// What is known from the start, before anything was looked at.
-    init(_ configuration: RegisterConfiguration, _ owner: Owner, _ engine: Docker.Client?, agent: Agent?) {
+    init(
+        _ owner: Owner, _ engine: Docker.Client?, at address: String?, members: [HTTPOrigin], _ keyspace: Keyspace,
+        agent: Agent?
+    ) {
         self.agent = agent
         self.owner = owner
         self.engine = engine.map {
-            Engine(address: configuration.docker?.name ?? "", api: $0.version.description)
+            Engine(address: address ?? "", api: $0.version.description)
         }
-        store = Store(members: configuration.etcd.endpoints.map(\.name), keyspace: configuration.keyspace)
+        store = Store(members: members.map(\.name), keyspace: keyspace)
     }
 }
 

@@ -84,3 +84,61 @@ extension Meta: Codable {
         try fields.encodeIfPresent(confirm, forKey: FieldName("confirm"))
     }
 }
+
+/// What an operator says of a service: the JSON object at `<prefix>/<service>/config`.
+///
+/// It overrides ``Meta``.
+package struct ServiceConfig: Equatable, Sendable, Decodable {
+    /// What it says.
+    package var options = ServiceOptions()
+
+    /// The fields that were wrong, with what they should be.
+    package var problems: [String] = []
+
+    /// Makes one that says nothing.
+    package init() {}
+
+    /// Parses a value.
+    ///
+    /// - Returns: nil where the value is not a JSON object.
+    package init?(json: some Sequence<UInt8>) {
+        guard let config = try? JSONDecoder().decode(ServiceConfig.self, from: Data(json)) else { return nil }
+        self = config
+    }
+
+    /// Reads the known fields, each for itself.
+    package init(from decoder: any Decoder) throws {
+        var fields = try LenientFields(decoder)
+        options = ServiceOptions(&fields)
+        problems = fields.problems
+    }
+}
+
+/// An image reference taken apart: `[registry[:port]/]path[:tag][@digest]`.
+///
+/// It follows https://pkg.go.dev/github.com/distribution/reference.
+package struct ImageReference: Equatable, Sendable {
+    /// The reference without tag and digest, such as `registry:5000/team/whoami`.
+    package let repository: String
+
+    /// The last component of the path, such as `whoami`.
+    package let name: String
+
+    /// Parses a reference; nil where it has no name: an image id, with or without `sha256:`, or nothing at all.
+    package init?(_ text: String) {
+        let undigested = text.prefix { $0 != "@" }
+        let slash = undigested.lastIndex(of: "/")
+        let last = slash.map { undigested[undigested.index(after: $0)...] } ?? undigested
+        // A colon before the last slash belongs to the registry's port.
+        let name = last.prefix { $0 != ":" }
+        guard !name.isEmpty, !Self.isImageID(undigested) else { return nil }
+        self.name = String(name)
+        repository = String(undigested[..<name.endIndex])
+    }
+
+    private static func isImageID(_ text: Substring) -> Bool {
+        let digest = text.hasPrefix("sha256:") ? text.dropFirst(7) : text
+        let isHexadecimal = digest.allSatisfy { $0.isHexDigit && $0.isASCII }
+        return isHexadecimal && (digest.count == 64 || text.hasPrefix("sha256:"))
+    }
+}

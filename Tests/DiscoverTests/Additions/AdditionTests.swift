@@ -101,17 +101,17 @@ struct AdditionTests {
     }
 
     @Test func `services make way for what an operator adds`() throws {
-        var host = HAProxySettings.sample.host
-        host.additions = try Additions([.extra: "listen web\n    bind 127.0.0.1:8080\n"])
+        var settings = HAProxySettings.sample
+        settings.additions = try Additions([.extra: "listen web\n    bind 127.0.0.1:8080\n"])
         let keys: KeyValuePairs = ["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:8080", "db/1": "10.0.0.5:81"]
-        let plan = ProxyPlan(RegistryFixture(keys).catalog, on: host)
+        let plan = ProxyPlan(RegistryFixture(keys).catalog, on: settings.host)
         #expect(plan.listeners.map(\.service.text) == ["db"])
         #expect(plan.problems == [.nameOfAddition(service("web")), .portOfAddition(service("api"), port(8080))])
     }
 
     @Test func `HAProxy's words name the lines of the files that they are in`() throws {
         var settings = HAProxySettings.sample
-        settings.host.additions = try Additions([
+        settings.additions = try Additions([
             .global: "tune.bufsize 32768\nnonsense", .defaults: "option nonsense\n", .extra: "listen x\n\nnonsense\n",
         ])
         let configuration = HAProxyConfiguration(.empty, settings)

@@ -11,6 +11,10 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
     let keys: KeyValuePairs<String, String>
     /// The host that it is rendered for.
     var host = HAProxySettings.sample.host
+    /// Who may see the stats page.
+    var statsUsers: [StatsUser] = []
+    /// What an operator adds.
+    var additions = Additions()
 
     var testDescription: String { name }
 
@@ -18,12 +22,14 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
     var settings: HAProxySettings {
         var settings = HAProxySettings.sample
         settings.host = host
+        settings.statsUsers = statsUsers
+        settings.additions = additions
         return settings
     }
 
     /// The file.
     var configuration: HAProxyConfiguration {
-        HAProxyConfiguration(ProxyPlan(RegistryFixture(keys).catalog, on: host), settings)
+        HAProxyConfiguration(ProxyPlan(RegistryFixture(keys).catalog, on: settings.host), settings)
     }
 
     static let all = [
@@ -54,18 +60,16 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
 
     private static let additions = GoldenCase(
         name: "additions", keys: ["web/1": "10.0.0.5:8000"],
-        host: ConsumerHost(
-            statsBind: BindAddress(port: port(1936)),
-            additions: {
-                var additions = Additions()
-                additions[.global] = Addition(path: "/etc/sidekick/global.cfg", lines: ["tune.maxaccept 50"])
-                additions[.defaults] = Addition(
-                    path: "/etc/sidekick/defaults.cfg", lines: ["    timeout client 5m", "", "    option dontlognull"])
-                additions[.extra] = Addition(
-                    path: "/etc/sidekick/extra.cfg",
-                    lines: ["userlist people", "    user me insecure-password x", "listen mine", "    bind :8001"])
-                return additions
-            }()))
+        additions: {
+            var additions = Additions()
+            additions[.global] = Addition(path: "/etc/sidekick/global.cfg", lines: ["tune.maxaccept 50"])
+            additions[.defaults] = Addition(
+                path: "/etc/sidekick/defaults.cfg", lines: ["    timeout client 5m", "", "    option dontlognull"])
+            additions[.extra] = Addition(
+                path: "/etc/sidekick/extra.cfg",
+                lines: ["userlist people", "    user me insecure-password x", "listen mine", "    bind :8001"])
+            return additions
+        }())
 
     private static let balance = GoldenCase(
         name: "balance",
@@ -151,9 +155,8 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
             "web/1": "10.0.0.5:8000", "web/config": #"{"mode":"http"}"#,
             "near/1": "10.0.0.5:8001", "near/config": #"{"mode":"http","listen_address":"::1"}"#,
         ],
-        host: ConsumerHost(
-            statsBind: BindAddress(port: port(1936)), name: "consumer-1.example",
-            statsUsers: (try? StatsUser.parse("me:secret\nthe other:it's \"$HOME\" \\#:\n", of: "users")) ?? []))
+        host: ConsumerHost(statsBind: BindAddress(port: port(1936)), name: "consumer-1.example"),
+        statsUsers: (try? StatsUser.parse("me:secret\nthe other:it's \"$HOME\" \\#:\n", of: "users")) ?? [])
 
     private static let near = GoldenCase(
         name: "zone", keys: zones,

@@ -45,7 +45,7 @@ func endpoint(_ text: some StringProtocol) -> Endpoint {
 }
 
 /// A server that a test names, such as `web/1`.
-func server(_ text: String) -> ServerName {
+func server(_ text: String) -> EntryID {
     let parts = text.split(separator: "/")
-    return ServerName(service: service(String(parts[0])), id: instance(parts[1]))
+    return EntryID(service: service(String(parts[0])), id: instance(parts[1]))
 }

@@ -9,11 +9,11 @@ import Testing
 struct PortTests {
     @Test func `a free port is free, one that somebody listens on is not, and its holder is named`() async throws {
         let free = port(try FreePort.take())
-        #expect(PortProbe.obstacle(to: BindAddress(port: free)) == nil)
+        #expect(BindAddress(port: free).socketAddress.bindFailure() == nil)
         let server = try StubServer { $0.waitForEnd() }
         let taken = port(server.port)
         // It listens on 127.0.0.1 only, which is in the way all the same.
-        #expect(PortProbe.obstacle(to: BindAddress(port: taken)) == EADDRINUSE)
+        #expect(BindAddress(port: taken).socketAddress.bindFailure() == .addressInUse)
         #expect(PortHolder(of: taken)?.pid == ProcessStatus(PortHolder(of: taken)?.pid ?? 0)?.pid)
         #expect(PortHolder.name(of: taken).hasPrefix("process "))
         #expect(PortHolder(of: free) == nil)

@@ -12,7 +12,7 @@ struct HoldLedgerTests {
         var now = Duration.seconds(1_000)
         var down: Set<String> = []
         var absent: Set<String> = []
-        private var seen: Set<ServerName> = []
+        private var seen: Set<EntryID> = []
 
         init(_ names: String...) {
             story = RegistryStory()

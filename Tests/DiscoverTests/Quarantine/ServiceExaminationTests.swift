@@ -31,8 +31,8 @@ struct ServiceExaminationTests {
             }
             guard !alerts.isEmpty else { return nil }
             alerts = alerts.prefix(10) + ["config : Fatal errors found in configuration."]
-            return ServiceRefusal(
-                HAProxyProgram.Refusal(lines: alerts.map { "[ALERT]    (1) : \($0)" }), of: configuration)
+            let refusal = HAProxyProgram.Refusal(lines: alerts.map { "[ALERT]    (1) : \($0)" })
+            return ServiceRefusal(refusal.alerts, of: configuration)
         }
     }
 
@@ -94,7 +94,7 @@ struct ServiceExaminationTests {
         // Whatever is asked, the number of questions is bounded.
         var third = ServiceExamination(plan(500)) { plan in
             plan.listeners.isEmpty
-                ? nil : ServiceRefusal(HAProxyProgram.Refusal(alerts: ["no"]), of: .init(plan, .sample))
+                ? nil : ServiceRefusal(["no"], of: .init(plan, .sample))
         }
         #expect(try await third.patients { _ in nil } == nil)
         #expect(third.questions <= ServiceExamination.mostQuestions)

@@ -65,7 +65,7 @@ struct CatalogFileTests {
         story.watch([.put("web/config", #"{"port":9000}"#, lease: 0)])
         story.replaceStore(cluster: "d", revision: 1)
         let kept = story.state.losses.values.map {
-            HoldLedger.Kept(loss: $0, since: .milliseconds(1_700_000_000_250), until: .seconds(1_700_000_600))
+            PersistedHold(loss: $0, since: .milliseconds(1_700_000_000_250), until: .seconds(1_700_000_600))
         }
         #expect(kept.count == 2)
         try copy.save(CatalogFile.Copy(registry: story.state, holds: kept))

@@ -44,7 +44,7 @@ struct RegistryDumpTests {
     @Test func `ports that would be claimed are as if they were`() throws {
         let dump = try dump(#"{"/backends/b/1": "10.0.0.5:80", "/backends/a/1": "10.0.0.6:80"}"#)
         let host = HAProxySettings.sample.host
-        let plan = ProxyPlan(Catalog(dump.settled { ProxyPlan(Catalog($0), on: host) }), on: host)
+        let plan = ProxyPlan(Catalog(dump.settled { ProxyPlan(Catalog($0), on: host).claims }), on: host)
         #expect(plan.listeners.map(\.service.text) == ["a", "b"] && plan.claims.isEmpty)
         #expect(plan.listeners.first.map { host.portRange.ports.contains($0.port.number) } == true)
     }

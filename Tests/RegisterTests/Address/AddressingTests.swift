@@ -62,7 +62,7 @@ struct AddressingTests {
         Listeners(
             Dictionary(
                 uniqueKeysWithValues: bindings.map { port, addresses in
-                    (Port(port)!, Set(addresses.map { Self.binding($0, port, port) }))
+                    (Port(port)!, Set(addresses.map { Self.binding($0, port, port).socket }))
                 }))
     }
 

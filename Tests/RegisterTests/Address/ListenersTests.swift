@@ -11,9 +11,8 @@ import Testing
 
 @Suite("Listeners", .timeLimit(.minutes(1)))
 struct ListenersTests {
-    private static func binding(_ address: String?, _ port: Int) -> Docker.Binding {
-        Docker.Binding(
-            containerPort: Port(port)!, hostAddress: address.map { IPAddress($0)! }, hostPort: Port(port)!)
+    private static func socket(_ address: String?, _ port: Int) -> ListeningSocket {
+        ListeningSocket(address: address.map { IPAddress($0)! }, port: Port(port)!)
     }
 
     private static let limit = Duration.seconds(10)
@@ -30,7 +29,7 @@ struct ListenersTests {
     func `a line of the table tells address and port`(local: String, address: String?, port: Int) {
         let line = "   0: \(local) 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1150 1 0"
         #expect(ListenerTable.isListener(line))
-        #expect(ListenerTable.binding(in: line) == Self.binding(address, port))
+        #expect(ListenerTable.socket(in: line) == Self.socket(address, port))
     }
 
     @Test(arguments: [
@@ -38,7 +37,7 @@ struct ListenersTests {
         "   0: 00000000:0000 00000000:0000 0A", "   0: 00000000:1F900 00000000:0000 0A",
         "   0: XX000000:1F90 00000000:0000 0A",
     ])
-    func `a line that makes no sense is no listener's`(line: String) { #expect(ListenerTable.binding(in: line) == nil) }
+    func `a line that makes no sense is no listener's`(line: String) { #expect(ListenerTable.socket(in: line) == nil) }
 
     @Test func `connections are no listeners`() {
         #expect(!ListenerTable.isListener("   4: 0100007F:95A4 0100007F:60D6 06 00000000:00000000 03:0000018B"))
@@ -49,11 +48,11 @@ struct ListenersTests {
         let server = try StubServer { $0.waitForEnd() }
         let clients = (0..<100).map { _ in connected(to: server.port) }
         defer { for client in clients { close(client) } }
-        #expect(try ListenerTable.read().contains(Self.binding("127.0.0.1", server.port)))
+        #expect(try ListenerTable.read().contains(Self.socket("127.0.0.1", server.port)))
     }
 
     private func connected(to port: Int) -> Int32 {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        let descriptor = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         let target = SocketAddress(IPAddress("127.0.0.1")!, port: UInt16(port))
         #expect(unsafe target.withKernelForm { unsafe connect(descriptor, $0, $1) } == 0)
         return descriptor
@@ -65,20 +64,20 @@ struct ListenersTests {
         let servers = try (0..<3).map { _ in try StubServer { $0.waitForEnd() } }
         let closed = try FreePort.take()
         let ports = Set((servers.map(\.port) + [closed]).map { Port($0)! })
-        let found = try await ConnectProbe.bindings(of: ports, at: IPAddress("127.0.0.1")!, limit: Self.limit)
-        #expect(Set(found) == Set(servers.map { Self.binding("127.0.0.1", $0.port) }))
+        let found = try await ConnectProbe.openPorts(of: ports, at: IPAddress("127.0.0.1")!, limit: Self.limit)
+        #expect(Set(found) == Set(servers.map { Port($0.port)! }))
     }
 
     // MARK: From look to look
 
     @Test func `a port is given up at the second look that finds nothing`() {
         let port = Port(80)!
-        let one = Self.binding("0.0.0.0", 80)
+        let one = Self.socket("0.0.0.0", 80)
         let unknown = Listeners()
         #expect(unknown.known[port] == nil)
         let silent = unknown.after(asking: [port], found: [])
         #expect(silent.known == [port: []])
-        let open = silent.after(asking: [port], found: [one, Self.binding("0.0.0.0", 81)])
+        let open = silent.after(asking: [port], found: [one, Self.socket("0.0.0.0", 81)])
         #expect(open.known == [port: [one]])
         let fading = open.after(asking: [port], found: [])
         #expect(fading.known == [port: [one]])
@@ -99,7 +98,7 @@ struct ListenersTests {
         watch.want([port], at: IPAddress("127.0.0.1")!)
         #expect(await eventually { newest.known == [port: []] })
         var server: StubServer? = try StubServer(port: number) { $0.waitForEnd() }
-        let open = [port: Set([Self.binding("127.0.0.1", number)])]
+        let open = [port: Set([Self.socket("127.0.0.1", number)])]
         #expect(await eventually { newest.known == open })
         #expect(server?.port == number)
         server = nil
@@ -110,6 +109,6 @@ struct ListenersTests {
 
     private final class Newest: Sendable {
         let value = Mutex(Listeners([:]))
-        var known: [Port: Set<Docker.Binding>] { value.withLock { $0.known } }
+        var known: [Port: Set<ListeningSocket>] { value.withLock { $0.known } }
     }
 }

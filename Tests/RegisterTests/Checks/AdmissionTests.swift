@@ -10,7 +10,7 @@ import Testing
 struct AdmissionTests {
     private static let owner = Owner(Docker.Identity(id: "E1", name: "host1"), IPAddress("10.0.0.1")!)
     private static let id = InstanceID("aaaaaaaaaaaa")!
-    private static let slot = Slot(service: ServiceName("web")!, id: id)
+    private static let slot = EntryID(service: ServiceName("web")!, id: id)
     private static let life = "2026-01-01T00:00:00Z"
     private static let there = Standing(endpoint: Endpoint("10.0.0.1:8080")!, started: life)
 

@@ -157,13 +157,11 @@ struct RegisterChecksTests {
     private static func connections(to port: Int) -> Int {
         let hexadecimal = String(port, radix: 16, uppercase: true)
         let peer = "0100007F:" + String(repeating: "0", count: 4 - hexadecimal.count) + hexadecimal
-        var count = 0
-        guard var lines = try? FileLines("/proc/self/net/tcp") else { return 0 }
-        while let line = try? lines.next(), !line.isEmpty {
+        let table = (try? WholeFile("/proc/self/net/tcp"))?.text ?? ""
+        return table.split(separator: "\n").count { line in
             let fields = line.split(separator: " ")
-            if fields.count > 3, fields[2] == peer, fields[3] == "01" { count += 1 }
+            return fields.count > 3 && fields[2] == peer && fields[3] == "01"
         }
-        return count
     }
 
     @Test func `hundreds that hang delay no other, and cost no more connections than there is room for`() async throws {

@@ -1,0 +1,79 @@
+import Shared
+
+/// An endpoint that was lost and stays in service for a while, because it still answers and hardly any would be left.
+struct Hold: Equatable, Sendable {
+    /// What its entry was called.
+    let name: EntryID
+    /// Where it leads.
+    let endpoint: Endpoint
+    /// When it was lost, as time since the beginning of 1970.
+    let since: Duration
+    /// When it goes at the latest.
+    let until: Duration
+    /// How it was lost.
+    let reason: RegistryLoss.Cause
+
+    /// Why a hold ended.
+    enum Ending: Hashable, Sendable {
+        /// Its entry is there again.
+        case registered
+        /// A withdrawal was told after all.
+        case withdrawn
+        /// Another entry leads to its address now.
+        case replaced(by: EntryID)
+        /// HAProxy found it down.
+        case failed
+        /// The hold time is over.
+        case expired
+        /// Somebody asked for it.
+        case released
+    }
+}
+
+extension Hold.Ending: CustomStringConvertible {
+    /// A few words for the log.
+    var description: String {
+        switch self {
+        case .registered: "registered again"
+        case .withdrawn: "withdrawn"
+        case .replaced(let name): "\(name) has the address now"
+        case .failed: "down"
+        case .expired: "the hold time is over"
+        case .released: "released"
+        }
+    }
+}
+
+/// What a ledger of holds tells of one service.
+enum HoldChange: Equatable, Sendable {
+    /// These are held from now on; so many endpoints are registered besides.
+    case began([Hold], registered: Int)
+    /// These are held no more.
+    case ended([Hold], Hold.Ending)
+
+    /// Those of which something is told.
+    var holds: [Hold] {
+        switch self {
+        case .began(let holds, _), .ended(let holds, _): holds
+        }
+    }
+}
+
+/// What HAProxy says of the servers of some services.
+struct ServerVerdicts: Equatable, Sendable {
+    /// What it says of one.
+    enum Sight: Equatable, Sendable {
+        case up
+        case down
+        /// It has no such server.
+        case absent
+    }
+
+    /// The servers that it has, and whether they are up.
+    var isUp: [EntryID: Bool] = [:]
+
+    /// What it says of the server of an entry.
+    func sight(of name: EntryID) -> Sight {
+        isUp[name].map { $0 ? .up : .down } ?? .absent
+    }
+}

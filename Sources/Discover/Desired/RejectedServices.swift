@@ -1,0 +1,152 @@
+import Shared
+
+/// The services that HAProxy refuses, and what stands in for them while everything else is served.
+///
+/// One is tried anew when what decides of it changes, and from time to time, as its refusal may have been HAProxy's own
+/// trouble.
+struct Quarantine: Sendable {
+    /// What stands in for a service.
+    enum Form: Equatable, Sendable {
+        /// Its section as HAProxy has accepted it last, with the servers of now.
+        case head(WrittenSection)
+        /// The whole section as HAProxy has accepted it last, with those of its servers that are still there.
+        case whole(WrittenSection)
+        /// Nothing.
+        case out
+    }
+
+    /// A service that is refused.
+    struct Patient: Equatable, Sendable {
+        /// What was refused.
+        let refused: ProxyPlan.Listener
+        /// What stands in for it.
+        let form: Form
+        /// HAProxy's words.
+        let words: String
+    }
+
+    /// Between two tries of a service that has not changed.
+    static let retryInterval = Duration.seconds(600)
+
+    private var patients: [ServiceName: Patient] = [:]
+    /// When each is to be tried anew; those that are to be tried now are not in it.
+    private var retry: [ServiceName: ContinuousClock.Instant] = [:]
+
+    /// Makes an empty one.
+    init() {}
+
+    /// When the next is to be tried anew; nil for none.
+    var due: ContinuousClock.Instant? { retry.values.min() }
+
+    /// Takes services in.
+    mutating func admit(_ refused: [Patient], at now: ContinuousClock.Instant) {
+        for patient in refused {
+            patients[patient.refused.service] = patient
+            retry[patient.refused.service] = now + Self.retryInterval
+        }
+    }
+
+    /// Has those tried anew whose time has come; returns whether there are any.
+    mutating func wake(at now: ContinuousClock.Instant) -> Bool {
+        let due = retry.filter { $1 <= now }.keys
+        for service in due { retry[service] = nil }
+        return !due.isEmpty
+    }
+
+    /// The plan with what stands in for refused services; those that are to be tried anew are in it as they are.
+    func treating(_ plan: ProxyPlan) -> ProxyPlan {
+        guard !patients.isEmpty else { return plan }
+        let standIns = plan.listeners.compactMap { listener -> (ServiceName, Form)? in
+            patient(for: listener).map { (listener.service, $0.form) }
+        }
+        let treated = plan.replacing(Dictionary(standIns) { first, _ in first })
+        let served = Set(treated.listeners.map(\.service))
+        let problems = plan.listeners.compactMap { listener in
+            patients[listener.service].map { patient in
+                let isServed = patient.form != .out && served.contains(listener.service)
+                return Problem.refusedByHAProxy(listener.service, words: patient.words, isServed: isServed)
+            }
+        }
+        return treated.adding(problems)
+    }
+
+    /// Forgets those that are in no plan any more.
+    mutating func forget(besides plan: ProxyPlan) {
+        guard !patients.isEmpty else { return }
+        let present = Set(plan.listeners.map(\.service))
+        patients = patients.filter { present.contains($0.key) }
+        retry = retry.filter { present.contains($0.key) }
+    }
+
+    /// Lets those go that a plan which HAProxy has taken has as they are.
+    ///
+    /// - Returns: whether there were any.
+    mutating func discharge(_ plan: ProxyPlan) -> Bool {
+        guard !patients.isEmpty else { return false }
+        let cured = plan.listeners.filter { $0.written == nil }.map(\.service).filter { patients[$0] != nil }
+        for service in cured { (patients[service], retry[service]) = (nil, nil) }
+        return !cured.isEmpty
+    }
+
+    /// The patient that a listener is; nil where it is to be tried.
+    private func patient(for listener: ProxyPlan.Listener) -> Patient? {
+        guard let patient = patients[listener.service], patient.covers(listener), retry[listener.service] != nil
+        else { return nil }
+        return patient
+    }
+}
+
+extension Quarantine.Patient {
+    /// Whether what was refused is still what the service would be.
+    ///
+    /// Where only the head of its section was at fault, servers may change.
+    fileprivate func covers(_ listener: ProxyPlan.Listener) -> Bool {
+        guard case .head = form else { return listener == refused }
+        return listener.bind == refused.bind && listener.options == refused.options
+    }
+}
+
+extension ProxyPlan {
+    /// The plan with something else for some services; a form whose place another service has is nothing.
+    func replacing(_ forms: [ServiceName: Quarantine.Form]) -> ProxyPlan {
+        guard !forms.isEmpty else { return self }
+        let others = listeners.filter { forms[$0.service] == nil }.map(\.bind)
+        return with(
+            listeners.compactMap { listener in
+                guard let form = forms[listener.service] else { return listener }
+                return listener.replaced(by: form).flatMap { next in
+                    others.contains { $0.overlaps(next.bind) } ? nil : next
+                }
+            })
+    }
+}
+
+extension ProxyPlan.Listener {
+    /// What stands in for the listener; nil for nothing.
+    fileprivate func replaced(by form: Quarantine.Form) -> ProxyPlan.Listener? {
+        let section: WrittenSection
+        let lines: [ServerLine]?
+        switch form {
+        case .out: return nil
+        case .head(let written): (section, lines) = (written, nil)
+        case .whole(let written):
+            let places = Dictionary(servers.map { ($0.id, $0.endpoint) }) { first, _ in first }
+            let left = written.servers.filter { places[$0.id] == $0.endpoint }
+            guard !left.isEmpty else { return nil }
+            (section, lines) = (written, left)
+        }
+        return ProxyPlan.Listener(
+            service: service, port: section.bind.port, address: section.bind.address, options: sharedOptions,
+            servers: servers, written: Written(head: section.head, servers: lines))
+    }
+}
+
+/// A service's section as it stands in a file that HAProxy has accepted.
+struct WrittenSection: Equatable, Sendable {
+    /// All of it but the servers.
+    let head: String
+    /// Where it listens.
+    let bind: BindAddress
+    /// Its servers.
+    let servers: [ServerLine]
+}

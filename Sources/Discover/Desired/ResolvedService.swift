@@ -1,0 +1,144 @@
+import Shared
+
+/// What all that is said of one service comes to, the same on every consumer of a zone.
+///
+/// It never changes; plans share it.
+final class ServiceResolution: Sendable {
+    /// The service.
+    let service: ServiceName
+    /// The port that it wants.
+    let port: ListenerPort
+    /// The address that it wants; nil for the consumer's usual one.
+    let address: IPAddress?
+    /// How it is balanced; plans share it.
+    let sharedOptions: Interned<ListenerOptions>
+    /// Its instances by id.
+    let servers: [ProxyPlan.Server]
+    /// What of it counts as not said.
+    let problems: Set<Problem>
+
+    /// Resolves a service for a consumer of a zone; nil for one without instances.
+    init?(_ service: Catalog.Service, zone: Zone?) {
+        guard let port = ListenerPort(service) else { return nil }
+        let said = SaidOptions(service)
+        let options = ListenerOptions(said.options)
+        self.service = service.name
+        self.port = port
+        sharedOptions = Interned(options)
+        address = said.options.listenAddress
+        let config = service.config.options
+        problems = said.problems.union(port.problems).union(Self.needlessPort(service, options))
+        let isPreferred = Self.preference(among: service.instances, config, zone: zone)
+        var pool = InternPool<ServerKeywords>()
+        servers = service.instances.map { instance in
+            var keywords = ServerKeywords(instance.options.value, config, options)
+            if !isPreferred(instance) { keywords.isBackup = true }
+            return ProxyPlan.Server(id: instance.id, endpoint: instance.endpoint, shared: pool.interned(keywords))
+        }
+    }
+
+    /// How it is balanced.
+    var options: ListenerOptions { sharedOptions.value }
+
+    /// The problem of a port to be checked where nothing is checked.
+    private static func needlessPort(_ service: Catalog.Service, _ options: ListenerOptions) -> Set<Problem> {
+        guard options.check.kind == .none,
+            service.config.options.checkPort != nil
+                || service.instances.contains(where: { $0.options.value.checkPort != nil })
+        else { return [] }
+        return [.optionMisfits(service.name, field: "check_port", why: OptionRule.needsCheck)]
+    }
+
+    /// Which instances come first: those of the zone, where one of them can take connections; otherwise all.
+    private static func preference(
+        among instances: [Catalog.Instance], _ config: ServiceOptions, zone: Zone?
+    ) -> (Catalog.Instance) -> Bool {
+        guard let zone else { return { _ in true } }
+        let isNear = { (instance: Catalog.Instance) in (config.zone ?? instance.options.value.zone) == zone }
+        let isServing = instances.contains { instance in
+            let said = instance.options.value
+            return isNear(instance) && !(config.isBackup ?? said.isBackup ?? false)
+                && (config.weight ?? said.weight) != 0
+        }
+        return isServing ? isNear : { _ in true }
+    }
+}
+
+extension ServerKeywords {
+    /// What an endpoint and its operator say of it, with the check of its service.
+    fileprivate init(_ own: ServiceOptions, _ config: ServiceOptions, _ listener: ListenerOptions) {
+        weight = config.weight ?? own.weight ?? weight
+        maxConnections = config.maxConnections ?? own.maxConnections
+        slowStart = config.slowStart ?? own.slowStart
+        isBackup = config.isBackup ?? own.isBackup ?? false
+        proxyProtocol = config.proxyProtocol ?? own.proxyProtocol ?? proxyProtocol
+        hasCookie = listener.cookie != nil
+        check = Check(listener, port: config.checkPort ?? own.checkPort)
+    }
+}
+
+extension ServerKeywords.Check {
+    fileprivate init?(_ listener: ListenerOptions, port: Port?) {
+        let check = listener.check
+        switch check.kind {
+        case .none: return nil
+        case .tcp: isHTTP = false
+        case .http: isHTTP = true
+        }
+        observesAnswers = isHTTP && listener.mode == .http
+        interval = check.interval
+        fastInterval = check.fastInterval
+        downInterval = check.downInterval == check.interval ? nil : check.downInterval
+        rise = check.rise
+        fall = check.fall
+        self.port = port
+    }
+}
+
+/// The port that a service wants to listen on.
+///
+/// An operator's `config` comes first, then the `/port` key, then what the newest instance says in its meta, then the
+/// port in the newest entry's own value.
+struct ListenerPort: Equatable {
+    /// The port.
+    let port: Port
+
+    /// Whether an operator said so.
+    let isOperators: Bool
+
+    /// The revision since which an entry asks for the port; where an operator does, that of the oldest entry.
+    let age: Int64
+
+    /// The instances' disagreement, where they decided and did not agree.
+    let problems: Set<Problem>
+
+    /// Decides; nil for a service without instances.
+    init?(_ service: Catalog.Service) {
+        guard let oldest = service.instances.map(\.createRevision).min() else { return nil }
+        if let port = service.config.options.port ?? service.port {
+            (self.port, isOperators, age, problems) = (port, true, oldest, [])
+            return
+        }
+        let byAge = service.instances.sorted(by: Catalog.Instance.isOlder)
+        let said = byAge.filter { $0.options.value.port != nil }
+        let candidates = (said.isEmpty ? byAge : said).map { ($0.options.value.port ?? $0.endpoint.port, $0) }
+        guard let newest = candidates.last?.0 else { return nil }
+        port = newest
+        isOperators = false
+        age = candidates.first { $0.0 == newest }?.1.createRevision ?? oldest
+        let all = Set(candidates.map(\.0))
+        problems =
+            all.count > 1
+            ? [
+                .valuesDiffer(
+                    service.name, field: "port", values: all.sorted().map(\.description), chosen: newest.description)
+            ] : []
+    }
+}
+
+extension Catalog.Instance {
+    /// Orders by age; of equal revisions, which one transaction makes, the greater id is the newer one.
+    static func isOlder(_ left: Catalog.Instance, _ right: Catalog.Instance) -> Bool {
+        (left.createRevision, left.id) < (right.createRevision, right.id)
+    }
+}

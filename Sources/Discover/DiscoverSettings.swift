@@ -1,0 +1,259 @@
+import FoundationEssentials
+import Shared
+
+/// What docker-discover is told, parsed.
+struct DiscoverConfiguration: Sendable {
+    /// How changes are learnt.
+    var mode: EtcdCatalogSource.Mode
+    /// Where etcd is.
+    var etcd: Etcd.Configuration
+    /// Where the registry lies in it.
+    var keyspace: Keyspace
+    /// HAProxy's path, or its name.
+    var haproxy: String
+    /// The HAProxy that something else runs; nil where docker-discover runs its own.
+    var existing: ExistingHAProxy?
+    /// The file that says who may see the stats page; nil for everybody.
+    var statsAuthPath: String?
+    /// Who they are, as it says at the start.
+    var statsUsers: [StatsUser]
+    /// Where its files are.
+    var directory: StateDirectory
+    /// Where it runs.
+    var host: ConsumerHost
+    /// Where it is said what is added to haproxy.cfg.
+    var additionFiles: AdditionFiles
+    /// How long open connections may take when the program stops.
+    var stopGrace: Duration
+    /// How long they may take after a reload.
+    var hardStopAfter: Duration
+    /// How long they may go on to an endpoint that is gone from the registry.
+    var drainTimeout: Duration
+    /// How long endpoints that were lost stay in service.
+    var holdTime: Duration
+
+    /// The settings besides etcd's and the log's.
+    static let mode = Setting(
+        flag: "--mode", variable: "DISCOVER_MODE", placeholder: "MODE", fallback: "watch",
+        help: "how changes are learnt: watch (at once) or poll")
+    static let pollInterval = Setting(
+        flag: "--poll-interval", variable: "POLL_INTERVAL", placeholder: "TIME", fallback: "5s",
+        help: "how often mode poll reads the registry")
+    static let haproxy = Setting(
+        flag: "--haproxy", variable: "HAPROXY", placeholder: "PROGRAM", fallback: "haproxy",
+        help: "the HAProxy to run, 2.4 or newer: a path, or a name to look up")
+    static let stateDirectory = Setting(
+        flag: "--state-dir", variable: "STATE_DIR", placeholder: "PATH", fallback: StateDirectory.standard,
+        help: "where haproxy.cfg, the sockets and the last known catalogue are; each docker-discover needs its own")
+    static let statsBind = Setting(
+        flag: "--stats-bind", variable: "STATS_BIND", placeholder: "ADDRESS", fallback: ":1936",
+        help: "where HAProxy's stats page, its /metrics and /healthz are")
+    static let listenAddress = Setting(
+        flag: "--listen-address", variable: "LISTEN_ADDRESS", placeholder: "ADDRESS", fallback: "0.0.0.0",
+        help: "where services listen that do not say so themselves; :: is for IPv4 and IPv6")
+    static let portRange = Setting(
+        flag: "--port-range", variable: "PORT_RANGE", placeholder: "FIRST-LAST",
+        fallback: PortRange.standard.description,
+        help: "ports for services that ask for one that another service has; the same at all consumers")
+    static let zone = Setting(
+        flag: "--zone", variable: "ZONE", placeholder: "NAME",
+        help: "where this host is: endpoints of the same zone come first, the others serve when none of them works")
+    static let globalFile = Setting(
+        flag: "--global-file", variable: "GLOBAL_FILE", placeholder: "FILE",
+        help: "lines to add to the global section of haproxy.cfg; read at the start and at SIGHUP, as the next two")
+    static let defaultsFile = Setting(
+        flag: "--defaults-file", variable: "DEFAULTS_FILE", placeholder: "FILE",
+        help: "lines to add to its defaults section")
+    static let extraFile = Setting(
+        flag: "--extra-file", variable: "EXTRA_FILE", placeholder: "FILE", help: "whole sections to add to its end")
+    static let stopGrace = Setting(
+        flag: "--stop-grace", variable: "STOP_GRACE", placeholder: "TIME", fallback: "10s",
+        help: "how long open connections may take to end when docker-discover is stopped")
+    static let hardStopAfter = Setting(
+        flag: "--hard-stop-after", variable: "HARD_STOP_AFTER", placeholder: "TIME", fallback: "10m",
+        help: "how long open connections may go on in an old HAProxy worker after a reload")
+    static let drainTimeout = Setting(
+        flag: "--drain-timeout", variable: "DRAIN_TIMEOUT", placeholder: "TIME", fallback: "10m",
+        help: "how long open connections may go on to an endpoint that left the registry")
+    static let holdTime = Setting(
+        flag: "--hold-time", variable: "HOLD_TIME", placeholder: "TIME", fallback: "10m",
+        help: """
+            how long endpoints that vanished without having been withdrawn stay in service while they answer, if fewer \
+            than half of their service's are left; 0 for not at all
+            """)
+
+    /// The table that the command line, the help and the README are made from.
+    static let options = Options(
+        program: "docker-discover",
+        summary: "Balances connections with HAProxy over the services that etcd lists.",
+        settings: EtcdOptions.settings + [
+            mode, pollInterval, haproxy, haproxyMaster, reloadCommand, haproxyConfig, stateDirectory, statsBind,
+            statsAuth, listenAddress, portRange, zone,
+            globalFile, defaultsFile, extraFile, stopGrace,
+            hardStopAfter, drainTimeout, holdTime,
+        ] + LogOptions.settings, commands: DiscoverCommands.all)
+
+    private enum Mode: String, CaseIterable {
+        case watch
+        case poll
+    }
+
+    /// Reads the settings; nil where one is wrong, which the reading has recorded.
+    init?(_ reading: inout Reading) {
+        let etcd = EtcdOptions.configuration(from: &reading)
+        let keyspace = EtcdOptions.keyspace(from: &reading)
+        let mode: Mode? = reading.choice(Self.mode)
+        let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
+        let directory = Self.directory(from: &reading)
+        let (statsAuthPath, users) = Self.statsUsers(from: &reading)
+        self.statsAuthPath = statsAuthPath
+        statsUsers = users
+        existing = Self.existing(from: &reading)
+        let host = Self.host(&reading)
+        additionFiles = Self.additionFiles(&reading)
+        let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
+        let hardStop = Self.hardStopAfter(from: &reading)
+        let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
+        let hold = reading.duration(Self.holdTime, in: .zero...(.seconds(86400)))
+        guard let etcd, let keyspace, let mode, let interval, let haproxy = reading.text(Self.haproxy), let directory,
+            let host, let stopGrace, let hardStop, let drain, let hold
+        else { return nil }
+        self.mode = mode == .watch ? .watch : .poll(every: interval)
+        self.etcd = etcd
+        self.keyspace = keyspace
+        self.haproxy = haproxy
+        self.directory = directory
+        self.host = host
+        self.stopGrace = stopGrace
+        hardStopAfter = hardStop
+        drainTimeout = drain
+        holdTime = hold
+    }
+
+    /// Where its files are; commands need nothing else.
+    static func directory(from reading: inout Reading) -> StateDirectory? {
+        reading.value(stateDirectory, StateDirectory.expected) { StateDirectory($0) }
+    }
+
+    /// How long open connections may take after a reload.
+    static func hardStopAfter(from reading: inout Reading) -> Duration? {
+        reading.duration(hardStopAfter, in: .seconds(1)...(.seconds(86400)))
+    }
+
+    /// Where it is said what is added to haproxy.cfg.
+    static func additionFiles(_ reading: inout Reading) -> AdditionFiles {
+        let settings = [
+            Addition.Place.global: Self.globalFile, .defaults: Self.defaultsFile, .extra: Self.extraFile,
+        ]
+        var files = AdditionFiles()
+        for (place, setting) in settings {
+            files.paths[place] = reading.value(setting, "an absolute path") { text in
+                isPath(text) ? text : nil
+            }
+        }
+        return files
+    }
+
+    /// What this host contributes.
+    static func host(_ reading: inout Reading) -> ConsumerHost? {
+        let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
+        let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
+        let zone = reading.value(Self.zone, ServiceName.expected) { Zone($0) }
+        let portRange = reading.value(Self.portRange, PortRange.expected) { PortRange($0) }
+        guard let statsBind, let listenAddress, let portRange else { return nil }
+        return ConsumerHost(
+            statsBind: statsBind, name: hostName ?? "localhost", listenAddress: listenAddress, zone: zone,
+            portRange: portRange)
+    }
+}
+
+// Which HAProxy docker-discover works with, and who may see its stats page.
+
+extension DiscoverConfiguration {
+    /// `HAPROXY_MASTER`: the socket of another's HAProxy.
+    static let haproxyMaster = Setting(
+        flag: "--haproxy-master", variable: "HAPROXY_MASTER", placeholder: "SOCKET",
+        help: """
+            the socket of the master of an HAProxy that something else runs, such as the system's haproxy.service: \
+            docker-discover then starts and stops none, writes HAPROXY_CONFIG, and reloads by this socket
+            """)
+    /// `RELOAD_COMMAND`: what reloads another's HAProxy.
+    static let reloadCommand = Setting(
+        flag: "--reload-command", variable: "RELOAD_COMMAND", placeholder: "COMMAND",
+        help: """
+            the same with a command for /bin/sh instead of a socket, such as systemctl reload haproxy; \
+            it is killed after 10s
+            """)
+    /// `HAPROXY_CONFIG`: the file of another's HAProxy.
+    static let haproxyConfig = Setting(
+        flag: "--haproxy-config", variable: "HAPROXY_CONFIG", placeholder: "FILE",
+        help: """
+            with HAPROXY_MASTER or RELOAD_COMMAND: the file that this HAProxy reads, \(ExistingHAProxy.standardPath) \
+            if not set; one that is not docker-discover's is never replaced
+            """)
+    /// `STATS_AUTH`: the file with those who may see the stats page.
+    static let statsAuth = Setting(
+        flag: "--stats-auth", variable: "STATS_AUTH", placeholder: "FILE",
+        help: """
+            a file with lines user:password: who may see the stats page and /metrics; read at the start and at SIGHUP
+            """)
+
+    /// The HAProxy that something else runs; nil where there is none, or where a setting is wrong, which is then recorded.
+    static func existing(from reading: inout Reading) -> ExistingHAProxy? {
+        let socket = reading.value(haproxyMaster, "an absolute path of at most \(CommandSocket.longestPath) bytes") {
+            isPath($0) && $0.utf8.count <= CommandSocket.longestPath ? $0 : nil
+        }
+        let command = reading.text(reloadCommand)
+        let path = reading.value(haproxyConfig, "an absolute path") { isPath($0) ? $0 : nil }
+        if socket != nil, command != nil {
+            reading.problem(haproxyMaster, "does not go together with \(reloadCommand.variable): set one of them")
+        }
+        if path != nil, reading.text(haproxyMaster) == nil, command == nil {
+            let others = "\(haproxyMaster.variable) or \(reloadCommand.variable)"
+            reading.problem(haproxyConfig, "needs \(others); an HAProxy of our own reads its file in STATE_DIR")
+        }
+        let file = path ?? ExistingHAProxy.standardPath
+        if let socket { return ExistingHAProxy(path: file, reload: .master(socket: socket)) }
+        return command.map { ExistingHAProxy(path: file, reload: .command($0)) }
+    }
+
+    /// Reads STATS_AUTH and the users in its file; a wrong file is recorded.
+    static func statsUsers(from reading: inout Reading) -> (path: String?, users: [StatsUser]) {
+        guard let path = reading.text(statsAuth) else { return (nil, []) }
+        do {
+            return (path, try StatsUser.read(path))
+        } catch {
+            reading.problem(statsAuth, error.description)
+            return (path, [])
+        }
+    }
+
+    /// Whether a text is an absolute path that a command line and a message can carry.
+    static func isPath(_ text: String) -> Bool {
+        text.hasPrefix("/") && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f }
+    }
+
+    /// What the stats page calls this host.
+    static var hostName: String? {
+        let name = ProcessInfo.processInfo.hostName
+        let isPlain = name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"):
+                true
+            default: false
+            }
+        }
+        return isPlain && !name.isEmpty ? name : nil
+    }
+}
+
+extension DiscoverConfiguration {
+    /// What haproxy.cfg says besides the services, for an HAProxy that can do this.
+    func settings(for abilities: HAProxyAbilities) -> HAProxySettings {
+        HAProxySettings(
+            host: host, statsSocket: directory.statsSocket, statesFile: directory.serverStates.path,
+            hardStopAfter: hardStopAfter, abilities: abilities,
+            openFiles: existing == nil ? OpenFiles.limit : nil, hasOtherFiles: existing != nil, statsUsers: statsUsers)
+    }
+}

@@ -1,0 +1,272 @@
+import FoundationEssentials
+import Shared
+
+/// Lines that an operator adds to haproxy.cfg on this host, from a file of their own, which are put there as they are.
+struct Addition: Equatable, Codable, Sendable {
+    /// Where they go.
+    enum Place: String, CaseIterable, Comparable, Codable, Sendable {
+        /// At the end of the global section.
+        case global
+        /// At the end of the defaults section.
+        case defaults
+        /// Whole sections, at the end of the file.
+        case extra
+
+        static func < (left: Place, right: Place) -> Bool { left.rawValue > right.rawValue }
+    }
+
+    /// The file, for messages.
+    let path: String
+
+    /// Its lines, without their ends.
+    let lines: [String]
+
+    /// Why a file cannot be used.
+    enum Failure: Error, Equatable {
+        /// The system refused.
+        case system(FileError)
+        /// There is no such file.
+        case missing(path: String)
+        /// A line of it is not text, or does not belong there.
+        case wrong(path: String, line: Int, why: String)
+    }
+
+    /// The largest file, in bytes.
+    static let largest = 1 << 20
+
+    /// Takes lines of haproxy.cfg.
+    init(path: String, lines: [String]) {
+        self.path = path
+        self.lines = lines
+    }
+
+    /// Reads a file.
+    init(_ path: String, for place: Place) throws(Failure) {
+        let bytes: [UInt8]?
+        do {
+            bytes = try WholeFile(path, limit: Self.largest).bytes
+        } catch {
+            throw .system(error)
+        }
+        guard let bytes else { throw .missing(path: path) }
+        try self.init(bytes, of: path, for: place)
+    }
+
+    /// Takes the bytes of a file: lines end with LF or CRLF, the last one also without.
+    init(_ bytes: [UInt8], of path: String, for place: Place) throws(Failure) {
+        var pieces = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        if pieces.last?.isEmpty == true { pieces.removeLast() }
+        var lines: [String] = []
+        for piece in pieces {
+            let line = piece.last == UInt8(ascii: "\r") ? piece.dropLast() : piece
+            guard let text = String(validating: line, as: UTF8.self), line.allSatisfy({ $0 >= 0x20 || $0 == 0x09 })
+            else { throw .wrong(path: path, line: lines.count + 1, why: "it is not text") }
+            lines.append(text)
+        }
+        self.init(path: path, lines: lines)
+        if let (line, why) = misplaced(in: place) { throw .wrong(path: path, line: line, why: why) }
+    }
+
+    /// The words of each line that has some, without comments.
+    fileprivate var words: [(line: Int, words: [Substring])] {
+        lines.enumerated().compactMap { index, line in
+            let words = line.prefix { $0 != "#" }.split { $0 == " " || $0 == "\t" }
+            return words.isEmpty ? nil : (index + 1, words)
+        }
+    }
+}
+
+// MARK: What belongs where
+
+extension Addition {
+    /// What begins a section, up to HAProxy 3.4.
+    private static let sections: Set<Substring> = [
+        "global", "defaults", "frontend", "backend", "listen", "userlist", "peers", "mailers", "resolvers", "cache",
+        "ring", "log-forward", "log-profile", "http-errors", "fcgi-app", "program", "crt-store", "traces", "acme",
+    ]
+
+    /// What docker-discover depends on.
+    private static let ownKeywords: Set<Substring> = ["description", "daemon", "server-state-file", "master-worker"]
+
+    /// The first line that would change what docker-discover itself has written, and why.
+    private func misplaced(in place: Place) -> (Int, String)? {
+        var isInSection = false
+        for (line, words) in words {
+            let word = words[0]
+            switch place {
+            case .global where Self.ownKeywords.contains(word): return (line, "'\(word)' is docker-discover's")
+            case .global where Self.sections.contains(word), .defaults where Self.sections.contains(word):
+                return (line, "'\(word)' begins a section, which belongs into EXTRA_FILE")
+            case .extra where word == "global": return (line, "'global' is for GLOBAL_FILE")
+            case .extra:
+                isInSection = isInSection || Self.sections.contains(word)
+                if !isInSection { return (line, "'\(word)' is in no section") }
+            default: continue
+            }
+        }
+        return nil
+    }
+
+    /// The line that has HAProxy change its root folder; nil where none does.
+    var chroot: Int? { words.first { $0.words[0] == "chroot" }?.line }
+
+    /// The names of the proxies that it defines: no service can have one of them.
+    var proxies: Set<String> {
+        Set(
+            words.compactMap { _, words in
+                guard ["frontend", "backend", "listen"].contains(words[0]), words.count > 1 else { return nil }
+                return String(words[1])
+            })
+    }
+
+    /// Where it listens, as far as it says so with an address and a port.
+    var binds: Set<BindAddress> {
+        Set(
+            words.filter { $0.words[0] == "bind" && $0.words.count > 1 }.flatMap { _, words in
+                words[1].split(separator: ",").compactMap { BindAddress($0) }
+            })
+    }
+}
+
+extension Addition.Failure: CustomStringConvertible {
+    /// One sentence for the log.
+    var description: String {
+        switch self {
+        case .system(let error): error.description
+        case .missing(let path): "there is no file \(path)"
+        case .wrong(let path, let line, let why): "\(path), line \(line): \(why)"
+        }
+    }
+}
+
+/// All that an operator adds to haproxy.cfg on this host.
+struct Additions: Equatable, Sendable {
+    private var parts: [Addition.Place: Addition] = [:]
+
+    /// Makes none.
+    init() {}
+
+    /// What is added at a place; nil for nothing.
+    subscript(place: Addition.Place) -> Addition? {
+        get { parts[place] }
+        set { parts[place] = newValue }
+    }
+
+    /// The lines for a place.
+    func lines(_ place: Addition.Place) -> [String] { parts[place]?.lines ?? [] }
+
+    /// Whether there are none.
+    var isEmpty: Bool { parts.isEmpty }
+
+    /// The names of the proxies that it defines: no service can have one of them.
+    var proxies: Set<String> { parts[.extra]?.proxies ?? [] }
+
+    /// Why an HAProxy with these rights would end at the start although it finds the file right; nil where it would not.
+    ///
+    /// With a worker that ends at the start, its master ends all others too.
+    func excess(over rights: ProcessRights) -> String? {
+        guard !rights.mayChroot, let global = parts[.global], let line = global.chroot else { return nil }
+        return "\(global.path), line \(line): HAProxy has not the right to 'chroot' here (CAP_SYS_CHROOT)"
+    }
+
+    /// Where it listens: no service can listen there.
+    var binds: Set<BindAddress> { parts[.extra]?.binds ?? [] }
+}
+
+// MARK: On the disk
+
+extension Additions {
+    /// The newest that HAProxy has accepted, which stand in at the next start where a file has become wrong.
+    struct Copy: Sendable {
+        /// Where it is.
+        let file: AtomicFile
+
+        /// Reads it; nil where there is none that can be used.
+        func load() -> Additions? {
+            guard let bytes = try? WholeFile(file.path).bytes,
+                let parts = try? JSONDecoder().decode([String: Addition].self, from: Data(bytes))
+            else { return nil }
+            var additions = Additions()
+            for (name, part) in parts { if let place = Addition.Place(rawValue: name) { additions[place] = part } }
+            return additions
+        }
+
+        /// Replaces it.
+        func save(_ additions: Additions) throws {
+            let named = Dictionary(uniqueKeysWithValues: additions.parts.map { ($0.rawValue, $1) })
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            try file.replace(with: [UInt8](try encoder.encode(named)))
+        }
+    }
+}
+
+/// The files from which additions are read, by place.
+struct AdditionFiles: Equatable, Sendable {
+    /// Their paths.
+    var paths: [Addition.Place: String] = [:]
+
+    /// What they say, and which of them cannot be used.
+    struct Offer: Sendable {
+        /// The files that can be used.
+        var additions = Additions()
+        /// The others.
+        var failures: [Addition.Place: Addition.Failure] = [:]
+    }
+
+    /// Reads them all.
+    func read() -> Offer {
+        paths.reduce(into: Offer()) { offer, file in
+            do throws(Addition.Failure) {
+                offer.additions[file.key] = try Addition(file.value, for: file.key)
+            } catch {
+                offer.failures[file.key] = error
+            }
+        }
+    }
+}
+
+extension HAProxyConfiguration {
+    /// What tells where sections begin that are not docker-discover's.
+    static let extraMark = "# Sections from "
+
+    /// The lines that an operator adds at a place, below a comment that names their file.
+    static func added(_ additions: Additions, at place: Addition.Place) -> String {
+        guard let addition = additions[place] else { return "" }
+        return ([mark(of: addition, at: place)] + addition.lines).map { $0 + "\n" }.joined()
+    }
+
+    private static func mark(of addition: Addition, at place: Addition.Place) -> String {
+        place == .extra ? extraMark + addition.path : "    # From \(addition.path)"
+    }
+
+    /// HAProxy's words about this file, with the lines of additions named as their own files count them.
+    ///
+    /// HAProxy names a line as `[/path/haproxy.cfg.new:12]`.
+    func explain(_ words: String, _ additions: Additions) -> String {
+        var told = ""
+        var rest = words[...]
+        while let open = rest.firstIndex(of: "["), let close = rest[open...].firstIndex(of: "]") {
+            let inside = rest[rest.index(after: open)..<close]
+            let number = inside.split(separator: ":").last.flatMap { Int($0) }
+            let place = number.flatMap { origin(ofLine: $0, additions) } ?? String(inside)
+            told += "\(rest[..<open])[\(place)]"
+            rest = rest[close...].dropFirst()
+        }
+        return told + rest
+    }
+
+    /// The file and line from which a line of this file comes; nil for docker-discover's own.
+    private func origin(ofLine number: Int, _ additions: Additions) -> String? {
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        for place in Addition.Place.allCases {
+            guard let addition = additions[place],
+                let begin = lines.firstIndex(of: Self.mark(of: addition, at: place)[...])
+            else { continue }
+            // Lines count from one, so that of the comment is `begin + 1`.
+            let line = number - begin - 1
+            if (1...max(addition.lines.count, 1)).contains(line) { return "\(addition.path):\(line)" }
+        }
+        return nil
+    }
+}

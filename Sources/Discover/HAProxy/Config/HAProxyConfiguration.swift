@@ -1,0 +1,192 @@
+import Shared
+
+/// The text of haproxy.cfg for a plan: equal plans and settings give equal bytes.
+///
+/// Services give the `listen` sections their names, so that the stats page reads like the registry. HAProxy's own
+/// section begins with `-`, which no service name does.
+struct HAProxyConfiguration: Sendable {
+    /// The file in pieces: what services have in common, each service's section, and what an operator adds.
+    let pieces: [String]
+
+    /// What a worker that loaded this file tells as its `description`: a digest of all that only a reload changes, which
+    /// is everything but the servers.
+    let mark: String
+
+    /// Where HAProxy listens while it runs this file.
+    let binds: Set<BindAddress>
+
+    /// The servers of each service's section.
+    let sections: [ServiceName: [ServerLine]]
+
+    /// The whole file.
+    var text: String { pieces.joined() }
+}
+
+extension HAProxyConfiguration {
+    /// Renders a plan.
+    init(_ plan: ProxyPlan, _ settings: HAProxySettings) {
+        var memory = SectionMemory()
+        self.init(plan, settings, &memory)
+    }
+
+    /// Renders a plan, and remembers the sections for the next one.
+    init(_ plan: ProxyPlan, _ settings: HAProxySettings, _ memory: inout SectionMemory) {
+        let common = Self.globals(settings) + Self.defaults(settings) + settings.statsSections
+        let rendered = memory.sections(of: plan, settings)
+        let extra = Self.added(settings.additions, at: .extra)
+        var digest = MarkDigest(common)
+        for section in rendered { digest.add(section.head) }
+        digest.add(extra)
+        mark = Self.markPrefix + digest.text
+        let head = """
+            # Written by docker-discover from the registry; it replaces this file with every change.
+            global
+                \(Self.description) \(mark)
+            \(common)
+            """
+        pieces = [head] + rendered.map(\.text) + (extra.isEmpty ? [] : ["\n" + extra])
+        binds = plan.binds.union([settings.statsBind]).union(settings.additions.binds)
+        sections = Dictionary(rendered.map { ($0.service, $0.lines) }) { first, _ in first }
+    }
+
+    /// Takes a file that an earlier run wrote; nil where it carries no mark.
+    init?(text: String) {
+        var mark: String?
+        var binds: Set<BindAddress> = []
+        var sections: [ServiceName: [ServerLine]] = [:]
+        var section: ServiceName?
+        var common: ArraySlice<Substring> = []
+        let lines = text.split(separator: "\n")
+        let end = lines.firstIndex { $0.hasPrefix(Self.extraMark) } ?? lines.endIndex
+        for line in lines[..<end] {
+            let words = line.split(separator: " ")
+            guard words.count >= 2 else { continue }
+            if line.first != " " {
+                section = words[0] == "listen" ? ServiceName(words[1]) : nil
+                if let section { sections[section] = [] }
+                common = []
+            }
+            switch words[0] {
+            case Self.description where section == nil && words[1].hasPrefix(Self.markPrefix): mark = String(words[1])
+            case "bind": if let bind = BindAddress(words[1]) { binds.insert(bind) }
+            case RenderedSection.common: common = words.dropFirst()
+            case "server":
+                guard let section, let line = ServerLine(words: words.dropFirst() + common) else { continue }
+                sections[section, default: []].append(line)
+            default: continue
+            }
+        }
+        guard let mark else { return nil }
+        self.mark = mark
+        pieces = [text]
+        self.binds = binds.union(Addition(path: "", lines: lines[end...].map(String.init)).binds)
+        self.sections = sections
+    }
+}
+
+extension HAProxyConfiguration: Equatable {
+    /// Whether the files are the same.
+    static func == (left: HAProxyConfiguration, right: HAProxyConfiguration) -> Bool {
+        // Pieces that are shared are equal at a glance.
+        left.mark == right.mark && (left.pieces == right.pieces || left.text == right.text)
+    }
+}
+
+extension HAProxyConfiguration {
+    /// The global keyword whose value `show info` repeats: it tells which file a worker has loaded.
+    private static let description = "description"
+    private static let markPrefix = "docker-discover-"
+
+    /// Whether a line is the one that tells the mark.
+    static func isMark(_ line: Substring) -> Bool { line.hasPrefix("    \(description) \(markPrefix)") }
+
+    /// Process-wide settings.
+    ///
+    /// `hard-stop-after` bounds how long workers of earlier configurations may finish their connections, at about 8 MB
+    /// each; ``ReloadPace`` bounds how many there come to be. `mworker-max-reloads` is the last resort where both fail:
+    /// it ends a worker that has seen so many reloads, connections or not. `spread-checks` lets no two consumers check an
+    /// endpoint at the same moments for long. The HTTP client would read all of the system's certificates at each start,
+    /// only for scripts; where there may be some, that is left to their operator.
+    private static func globals(_ settings: HAProxySettings) -> String {
+        let client = settings.abilities.httpClientVerify && settings.leavesHTTPClientUnused
+        return """
+                stats socket \(settings.statsSocket) mode 600 level admin expose-fd listeners
+                stats timeout 30s
+                server-state-file \(settings.statesFile)
+                hard-stop-after \(settings.hardStopAfter.components.seconds)s
+                mworker-max-reloads 1000
+                spread-checks 20
+
+            """ + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.additions, at: .global) + "\n"
+    }
+
+    /// What holds for every service.
+    ///
+    /// Database pools keep connections open and silent for long: an hour of silence is allowed, and TCP keepalives
+    /// find peers that are gone. A connection that fails goes to the next server at once (`redispatch 1`), so often that
+    /// also most of the servers may be dead (docs/decisions/0010). Hashes are consistent, since only such servers can
+    /// come and go while HAProxy runs. Of servers that are spare all are used, not only the first.
+    private static func defaults(_ settings: HAProxySettings) -> String {
+        let limit = settings.connectionsOfOne.map { "    maxconn \($0)\n" } ?? ""
+        return """
+            defaults
+                mode tcp
+                balance roundrobin
+                hash-type consistent
+                option allbackups
+                option redispatch 1
+                retries 10
+                option clitcpka
+                option srvtcpka
+                timeout connect 1s
+                timeout check 2s
+                timeout client 1h
+                timeout server 1h
+                timeout client-fin 30s
+                timeout server-fin 30s
+                load-server-state-from-file global
+
+            """ + limit + added(settings.additions, at: .defaults) + "\n"
+    }
+
+    /// A section of a title and lines.
+    static func section(_ title: String, _ lines: [String]) -> String {
+        title + "\n" + lines.map { "    \($0)\n" }.joined()
+    }
+}
+
+extension HAProxyConfiguration {
+    /// The section of a service; nil where there is none.
+    func section(of service: ServiceName) -> WrittenSection? {
+        let title = "listen \(service)"
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        guard let servers = sections[service], let begin = lines.firstIndex(where: { $0 == title }) else { return nil }
+        let body = lines[begin...].dropFirst().prefix { $0.hasPrefix("    ") && !$0.hasPrefix("    server ") }
+        let bind = body.lazy.compactMap { line -> BindAddress? in
+            let words = line.split(separator: " ")
+            return words.count > 1 && words[0] == "bind" ? BindAddress(words[1]) : nil
+        }.first
+        guard let bind else { return nil }
+        let own = body.filter { !$0.hasPrefix("    \(RenderedSection.common) ") }
+        let head = ([title] + own.map(String.init)).map { $0 + "\n" }.joined()
+        return WrittenSection(head: head, bind: bind, servers: servers)
+    }
+
+    /// The services that lines of this file belong to, each with the text of such a line.
+    func services(atLines numbers: Set<Int>) -> [Int: (service: ServiceName, line: String)] {
+        var found: [Int: (service: ServiceName, line: String)] = [:]
+        var service: ServiceName?
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        for (index, line) in lines.enumerated() {
+            if line.hasPrefix(Self.extraMark) { break }
+            if let first = line.first, first != " ", first != "#" {
+                let words = line.split(separator: " ")
+                service = words.count == 2 && words[0] == "listen" ? ServiceName(words[1]) : nil
+            }
+            if let service, numbers.contains(index + 1) {
+                found[index + 1] = (service, line.drop { $0 == " " }.description)
+            }
+        }
+        return found
+    }
+}

@@ -1,0 +1,163 @@
+import FoundationEssentials
+import Glibc
+import Shared
+
+/// The folder that holds all of one docker-discover's files and sockets, and belongs to one process at a time.
+struct StateDirectory: Sendable {
+    /// Its absolute path, without a slash at the end.
+    let path: String
+
+    /// Why a folder cannot be used.
+    enum Failure: Error, Equatable {
+        /// The system refused.
+        case system(FileError)
+        /// Another docker-discover works in it.
+        case inUse(path: String, by: String)
+    }
+
+    /// Where it is unless told otherwise.
+    static let standard = "/var/lib/docker-discover"
+
+    /// What a path may be, for messages.
+    static let expected =
+        "an absolute path of letters, digits and /._+~-, at most \(longest) bytes, so that sockets fit into it"
+
+    /// Takes a path; nil where haproxy.cfg, the command line or a socket's address cannot carry it.
+    init?(_ text: some StringProtocol) {
+        var trimmed = text[...]
+        while trimmed.count > 1 && trimmed.last == "/" { trimmed.removeLast() }
+        let legal = trimmed.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"):
+                true
+            default: "/._+~-".utf8.contains(byte)
+            }
+        }
+        guard trimmed.first == "/", trimmed.count > 1, trimmed.utf8.count <= Self.longest, legal else { return nil }
+        path = String(trimmed)
+    }
+
+    /// The file that HAProxy runs.
+    var configuration: AtomicFile { AtomicFile(path: path + "/haproxy.cfg") }
+
+    /// What the registry last said.
+    var catalog: AtomicFile { AtomicFile(path: path + "/catalog.json") }
+
+    /// What a new worker of HAProxy has to know of the old one's servers; it has rows only during a reload.
+    var serverStates: AtomicFile { AtomicFile(path: path + "/haproxy-servers.state") }
+
+    /// What an operator adds to haproxy.cfg, as HAProxy has last accepted it.
+    var additions: AtomicFile { AtomicFile(path: path + "/additions.json") }
+
+    /// The socket of HAProxy's master process.
+    var masterSocket: String { path + "/haproxy-master.sock" }
+
+    /// The socket of HAProxy's runtime API.
+    var statsSocket: String { path + "/haproxy-stats.sock" }
+
+    /// The socket on which commands to docker-discover itself are answered.
+    var controlSocket: String { path + "/control.sock" }
+
+    /// A socket's address has 107 bytes, and HAProxy binds `<path>.<pid>.tmp` first.
+    private static let longest = 107 - "/haproxy-master.sock".utf8.count - ".4194304.tmp".utf8.count
+}
+
+extension StateDirectory {
+    /// The right to work in the folder; it ends with the process at the latest, however that ends.
+    struct Lock: Sendable {
+        private let file: Int32
+
+        fileprivate init(_ file: Int32) {
+            self.file = file
+        }
+
+        /// Gives the right back, to be called once.
+        func release() {
+            close(file)
+        }
+    }
+
+    /// Makes the folder, for its owner only, where it is missing, and takes it.
+    func open() throws(Failure) -> Lock {
+        do {
+            try create()
+            return try lock()
+        } catch let error as FileError {
+            throw .system(error)
+        } catch let error as Failure {
+            throw error
+        } catch {
+            throw .inUse(path: path, by: "\(error)")
+        }
+    }
+
+    /// Makes and takes the folder again where somebody has deleted it meanwhile.
+    ///
+    /// Without it no HAProxy could be started any more. The right to work in it then ends with the process.
+    func restore() throws(Failure) {
+        if unsafe access(path, F_OK) != 0, errno == ENOENT { _ = try open() }
+    }
+
+    private func create() throws(FileError) {
+        var ends = path.indices.filter { path[$0] == "/" }.dropFirst().map { String(path[..<$0]) }
+        ends.append(path)
+        for folder in ends where unsafe mkdir(folder, folder == path ? 0o700 : 0o755) != 0 && errno != EEXIST {
+            throw FileError("create", folder)
+        }
+        guard unsafe access(path, R_OK | W_OK | X_OK) == 0 else { throw FileError("use", path) }
+    }
+
+    /// The lock is on an open file, so a child that inherited it would hold it on: hence close-on-exec.
+    private func lock() throws -> Lock {
+        let file = unsafe Glibc.open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard file >= 0 else { throw FileError("open", path + "/lock") }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            defer { close(file) }
+            if errno != EWOULDBLOCK { throw FileError("lock", path + "/lock") }
+            throw Failure.inUse(path: path, by: Self.holder(file))
+        }
+        ftruncate(file, 0)
+        let name = "process \(getpid())"
+        _ = unsafe name.withCString { unsafe pwrite(file, $0, name.utf8.count, 0) }
+        return Lock(file)
+    }
+
+    /// The name under which this docker-discover is known to others, the same after a restart.
+    ///
+    /// On a disk that takes no file it is another one each time.
+    func instance() -> String {
+        let file = AtomicFile(path: path + "/id")
+        let kept = (try? WholeFile(file.path).text)?.prefix { $0 != "\n" }
+        if let kept, let name = InstanceID(kept) { return name.text }
+        let name = String(UInt64.random(in: (1 << 63)...(.max)), radix: 16)
+        _ = try? file.replace(with: Array((name + "\n").utf8))
+        return name
+    }
+
+    private static func holder(_ file: Int32) -> String {
+        var name = [UInt8](repeating: 0, count: 64)
+        let count = unsafe name.withUnsafeMutableBytes { unsafe pread(file, $0.baseAddress, $0.count, 0) }
+        return count > 0 ? String(decoding: name[..<count], as: UTF8.self) : "another process"
+    }
+}
+
+extension StateDirectory.Failure: CustomStringConvertible {
+    /// One sentence for the person who starts the program.
+    var description: String {
+        switch self {
+        case .system(let error): "STATE_DIR: \(error)"
+        case .inUse(let path, let holder):
+            "STATE_DIR: another docker-discover (\(holder)) works in \(path); give each its own"
+        }
+    }
+}
+
+extension AtomicFile {
+    /// A file that is there while a question is answered: beside the others, or where the system keeps such files.
+    static func temporary(in directory: StateDirectory) -> AtomicFile {
+        let folder = FileManager.default.isWritableFile(atPath: directory.path) ? directory.path : "/tmp"
+        let name = String(UInt64.random(in: .min ... .max), radix: 36)
+        return AtomicFile(path: "\(folder)/question-\(name).cfg")
+    }
+}

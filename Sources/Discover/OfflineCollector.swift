@@ -1,0 +1,98 @@
+import FoundationEssentials
+import Shared
+
+/// What a docker-discover would know, found out once from etcd, HAProxy and the files in `STATE_DIR`; it only reads.
+struct Examination: Sendable {
+    private let configuration: DiscoverConfiguration
+    private let searchPath: String
+    private let logger: Logger
+
+    /// For one answer of etcd; longer than it takes to notice that it has no quorum.
+    private static let deadline = Duration.seconds(8)
+
+    /// Why nothing can be said.
+    enum Failure: Error, Equatable {
+        /// libcurl does not work.
+        case noHTTP
+        /// etcd does not answer, and there is no copy of what it said.
+        case noRegistry(reason: String)
+    }
+
+    /// Prepares to ask.
+    init(_ configuration: DiscoverConfiguration, searchPath: String, logger: Logger) {
+        self.configuration = configuration
+        self.searchPath = searchPath
+        self.logger = logger
+    }
+
+    /// Asks etcd, and where it does not answer takes the copy on the disk.
+    func find() async throws -> Snapshot {
+        let process = try await process()
+        var snapshot = Snapshot(
+            agent: nil, store: Snapshot.Store(configuration),
+            settings: configuration.settings(for: process.program.abilities),
+            holds: HoldKeeper(holdTime: configuration.holdTime, interval: .seconds(1)), process: process)
+        let offer = configuration.additionFiles.read()
+        snapshot.settings.additions = offer.additions
+        for (place, failure) in offer.failures { snapshot.refusedAdditions[place.variable] = "\(failure)" }
+        let file = CatalogFile(file: configuration.directory.catalog, keyspace: configuration.keyspace)
+        let copy = (try? file.load()) ?? nil
+        snapshot.settings.host.checkFloor = copy?.checkFloor ?? .zero
+        if let copy { _ = snapshot.holds.recall(copy) }
+        try await readRegistry(into: &snapshot, else: copy)
+        if let registry = snapshot.registry { _ = snapshot.holds.take(registry) }
+        // What is over by the clock is over, also where nobody has looked yet.
+        _ = snapshot.holds.judge(nil)
+        await snapshot.lookAtPorts()
+        return snapshot
+    }
+
+    private func readRegistry(into snapshot: inout Snapshot, else copy: CatalogFile.Copy?) async throws {
+        guard let http = HTTPClient() else { throw Failure.noHTTP }
+        var timing = EtcdCatalogSource.Timing()
+        timing.deadline = Self.deadline
+        let health = EtcdHealth(.discard)
+        let source = EtcdCatalogSource(
+            client: Etcd.Client(http, configuration.etcd), keyspace: configuration.keyspace,
+            mode: configuration.mode, timing: timing, logger: logger, health: health)
+        do {
+            snapshot.registry = try await source.once()
+            health.answered()
+        } catch {
+            health.failed(error)
+            guard let copy else { throw Failure.noRegistry(reason: "\(error)") }
+            snapshot.registry = copy.registry
+            snapshot.store.isCopy = true
+        }
+        snapshot.store.health = health.state
+    }
+
+    /// How HAProxy is asked; what it can do decides of the file.
+    private func process() async throws -> HAProxyProcess {
+        let program = try await HAProxyProgram.probe(
+            configuration.haproxy, searchPath: searchPath, scratch: .temporary(in: configuration.directory))
+        return HAProxyProcess(
+            program: program, directory: configuration.directory, output: HAProxyOutput(logger),
+            existing: configuration.existing)
+    }
+}
+
+extension Snapshot.Store {
+    /// What is known from the start.
+    init(_ configuration: DiscoverConfiguration) {
+        self.init(
+            members: configuration.etcd.endpoints.map(\.name), keyspace: configuration.keyspace,
+            mode: configuration.mode.description)
+    }
+}
+
+extension Examination.Failure: CustomStringConvertible {
+    /// One sentence for whoever asks.
+    var description: String {
+        switch self {
+        case .noHTTP: "libcurl cannot be started"
+        case .noRegistry(let reason):
+            "etcd does not answer, and STATE_DIR has no copy of what it said last: \(reason)"
+        }
+    }
+}

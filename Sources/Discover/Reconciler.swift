@@ -1,0 +1,422 @@
+import Glibc
+import Shared
+
+/// Keeps HAProxy at what the registry says.
+///
+/// One loop owns it, and with it all that is known. ``converge()`` looks at what should be and what is, and does what is
+/// missing and due; after a failure the same call is the next try.
+struct ProxyKeeper {
+    /// The limits; tests shorten them.
+    struct Timing: Sendable {
+        /// The first wait after HAProxy refused something.
+        var firstRetry: Duration = .milliseconds(250)
+        /// The longest.
+        var retryLimit: Duration = .seconds(15)
+        /// Between two looks at a port that another process holds.
+        var portInterval: Duration = .seconds(1)
+        /// How long a dead HAProxy may take to let go of its ports.
+        var portPatience: Duration = .seconds(1)
+        /// Between two looks at what HAProxy says of endpoints that are held.
+        var holdInterval: Duration = .seconds(1)
+        /// Of steps from one interval of checks to another.
+        var stretch = CheckStretch.Timing()
+        /// How long the copy for the next start may be behind: it has all keys, and takes long with many.
+        var copyInterval: Duration = .seconds(1)
+        /// Of what `/healthz` answers.
+        var health = HealthSign.Timing()
+        /// Of what is done with HAProxy.
+        var driver = ProxyDriver.Timing()
+    }
+
+    /// What is the same for all services.
+    var settings: HAProxySettings
+    /// What keeps what is known for the next start.
+    let copy: CatalogWriter
+    /// Where everything is told.
+    let logger: Logger
+    /// The limits.
+    let timing: Timing
+
+    /// What the registry says; nil until it is known, which is not the same as empty.
+    private(set) var registry: RegistryState?
+    /// Whether that is only the copy on the disk, as etcd has not answered yet.
+    private(set) var isRemembered = false
+    /// The lost endpoints that stay in service.
+    var holds: HoldKeeper
+    /// How far checks are stretched, as there are so many consumers.
+    var stretch = CheckStretch()
+    /// What an operator adds to the file.
+    var additions: AdditionKeeper
+    /// What earlier plans came to.
+    var plans = PlanMemory()
+    /// What earlier configurations came to.
+    var sections = SectionMemory()
+    /// What brings HAProxy to a configuration.
+    var driver: ProxyDriver
+    /// The waits after HAProxy refused something.
+    var backoff: Backoff
+    /// What was told.
+    var journal: Journal
+    /// What has to be written into the registry so that all services keep their ports.
+    var claims: [ClaimChange] = []
+    /// The services that HAProxy refuses.
+    var quarantine = Quarantine()
+    /// The newest file that HAProxy has accepted as a whole, also one of an earlier run.
+    var accepted: HAProxyConfiguration?
+    /// The claims of services that are no longer there.
+    var absentClaims = AbsentClaims()
+    /// What `/healthz` answers.
+    var health: HealthSign
+    /// When HAProxy is to be brought to what should be; nil where it is there.
+    var due: ContinuousClock.Instant? = .now
+    /// When the copy on the disk is to follow.
+    var copyDue: ContinuousClock.Instant?
+    /// What the registry said when HAProxy last did all of it; nil where nothing is known of that.
+    var applied: RegistryState?
+
+    /// Which addresses services could not listen on at the last look, and why.
+    var obstacles: [BindAddress: String] = [:]
+    /// Since when the registry says what HAProxy does not do yet, as time since the beginning of 1970; nil where it does.
+    var behindSince: Duration?
+    /// What came of bringing HAProxy to configurations.
+    var history = ProxyHistory()
+
+    /// The failure that was told last; nil where all went well.
+    var failure: String? { journal.failure }
+
+    /// The master that runs; nil where none does.
+    var master: HAProxyMaster? { driver.master }
+
+    /// Whether an HAProxy serves, be it ours or another's.
+    var isServing: Bool { driver.isServing }
+
+    /// Takes the parts and knows nothing yet.
+    init(
+        _ process: HAProxyProcess, settings: HAProxySettings, copy: CatalogWriter, holdTime: Duration, logger: Logger,
+        timing: Timing = .init()
+    ) {
+        self.settings = settings
+        self.copy = copy
+        self.logger = logger
+        self.timing = timing
+        additions = AdditionKeeper(Additions.Copy(file: process.directory.additions), logger: logger)
+        self.settings.additions = additions.accepted
+        driver = ProxyDriver(process, logger: logger, timing: timing.driver)
+        health = HealthSign(timing.health)
+        backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
+        journal = Journal(logger)
+        holds = HoldKeeper(holdTime: holdTime, interval: timing.holdInterval)
+    }
+}
+
+// MARK: What becomes known
+
+extension ProxyKeeper {
+    /// Takes the last known catalogue, and an HAProxy that an earlier run left.
+    mutating func recollect() async throws {
+        if let saved = copy.saved {
+            (registry, isRemembered) = (saved.registry, true)
+            journal.tell(holds.recall(saved))
+        }
+        stretch = CheckStretch(floor: copy.saved?.checkFloor, timing: timing.stretch)
+        settings.host.checkFloor = stretch.floor
+        let text = try? WholeFile(driver.filePath).text
+        accepted = text.flatMap(HAProxyConfiguration.init(text:))
+        try await driver.adopt()
+    }
+
+    /// Takes a newer state of the registry; whatever was refused before is tried anew.
+    mutating func take(_ registry: RegistryState) {
+        (self.registry, isRemembered) = (registry, false)
+        behindSince = behindSince ?? Timestamp.now()
+        journal.tell(holds.take(registry))
+        backoff.reset()
+        due = .now
+    }
+
+    /// Learns how many consumers there are, this one included.
+    mutating func learn(consumers: Int) {
+        var random = SystemRandomNumberGenerator()
+        stretch.learn(consumers, at: .now, using: &random)
+    }
+
+    /// Ends the holds of a service, or all of them; returns what was held.
+    mutating func release(_ service: ServiceName?) -> [Hold] {
+        let changes = holds.release(service)
+        journal.tell(changes)
+        if !changes.isEmpty { due = .now }
+        return changes.flatMap(\.holds)
+    }
+
+    /// Takes what the files say now that an operator adds to haproxy.cfg.
+    mutating func take(_ offer: AdditionFiles.Offer) {
+        additions.take(offer)
+        backoff.reset()
+        due = .now
+    }
+
+    /// Takes who may see the stats page.
+    mutating func take(_ users: [StatsUser]) {
+        guard users != settings.statsUsers else { return }
+        settings.statsUsers = users
+        logger.info("took STATS_AUTH", ["users": users.count])
+        backoff.reset()
+        due = .now
+    }
+
+    /// Notes whether HAProxy has ended, or somebody else did something with it.
+    mutating func look() async {
+        if driver.look() { due = .now }
+        if await driver.lookAtExisting() { due = .now }
+    }
+}
+
+// What is done to bring HAProxy there.
+
+extension ProxyKeeper {
+    /// Brings HAProxy to what the registry says, as far as that is due.
+    ///
+    /// - Returns: when to look again although nothing changed; nil where all is as it should be.
+    mutating func converge() async -> Duration? {
+        await judgeHolds()
+        if stretch.advance(at: .now) {
+            settings.host.checkFloor = stretch.floor
+            journal.stretched(to: stretch.floor)
+            due = .now
+        }
+        if quarantine.wake(at: .now) { due = .now }
+        if let due, due <= .now {
+            let pause = await advance()
+            self.due = pause.map { .now + $0 }
+        }
+        await tellHealth()
+        let drains = await driver.finishDrains()
+        if let copyDue, copyDue <= .now { beginCopy() }
+        let waits = [due, copyDue, holds.due, stretch.due, quarantine.due, healthDue].map { due in
+            due.map { max(ContinuousClock.now.duration(to: $0), .zero) }
+        }
+        return (waits + [drains]).compactMap(\.self).min()
+    }
+
+    /// Keeps the copy for the next start, and stops HAProxy within the grace period.
+    mutating func stop(grace: Duration) async {
+        if copyDue != nil { await finishCopy() }
+        await driver.stop(grace: grace)
+    }
+
+    /// Has `/healthz` answer whether HAProxy runs what it should.
+    private mutating func tellHealth() async {
+        let (now, worker) = (ContinuousClock.now, driver.current?.worker)
+        guard isServing, let message = health.message(for: worker, at: now) else { return }
+        health.noteTold(await driver.process.runtime.tellHealth(message), to: worker, at: now)
+    }
+
+    private var healthDue: ContinuousClock.Instant? { isServing ? health.due(at: .now) : nil }
+
+    /// One try; returns when the next is due.
+    private mutating func advance() async -> Duration? {
+        let begin = ContinuousClock.now
+        let isSettled = await settleAdditions()
+        guard let (next, plan, isWaiting) = await desired() else { return nil }
+        let pause = isWaiting || !isSettled ? timing.portInterval : nil
+        let wasServing = isServing
+        // A file of an earlier run, which stands in until the registry is known, has what was added then.
+        let hasAdditions = plan != nil || driver.file == nil
+        do {
+            let progress = try await driver.advance(to: next, or: bare)
+            let took = begin.duration(to: .now)
+            if case .waiting(let wait, let done) = progress {
+                health.waits(at: .now)
+                journal.changed(done, driver.current, revision: nil, took: took)
+                return pause.map { min($0, wait) } ?? wait
+            }
+            applied = registry
+            if hasAdditions { additions.noteLoaded() }
+            health.reached()
+            behindSince = nil
+            history.note(progress.update)
+            journal.applied()
+            journal.changed(
+                progress.update, driver.current, revision: registry?.revision, took: took, oldWorkers: driver.oldWorkers
+            )
+        } catch {
+            guard !Task.isCancelled else { return nil }
+            if error is HAProxyProgram.Refusal, let plan, await examine(plan) { return .zero }
+            if let failure = error as? HAProxyProcess.Failure, hasAdditions,
+                additions.takeBack(because: failure.description, isRunning: wasServing)
+            {
+                return .zero
+            }
+            history.note(error)
+            journal.refused(error)
+            health.failed()
+            let wait = backoff.next()
+            return pause.map { min($0, wait) } ?? wait
+        }
+        guard keep(next) else { return backoff.next() }
+        backoff.reset()
+        accepted = next
+        let saved = copy.saved
+        if copyOfNow?.isAsOld(as: saved) == false { copyDue = copyDue ?? .now + max(timing.copyInterval, copy.pause) }
+        // What is held is nowhere else.
+        if holds.kept != saved?.holds ?? [] { await finishCopy() }
+        // What is no longer wrong is told at the next turn.
+        if let plan, quarantine.discharge(plan) { return .zero }
+        return pause
+    }
+
+    /// Finds the services for whose sake HAProxy refuses a plan; returns whether there is something to do without them.
+    private mutating func examine(_ plan: ProxyPlan) async -> Bool {
+        let (driver, settings, accepted) = (driver, settings, accepted)
+        var examination = ServiceExamination(plan) { trial in
+            let configuration = HAProxyConfiguration(trial, settings)
+            return try await driver.refusal(of: configuration).map { ServiceRefusal($0.alerts, of: configuration) }
+        }
+        guard let patients = try? await examination.patients(lastAccepted: { accepted?.section(of: $0) })
+        else { return false }
+        quarantine.admit(patients, at: .now)
+        return true
+    }
+
+    /// Asks HAProxy of lost endpoints, where that is due.
+    private mutating func judgeHolds() async {
+        guard let due = holds.due, due <= .now else { return }
+        let changes = holds.judge(await driver.verdicts(on: holds.services))
+        journal.tell(changes)
+        if !changes.isEmpty { self.due = .now }
+    }
+
+    /// Brings the file to what HAProxy runs; returns whether it is there.
+    private mutating func keep(_ next: HAProxyConfiguration) -> Bool {
+        do {
+            try driver.keep(next)
+            journal.wrote()
+            return true
+        } catch {
+            journal.cannotWrite(error)
+            return false
+        }
+    }
+
+    /// What the copy for the next start should have; nil before anything was applied.
+    private var copyOfNow: CatalogFile.Copy? {
+        applied.map { CatalogFile.Copy(registry: $0, holds: holds.kept, checkFloor: stretch.floor) }
+    }
+
+    private mutating func beginCopy() {
+        copyDue = nil
+        if let next = copyOfNow, !copy.begin(next) { copyDue = .now + timing.copyInterval }
+    }
+
+    private mutating func finishCopy() async {
+        copyDue = nil
+        if let next = copyOfNow { await copy.finish(next) }
+    }
+}
+
+// What HAProxy should run.
+
+extension ProxyKeeper {
+    /// What should run, and whether a service waits for its port; nil where nobody knows yet, and HAProxy serves.
+    mutating func desired() async -> (HAProxyConfiguration, ProxyPlan?, isWaiting: Bool)? {
+        guard let registry else {
+            // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
+            return master == nil && driver.process.existing == nil ? (driver.file ?? render(.empty), nil, false) : nil
+        }
+        // What runs is at least as new as the copy, which may be behind: endpoints that have gone would come back.
+        if isRemembered, driver.current != nil { return nil }
+        let catalog = Catalog(registry.holding(holds.records))
+        let plain = ProxyPlan(catalog, on: settings.host, &plans)
+        quarantine.forget(besides: plain)
+        let wish = quarantine.treating(plain)
+        claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
+        obstacles = await obstacles(to: wish.binds)
+        let plan = wish.without(obstacles).withoutCircles()
+        journal.tell(catalog.problems.union(plan.problems))
+        return (render(plan), plan, !obstacles.isEmpty)
+    }
+
+    private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
+        let known = driver.file?.binds ?? []
+        guard !isServing else {
+            return await PortOccupancy.obstacles(to: binds, beside: known, patience: .zero)
+        }
+        if driver.process.existing != nil {
+            let found = await PortOccupancy.obstacles(to: binds, patience: .zero)
+            return found.filter { !driver.mayHold($0.key) }
+        }
+        let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
+        return await PortOccupancy.obstacles(to: binds, patience: patience)
+    }
+
+    private mutating func render(_ plan: ProxyPlan) -> HAProxyConfiguration {
+        HAProxyConfiguration(plan, settings, &sections)
+    }
+
+    /// What is rendered where nothing else works: the stats page alone, and nothing that anybody added.
+    var bare: HAProxyConfiguration {
+        var settings = settings
+        settings.additions = Additions()
+        return HAProxyConfiguration(.empty, settings)
+    }
+}
+
+// MARK: What an operator adds
+
+extension ProxyKeeper {
+    /// Has HAProxy say which of the additions that are offered it takes; returns whether it could be asked.
+    mutating func settleAdditions() async -> Bool {
+        var additions = additions
+        let isSettled = await additions.settle { try await self.refusal(of: $0) }
+        self.additions = additions
+        settings.additions = additions.accepted
+        return isSettled
+    }
+
+    /// Why a file with these additions is refused for their sake; nil where it is not.
+    private func refusal(of additions: Additions) async throws -> String? {
+        guard !additions.isEmpty else { return nil }
+        var settings = settings
+        settings.additions = additions
+        if let obstacle = await obstacle(to: additions) { return obstacle }
+        let plan =
+            registry.map { registry in
+                quarantine.treating(ProxyPlan(Catalog(registry.holding(holds.records)), on: settings.host))
+            } ?? .empty
+        guard let refusal = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) else { return nil }
+        settings.additions = Additions()
+        let isTheServicesFault = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) != nil
+        settings.additions = additions
+        let configuration = HAProxyConfiguration(isTheServicesFault ? .empty : plan, settings)
+        let reason = isTheServicesFault ? try await driver.refusal(of: configuration) : refusal
+        return reason.map { configuration.explain($0.description, additions) }
+    }
+
+    /// What HAProxy's check does not find: a right that is missing, or something in the way of an addition that listens.
+    ///
+    /// A reload that fails for it would stop all listeners.
+    private func obstacle(to additions: Additions) async -> String? {
+        if driver.process.existing == nil, let excess = ProcessRights.own.flatMap(additions.excess) { return excess }
+        if let bind = additions.binds.first(where: settings.statsBind.overlaps) {
+            return "it listens on \(bind), where the stats page is"
+        }
+        let known = driver.file?.binds ?? []
+        let obstacles = await PortOccupancy.obstacles(
+            to: additions.binds, beside: isServing || driver.process.existing != nil ? known : [],
+            patience: isServing ? .zero : timing.portPatience)
+        let first = obstacles.min { $0.key.description < $1.key.description }
+        return first.map { "it listens on \($0.key), which is \($0.value)" }
+    }
+}
+
+extension ProxyKeeper {
+    /// What is known now.
+    func snapshot(agent: Snapshot.Agent, _ store: Snapshot.Store) -> Snapshot {
+        var snapshot = Snapshot(
+            agent: agent, store: store, settings: settings, registry: registry, appliedRevision: applied?.revision,
+            behindSince: behindSince, holds: holds, quarantine: quarantine, obstacles: obstacles, history: history,
+            running: driver.current, process: driver.process)
+        for (place, reason) in additions.refusals { snapshot.refusedAdditions[place.variable] = reason }
+        return snapshot
+    }
+}

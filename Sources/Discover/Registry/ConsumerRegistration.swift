@@ -1,0 +1,157 @@
+import FoundationEssentials
+import Shared
+
+/// Says in etcd that this docker-discover runs, and which revision HAProxy runs when somebody waits for that.
+///
+/// It has a lease of its own. A revision is written only for who waits, so that a change of the registry costs no
+/// writes. It is beside the registry's prefix and wakes nobody.
+struct ConsumerPresence: Sendable {
+    /// The limits; tests shorten them.
+    struct Timing: Sendable {
+        /// How long the record outlives the program, in seconds.
+        var ttl: Int64 = 15
+        /// For one answer of etcd.
+        var deadline = Duration.seconds(8)
+        /// The longest wait after a failure.
+        var retryLimit = Duration.seconds(5)
+    }
+
+    /// Why to look again.
+    private enum Reason: Hashable {
+        case renewal
+        case revision
+        case retry
+    }
+
+    /// A revision of one etcd cluster.
+    private struct Position: Sendable {
+        let revision: Int64
+        let cluster: String
+    }
+
+    private let client: Etcd.Client
+    private let key: String
+    private let host: String
+    private let timing: Timing
+    private let logger: Logger
+    private let bell = Doorbell<Reason>()
+    private let confirmed = Latest<Position>()
+
+    /// Says nothing yet.
+    ///
+    /// - Parameter instance: tells this docker-discover from all others, also after a restart.
+    init(_ client: Etcd.Client, _ keyspace: Keyspace, instance: String, timing: Timing = .init(), logger: Logger) {
+        self.client = client
+        self.timing = timing
+        self.logger = logger
+        key = keyspace.consumers + instance
+        host = ProcessInfo.processInfo.hostName
+    }
+
+    /// Says that HAProxy runs what the registry said at this revision, for those who wait.
+    func confirm(_ revision: Int64, of cluster: String) {
+        confirmed.put(Position(revision: revision, cluster: cluster))
+        bell.ring(.revision)
+    }
+
+    /// Works until the task is cancelled; takes the record back then.
+    func run() async {
+        var lease: Etcd.Lease?
+        var record = ConsumerRecord(host: host, version: Version.current, cluster: "", revision: 0)
+        var backoff = Backoff(first: .milliseconds(100), limit: timing.retryLimit)
+        var isLost = false
+        await withDiscardingTaskGroup { group in
+            let interval = Duration.seconds(timing.ttl) / 3
+            group.addTask { [bell] in try? await bell.ring(.renewal, every: interval) }
+            bell.ring(.renewal)
+            while let reasons = await bell.answer() {
+                if let position = confirmed.take() {
+                    (record.revision, record.cluster) = (position.revision, position.cluster)
+                }
+                do {
+                    lease = try await renew(lease, record, isNews: reasons.contains(.revision) || isLost)
+                    isLost = false
+                    backoff.reset()
+                } catch {
+                    if Task.isCancelled { break }
+                    if !isLost { tell(error) }
+                    isLost = true
+                    try? await Task.sleep(for: backoff.next())
+                    bell.ring(.retry)
+                }
+            }
+            group.cancelAll()
+        }
+        if let lease { await leave(lease) }
+    }
+
+    /// Keeps the lease alive, and puts the record where it is news or the lease is new.
+    private func renew(_ lease: Etcd.Lease?, _ record: ConsumerRecord, isNews: Bool) async throws -> Etcd.Lease {
+        if let lease, try await client.keepAlive(lease: lease.id, deadline: timing.deadline) {
+            if isNews { try await put(record, lease) }
+            return lease
+        }
+        let granted = try await client.grantLease(ttl: timing.ttl, deadline: timing.deadline)
+        try await put(record, granted)
+        return granted
+    }
+
+    private func put(_ record: ConsumerRecord, _ lease: Etcd.Lease) async throws {
+        let value = try record.json()
+        _ = try await client.commit(
+            Etcd.Transaction([.put(key: key, value: value, lease: lease.id)]), deadline: timing.deadline)
+    }
+
+    private func tell(_ error: any Error) {
+        let fields: Logger.Fields = ["key": key, "error": "\(error)"]
+        guard Etcd.needsPerson(error) else {
+            return logger.debug("cannot say in etcd that this docker-discover runs", fields)
+        }
+        logger.warning("etcd does not let this docker-discover say that it runs; nobody waits for it", fields)
+    }
+
+    /// The task is cancelled here, and etcd takes a moment.
+    private func leave(_ lease: Etcd.Lease) async {
+        let client = client
+        await Task { try? await client.revoke(lease: lease.id, deadline: .seconds(1)) }.value
+    }
+}
+
+/// Counts from time to time how many docker-discovers say that they run (``ConsumerPresence``).
+struct ConsumerCensus: Sendable {
+    /// The limits; tests shorten them.
+    struct Timing: Sendable {
+        /// Between two counts; up to a quarter less, so that consumers spread.
+        var interval: Duration = .seconds(60)
+        /// For one answer of etcd.
+        var deadline: Duration = .seconds(8)
+        /// The longest wait after a failure.
+        var retryLimit: Duration = .seconds(60)
+    }
+
+    /// The client.
+    let client: Etcd.Client
+    /// Where the registry lies.
+    let keyspace: Keyspace
+    /// The limits.
+    var timing = Timing()
+    /// Where failures are told.
+    let logger: Logger
+
+    /// Hands each count over to `publish` until it is cancelled; a count that fails tells nothing.
+    func run(publish: @Sendable (Int) -> Void) async throws {
+        var backoff = Backoff(first: .seconds(1), limit: timing.retryLimit)
+        while true {
+            do {
+                publish(Int(try await client.count(prefix: keyspace.consumers, deadline: timing.deadline)))
+                backoff.reset()
+                try await Task.sleep(for: timing.interval * Double.random(in: 0.75...1))
+            } catch {
+                try Task.checkCancellation()
+                // Who has to act hears so from the presence, which needs the same rights and more.
+                logger.debug("cannot count the consumers", ["error": "\(error)"])
+                try await Task.sleep(for: backoff.next())
+            }
+        }
+    }
+}

@@ -1,0 +1,271 @@
+import FoundationEssentials
+import Shared
+import Synchronization
+
+/// The registry as it was last seen, and what is held besides, kept on disk: it is served at the next start until etcd
+/// answers.
+struct CatalogFile: Sendable {
+    /// What is kept.
+    struct Copy: Equatable, Sendable {
+        /// The registry.
+        var registry: RegistryState
+        /// The lost endpoints that are held.
+        var holds: [PersistedHold] = []
+        /// The shortest interval between two checks; nil where it is not known.
+        var checkFloor: Duration?
+
+        /// Whether it can be taken for the same without looking at each key.
+        func isAsOld(as other: Copy?) -> Bool {
+            registry.revision == other?.registry.revision && holds == other?.holds && checkFloor == other?.checkFloor
+        }
+
+        /// Whether the file of one would be that of the other.
+        static func == (left: Copy, right: Copy) -> Bool {
+            left.registry.hasRecords(of: right.registry) && left.holds == right.holds
+                && left.checkFloor == right.checkFloor
+        }
+    }
+
+    /// Where it is.
+    let file: AtomicFile
+
+    /// The registry that it is a copy of.
+    let keyspace: Keyspace
+
+    /// Why a file is not used.
+    enum Failure: Error, Equatable {
+        /// The system refused.
+        case system(FileError)
+        /// It is not what this program writes.
+        case malformed(path: String, reason: String)
+        /// It is a copy of a registry below another prefix.
+        case otherPrefix(path: String, prefix: String)
+    }
+
+    /// Reads the copy; nil where there is none.
+    func load() throws(Failure) -> Copy? {
+        let bytes: [UInt8]?
+        do {
+            bytes = try WholeFile(file.path).bytes
+        } catch {
+            throw .system(error)
+        }
+        guard let bytes else { return nil }
+        guard let stored = Stored(bytes) else {
+            throw .malformed(path: file.path, reason: "not a whole copy of a catalogue (\(bytes.count) bytes)")
+        }
+        guard stored.head.prefix == keyspace.prefix else {
+            throw .otherPrefix(path: file.path, prefix: stored.head.prefix)
+        }
+        return Copy(
+            registry: RegistryState(keyspace: keyspace, listing: stored.listing),
+            holds: (stored.head.held ?? []).compactMap { $0.kept(in: keyspace) },
+            checkFloor: stored.head.checkFloor.flatMap { (0...3600).contains($0) ? .seconds($0) : nil })
+    }
+
+    /// Replaces the copy.
+    func save(_ copy: Copy) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        func line(_ value: some Encodable) throws -> [UInt8] { try [UInt8](encoder.encode(value)) + Stored.newline }
+        let groups = copy.registry.groups.sorted { ($0.key?.text ?? "") < ($1.key?.text ?? "") }
+        // Piece by piece, as the whole may be large.
+        try file.replace { write in
+            try write(try line(Stored.Head(copy)))
+            for (_, group) in groups {
+                let keys = group.meaningful.map { Stored.Key($0.keyValue) }.sorted { $0.key < $1.key }
+                try write(try keys.flatMap(line))
+            }
+        }
+    }
+}
+
+extension ServiceRecords {
+    /// Those that are kept on disk: keys that mean nothing may be large, and need not be text.
+    fileprivate var meaningful: [RegistryRecord] { records.values.filter(\.hasMeaning) }
+}
+
+/// The file: a line of JSON with what is to be said of the whole, and one for each key.
+private struct Stored {
+    struct Head: Codable {
+        let prefix: String
+        let revision: Int64
+        let cluster: String
+        /// How many keys follow.
+        let keys: Int
+        /// Not there where nothing is held.
+        let held: [Held]?
+        /// In seconds.
+        let checkFloor: Double?
+    }
+
+    struct Key: Codable {
+        let key: String
+        let value: String
+        let create: Int64
+        let modified: Int64
+        let lease: Int64
+    }
+
+    /// An endpoint that is held: its entry and what went with it, and times in seconds since the beginning of 1970.
+    struct Held: Codable {
+        let keys: [Key]
+        let cause: String
+        let since: Double
+        let until: Double
+    }
+
+    static let newline = [UInt8(ascii: "\n")]
+
+    let head: Head
+    let keys: [Key]
+
+    /// Reads a file; nil where it is not whole.
+    init?(_ bytes: [UInt8]) {
+        let decoder = JSONDecoder()
+        let lines = bytes.split(separator: Self.newline[0])
+        guard bytes.last == Self.newline[0], let first = lines.first,
+            let head = try? decoder.decode(Head.self, from: Data(first)), head.keys == lines.count - 1,
+            let keys = try? lines.dropFirst().map({ try decoder.decode(Key.self, from: Data($0)) })
+        else { return nil }
+        (self.head, self.keys) = (head, keys)
+    }
+
+    var listing: Etcd.Listing {
+        Etcd.Listing(revision: head.revision, clusterID: head.cluster, keyValues: keys.map(\.keyValue))
+    }
+}
+
+extension Stored.Head {
+    fileprivate init(_ copy: CatalogFile.Copy) {
+        let state = copy.registry
+        prefix = state.keyspace.prefix
+        revision = state.revision
+        cluster = state.clusterID
+        keys = state.groups.values.reduce(0) { $0 + $1.meaningful.count }
+        let holds = copy.holds.sorted { $0.loss.name < $1.loss.name }
+        checkFloor = copy.checkFloor.map { $0 / .seconds(1) }
+        held = holds.isEmpty ? nil : holds.map(Stored.Held.init)
+    }
+}
+
+extension Stored.Key {
+    fileprivate init(_ keyValue: Etcd.KeyValue) {
+        key = String(decoding: keyValue.key, as: UTF8.self)
+        value = String(decoding: keyValue.value, as: UTF8.self)
+        create = keyValue.createRevision
+        modified = keyValue.modRevision
+        lease = keyValue.lease
+    }
+
+    fileprivate var keyValue: Etcd.KeyValue {
+        Etcd.KeyValue(
+            key: Array(key.utf8), value: Array(value.utf8), createRevision: create, modRevision: modified, lease: lease)
+    }
+}
+
+extension Stored.Held {
+    fileprivate init(_ kept: PersistedHold) {
+        keys = kept.loss.records.map { Stored.Key($0.keyValue) }
+        cause = kept.loss.cause.rawValue
+        since = kept.since / .seconds(1)
+        until = kept.until / .seconds(1)
+    }
+
+    /// The hold; nil where the first key is no entry.
+    fileprivate func kept(in keyspace: Keyspace) -> PersistedHold? {
+        var pool = MetaPool()
+        let records = keys.map { RegistryRecord($0.keyValue, in: keyspace, sharing: &pool) }
+        let cause = RegistryLoss.Cause(rawValue: cause) ?? .lease
+        guard let loss = RegistryLoss(records, cause: cause, seen: .now), (0...1e11).contains(since),
+            (0...1e11).contains(until)
+        else { return nil }
+        return PersistedHold(loss: loss, since: .seconds(since), until: .seconds(until))
+    }
+}
+
+extension CatalogFile.Failure: CustomStringConvertible {
+    /// One sentence for the log.
+    var description: String {
+        switch self {
+        case .system(let error): error.description
+        case .malformed(let path, let reason): "\(path) is \(reason)"
+        case .otherPrefix(let path, let prefix): "\(path) is of the registry below \(prefix)"
+        }
+    }
+}
+
+/// Keeps the copy of the catalogue on disk, beside the loop: with many keys that takes long.
+final class CatalogWriter: Sendable {
+    private struct State {
+        var saved: CatalogFile.Copy?
+        /// How long the last one took.
+        var took: Duration = .zero
+        var task: Task<Void, Never>?
+        var isBehind = false
+    }
+
+    private let file: CatalogFile
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    /// Makes one that has written nothing.
+    init(_ file: CatalogFile, logger: Logger) {
+        self.file = file
+        self.logger = logger
+    }
+
+    /// The copy that is on the disk; nil where none is, as far as is known.
+    var saved: CatalogFile.Copy? { state.withLock { $0.saved } }
+
+    /// How long to wait between two copies, so that they take a twentieth of a processor's time at most.
+    var pause: Duration { state.withLock { $0.took } * 20 }
+
+    /// Reads the copy of an earlier run; one that cannot be used is told and left aside.
+    func load() {
+        do {
+            let copy = try file.load()
+            state.withLock { $0.saved = copy }
+        } catch {
+            logger.warning("ignoring the last known catalogue", ["error": "\(error)"])
+        }
+    }
+
+    /// Begins to write a copy.
+    ///
+    /// - Returns: false where an earlier one is still being written: then nothing is begun.
+    func begin(_ copy: CatalogFile.Copy) -> Bool {
+        state.withLock { state in
+            guard state.task == nil else { return false }
+            state.task = Task.detached {
+                self.write(copy)
+                // After many changes, and not while the loop waits.
+                Heap.trim()
+            }
+            return true
+        }
+    }
+
+    /// Writes a copy, after the one that is being written, and waits for its end.
+    func finish(_ copy: CatalogFile.Copy) async {
+        while let task = state.withLock({ $0.task }) { await task.value }
+        write(copy)
+    }
+
+    private func write(_ copy: CatalogFile.Copy) {
+        let begin = ContinuousClock.now
+        var failure: (any Error)?
+        if copy != saved {
+            do { try file.save(copy) } catch { failure = error }
+        }
+        let wasBehind = state.withLock { state in
+            defer { state.isBehind = failure != nil }
+            if failure == nil { state.saved = copy }
+            (state.took, state.task) = (begin.duration(to: .now), nil)
+            return state.isBehind
+        }
+        if let failure, !wasBehind {
+            logger.warning("cannot keep the catalogue for the next start", ["error": "\(failure)"])
+        }
+    }
+}

@@ -1,0 +1,212 @@
+import Shared
+
+/// What docker-discover would do now, as `plan` prints it.
+struct Forecast: Equatable, Sendable {
+    /// The revision of the registry that it is about; nil for a copy.
+    var revision: Int64?
+    /// How haproxy.cfg would change, as `diff -u` says it.
+    var diff: [String] = []
+    /// What HAProxy would be told while it runs.
+    var commands: [RuntimeCommand] = []
+    /// What else is needed: a start or a reload.
+    var step = Update.none
+    /// What would be written into the registry, so that services keep their ports.
+    var claims: [ClaimChange] = []
+    /// Why HAProxy would not take the file; nil where it would.
+    var refusal: String?
+    /// What is wrong.
+    var problems: [Problem] = []
+    /// Whether etcd did not answer, and the registry is the copy on the disk.
+    var isCopy = false
+
+    /// The exit status where there is something to do.
+    static let somethingToDo: Int32 = 2
+
+    /// Whether there is nothing to do.
+    var isEmpty: Bool { diff.isEmpty && commands.isEmpty && step == .none && claims.isEmpty }
+
+    /// The command's exit status.
+    var status: Int32 { isEmpty ? ExitStatus.success : Self.somethingToDo }
+}
+
+extension Forecast {
+    /// Decides what would be done; what runs is `running`.
+    init(
+        from running: Update.Running, to next: HAProxyConfiguration, claims: [ClaimChange], problems: Set<Problem>
+    ) {
+        self.claims = claims
+        self.problems = problems.sorted()
+        // What needs no reload does not wait for one either.
+        var reached = running
+        if case .confirmed(let current) = running {
+            let changes = ServerChanges(from: current, to: next)
+            commands = changes.commands
+            reached = .confirmed(current.after(changes, until: .now))
+        }
+        step = Update(from: reached, to: next)
+    }
+}
+
+extension Forecast {
+    /// What `plan` prints.
+    func text(_ keyspace: Keyspace) -> String {
+        var parts: [[String]] = []
+        if isCopy {
+            parts.append(["etcd does not answer; this is about the copy of the registry on this host's disk."])
+        }
+        if !diff.isEmpty { parts.append(diff) }
+        if let refusal { parts.append(["HAProxy refuses this file: \(refusal)", Self.afterRefusal]) }
+        if !commands.isEmpty {
+            parts.append(["HAProxy would be told:"] + commands.map { "  \($0.text)" })
+        }
+        parts += stepLines
+        if !claims.isEmpty {
+            parts.append(["etcd would be told:"] + claims.map { "  \(Self.line($0, keyspace))" })
+        }
+        if !problems.isEmpty {
+            parts.append(["Problems:"] + problems.map { "  \($0.subject): \($0.explanation)" })
+        }
+        if isEmpty {
+            let revision = revision.map { " at revision \($0)" } ?? ""
+            parts.append(["Nothing to do: haproxy.cfg and HAProxy are what the registry says\(revision)."])
+        }
+        return parts.map { $0.map { TextTable.shown($0) + "\n" }.joined() }.joined(separator: "\n")
+    }
+
+    private static let afterRefusal =
+        "The services at fault would stay as they were accepted last, or be left out, and all others be served."
+
+    private var stepLines: [[String]] {
+        switch step {
+        case .none, .runtime: []
+        case .start: [["HAProxy would be started."]]
+        case .reload(let reason): [["HAProxy would be reloaded: \(reason)."]]
+        }
+    }
+
+    private static func line(_ change: ClaimChange, _ keyspace: Keyspace) -> String {
+        switch change {
+        case .put(let service, let claim, _):
+            let value = (try? claim.json()).map { String(decoding: $0, as: UTF8.self) } ?? ""
+            return "put \(keyspace.text(of: .claim(service))) \(value)"
+        case .delete(let service, _): return "delete \(keyspace.text(of: .claim(service)))"
+        }
+    }
+}
+
+/// `plan`: finds out what docker-discover would do now; it only reads.
+struct ForecastMaking: Sendable {
+    /// Shows it instead of doing it.
+    static let command = Command(
+        "plan",
+        help: """
+            Reads etcd and prints how haproxy.cfg would change, what HAProxy would be told or why it would be \
+            reloaded, and which claims of ports would be written; changes nothing. Exit status 0: nothing to do; 2: \
+            something.
+            """)
+
+    /// For one call of diff, which takes 20 ms for 10 000 lines.
+    private static let deadline = Duration.seconds(10)
+
+    private let snapshot: Snapshot
+
+    /// Takes what is known, with the registry of now.
+    init(_ snapshot: Snapshot) {
+        self.snapshot = snapshot
+    }
+
+    /// Why nothing can be said.
+    enum Failure: Error, Equatable {
+        /// What the registry says is not known.
+        case noRegistry(String)
+        /// The texts could not be compared.
+        case noDiff(String)
+    }
+
+    /// Answers the command.
+    func answer() async -> CommandAnswer {
+        do {
+            let forecast = try await forecast()
+            return CommandAnswer(status: forecast.status, forecast.text(snapshot.store.keyspace))
+        } catch {
+            return CommandAnswer(status: ExitStatus.failure, "\(error)\n")
+        }
+    }
+
+    private func forecast() async throws -> Forecast {
+        guard let registry = snapshot.registry, let (catalog, plan) = snapshot.wish() else {
+            throw Failure.noRegistry("nothing was read yet")
+        }
+        let next = HAProxyConfiguration(plan, snapshot.settings)
+        let claims = plan.claims + snapshot.holds.lostClaims(from: registry)
+        var forecast = Forecast(
+            from: await running(), to: next, claims: claims, problems: catalog.problems.union(plan.problems))
+        forecast.revision = snapshot.store.isCopy ? nil : registry.revision
+        forecast.isCopy = snapshot.store.isCopy
+        try await compare(next, &forecast)
+        return forecast
+    }
+
+    /// What HAProxy runs, read from HAProxy itself and its file.
+    private func running() async -> Update.Running {
+        let process = snapshot.process
+        guard let report = try? await process.runtime.report() else { return .nothing }
+        guard let file = snapshot.file, report.worker.mark == file.mark else { return .unknown(.unknownState) }
+        var proxy = RunningProxy(worker: report.worker.pid, file: file, states: report.states, until: .now)
+        if let known = snapshot.running {
+            (proxy.isDynamic, proxy.takesCookies) = (known.isDynamic, known.takesCookies)
+        }
+        return .confirmed(proxy)
+    }
+
+    /// Compares the file on the disk with the next one, and has HAProxy check that.
+    private func compare(_ next: HAProxyConfiguration, _ forecast: inout Forecast) async throws {
+        let current = snapshot.process.configuration.path
+        let bytes = Array(next.text.utf8)
+        let before = try WholeFile(current).bytes
+        guard before != bytes else { return }
+        let candidate = try AtomicFile.temporary(in: snapshot.process.directory).candidate(bytes)
+        defer { candidate.discard() }
+        forecast.diff = try await Self.diff(before == nil ? "/dev/null" : current, candidate.path)
+        do {
+            try await snapshot.process.program.check(candidate.path)
+        } catch let refusal as HAProxyProgram.Refusal {
+            forecast.refusal = ServiceRefusal(refusal.alerts, of: next).text
+        }
+    }
+
+    /// How one file becomes the other; diff's status is 0 or 1, and 2 for trouble.
+    private static func diff(_ old: String, _ new: String) async throws -> [String] {
+        let names = ["--label", "haproxy.cfg", "--label", "haproxy.cfg (planned)"]
+        let outcome: Program.Outcome
+        do {
+            outcome = try await Program("diff", ["-u"] + names + [old, new]).run(deadline: deadline)
+        } catch {
+            throw Failure.noDiff("\(error)")
+        }
+        guard outcome.isSuccess || outcome.ending == .exited(1) else {
+            throw Failure.noDiff(outcome.lines.first ?? "no reason was given")
+        }
+        return outcome.lines.map(StatsUser.masked)
+            + (outcome.omitted > 0 ? ["(and \(outcome.omitted) lines more)"] : [])
+    }
+}
+
+extension ServiceRefusal {
+    /// What HAProxy says, by service where it names one.
+    fileprivate var text: String {
+        let named = byLine.merging(byName) { first, _ in first }
+        guard !named.isEmpty else { return words }
+        return named.sorted { $0.key < $1.key }.map { "service \($0.key): \($0.value)" }.joined(separator: "; ")
+    }
+}
+
+extension ForecastMaking.Failure: CustomStringConvertible {
+    /// One sentence for whoever asks.
+    var description: String {
+        switch self {
+        case .noRegistry(let reason): "what the registry says is not known: \(reason)"
+        case .noDiff(let reason): "the files cannot be compared: \(reason); diff, of the package diffutils, is needed"
+        }
+    }
+}

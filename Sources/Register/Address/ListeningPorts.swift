@@ -1,0 +1,146 @@
+import FoundationEssentials
+import Glibc
+import Shared
+import Synchronization
+
+/// Keeps an eye on the ports that containers in the host's network are expected to listen on.
+///
+/// It is told the ports that matter, as a state, and hands over what it knows of them whenever that changes. While no
+/// port matters it does nothing at all.
+final class ListenerWatch: Sendable {
+    /// How it finds out.
+    enum Means: Equatable, Sendable {
+        /// The kernel's table, where this process is in the same network.
+        case table
+        /// Connections, where it is not.
+        case connections
+    }
+
+    private enum Reason: Hashable {
+        case wanted
+        case tick
+    }
+
+    private struct Wanted: Equatable {
+        var ports: Set<Port> = []
+        var address: IPAddress?
+    }
+
+    private let means: Means
+    private let limit: Duration
+    private let pause: Duration
+    private let calmPause: Duration
+    private let logger: Logger
+    private let bell = Doorbell<Reason>()
+    private let wanted = Mutex(Wanted())
+
+    /// Prepares to look.
+    ///
+    /// - Parameters:
+    ///   - limit: that of one connection.
+    ///   - pause: between two looks, so that what begins to listen is registered well within a second.
+    ///   - calmPause: between two looks by connections once all ports accept them, as each is a connection to a service.
+    init(
+        _ means: Means, limit: Duration = .milliseconds(500), pause: Duration = .milliseconds(400),
+        calmPause: Duration = .seconds(5), logger: Logger
+    ) {
+        self.means = means
+        self.limit = limit
+        self.pause = pause
+        self.calmPause = calmPause
+        self.logger = logger
+    }
+
+    /// Says which ports matter from now on, and at which address they would be reached.
+    func want(_ ports: Set<Port>, at address: IPAddress) {
+        let isNew = wanted.withLock { wanted in
+            let next = Wanted(ports: ports, address: address)
+            defer { wanted = next }
+            return next != wanted
+        }
+        if isNew { bell.ring(.wanted) }
+    }
+
+    /// Looks once.
+    func once(_ ports: Set<Port>, at address: IPAddress) async throws -> Listeners {
+        Listeners().after(asking: ports, found: try await look(ports, address))
+    }
+
+    /// Looks until the task is cancelled; what is known is handed over after each change.
+    func run(handOver: @escaping @Sendable (Listeners) -> Void) async throws {
+        var (known, isFirst, isTold) = (Listeners(), true, false)
+        var tick: Task<Void, any Error>?
+        defer { tick?.cancel() }
+        while await bell.answer() != nil {
+            let (ports, address) = wanted.withLock { ($0.ports, $0.address) }
+            guard let address, !ports.isEmpty else {
+                // What was known would be wrong when somebody asks again.
+                if !isFirst { handOver(Listeners()) }
+                (known, isFirst) = (Listeners(), true)
+                continue
+            }
+            do {
+                let next = known.after(asking: ports, found: try await look(ports, address))
+                if isFirst || next.known != known.known { handOver(next) }
+                (known, isFirst, isTold) = (next, false, false)
+            } catch {
+                // What cannot be found out changes nothing.
+                try Task.checkCancellation()
+                if !isTold { logger.warning("cannot see what listens on this host", ["error": "\(error)"]) }
+                isTold = true
+            }
+            let isCalm = means == .connections && known.known.values.allSatisfy { !$0.isEmpty }
+            tick?.cancel()
+            tick = Task { [bell, pause, calmPause] in
+                try await Task.sleep(for: isCalm ? calmPause : pause)
+                bell.ring(.tick)
+            }
+        }
+        throw CancellationError()
+    }
+
+    private func look(_ ports: Set<Port>, _ address: IPAddress) async throws -> [ListeningSocket] {
+        switch means {
+        case .table: try ListenerTable.read()
+        case .connections:
+            try await ConnectProbe.openPorts(of: ports, at: address, limit: limit).map {
+                ListeningSocket(address: address, port: $0)
+            }
+        }
+    }
+}
+
+/// Where programs listen on this host, of the ports that were asked about.
+struct Listeners: Equatable, Sendable {
+    /// On which addresses something listens, by port.
+    ///
+    /// Of a port that is not there nothing is known; one with an empty set was looked at, and nobody listens.
+    private(set) var known: [Port: Set<ListeningSocket>] = [:]
+    /// Ports that nothing listened on at the last look, although something did before.
+    private var fading: Set<Port> = []
+
+    /// Knows nothing yet.
+    init() {}
+
+    /// Knows this.
+    init(_ bindings: [Port: Set<ListeningSocket>]) { known = bindings }
+
+    /// What is known after a look that asked about these ports and has found these bindings.
+    ///
+    /// A port on which something listened is given up at the second look that finds nothing: a program that opens its
+    /// listener anew is not away.
+    func after(asking ports: Set<Port>, found: some Sequence<ListeningSocket>) -> Listeners {
+        let byPort = Dictionary(grouping: found, by: \.port)
+        var next = Listeners()
+        for port in ports {
+            let bindings = Set(byPort[port] ?? [])
+            if bindings.isEmpty, let before = known[port], !before.isEmpty, !fading.contains(port) {
+                next.known[port] = before
+                next.fading.insert(port)
+            } else {
+                next.known[port] = bindings
+            }
+        }
+        return next
+    }
+}

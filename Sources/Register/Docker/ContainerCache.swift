@@ -1,0 +1,173 @@
+import Shared
+import Synchronization
+
+extension Docker {
+    /// What is known of an engine's containers, by full id, from lists, inspections and signals.
+    struct KnownContainers {
+        /// A container that runs as far as the list and the events say.
+        struct Followed {
+            /// The line of the list that it was inspected for; without one it is inspected again.
+            var listed: Listed?
+            /// How it was when it could be inspected last; nil where it did not run then.
+            var container: Container?
+            /// Whether the last inspection has failed.
+            var isUnreadable = false
+            /// That it was told to stop.
+            var stop: Stop?
+        }
+
+        /// That a container was told to stop, in the life that began at `started`.
+        ///
+        /// One that lives on past `until` did not mean to.
+        struct Stop {
+            var started: String
+            var until: ContinuousClock.Instant
+        }
+
+        /// Those that run.
+        private(set) var followed: [String: Followed] = [:]
+        /// Those that do not, are paused or restart.
+        private var idle: [String: Subject] = [:]
+        /// Those that the newest list has.
+        private var listed: [String: Listed] = [:]
+
+        /// Has everything inspected again: events have been missed.
+        mutating func distrust() {
+            for id in followed.keys { followed[id]?.listed = nil }
+        }
+
+        /// Takes a list, and what the events have named; returns what has to be inspected.
+        ///
+        /// The list may lag behind the events by a moment: the engine publishes a pause before it stores the state. An
+        /// inspection waits for the container's lock, so for what an event has just named it decides, and not the list.
+        ///
+        /// - Parameter isFull: whether the list has also what does not run.
+        mutating func take(_ list: [Listed], isFull: Bool, _ named: Hints.Named) -> Set<String> {
+            let all = Dictionary(list.map { ($0.id, $0) }) { first, _ in first }
+            listed = all.filter(\.value.isRunning)
+            if isFull { idle = [:] }
+            idle.merge(all.compactMapValues { $0.isRunning ? nil : $0.subject }) { $1 }
+            let ids = named.containers.union(listed.keys)
+            followed = followed.filter { ids.contains($0.key) }
+            return ids.filter {
+                named.containers.contains($0) || named.inNetworks.contains($0) || followed[$0]?.listed != listed[$0]
+            }
+        }
+
+        /// Takes what an inspection has found.
+        mutating func take(_ inspected: Inspected, of id: String) {
+            idle[id] = nil
+            followed[id] = Followed(listed: listed[id], stop: followed[id]?.stop)
+            switch inspected {
+            case .running(let container): followed[id]?.container = container
+            case .idle(let subject): idle[id] = subject
+            case .gone: break
+            }
+        }
+
+        /// Takes that a container could not be inspected; what was known of it stays.
+        ///
+        /// - Returns: whether that is new.
+        mutating func takeFailure(of id: String) -> Bool {
+            idle[id] = nil
+            let before = followed[id]
+            followed[id] = Followed(container: before?.container, isUnreadable: true, stop: before?.stop)
+            return before?.isUnreadable != true
+        }
+
+        /// Notes which containers were told to stop, and forgets it of those that live on, or again.
+        ///
+        /// - Returns: whether there are more of them than before.
+        @discardableResult
+        mutating func noteStops(_ named: Hints.Named, margin: Duration, now: ContinuousClock.Instant) -> Bool {
+            var isNew = false
+            for (id, entry) in followed {
+                guard let container = entry.container else { continue }
+                if let sent = named.signals[id], sent.contains(where: container.stopSignal.isMeant) {
+                    followed[id]?.stop = Stop(started: container.started, until: now + container.stopTimeout + margin)
+                    isNew = isNew || entry.stop == nil
+                } else if let stop = entry.stop,
+                    stop.until <= now || stop.started != container.started || named.begun.contains(id)
+                {
+                    followed[id]?.stop = nil
+                }
+            }
+            return isNew
+        }
+
+        /// All of it, for the agent.
+        var look: Look {
+            let unreadable = followed.filter { $0.value.isUnreadable && $0.value.container == nil }.keys
+                .compactMap { id in listed[id]?.subject ?? Subject(fullID: id) }
+            let stopping = followed.values.filter { $0.stop != nil }.compactMap { $0.container?.subject }
+            let others =
+                unreadable.map { Idle(subject: $0, reason: .unreadable) }
+                + stopping.map { Idle(subject: $0, reason: .stopping) }
+                + idle.values.map { Idle(subject: $0, reason: .notRunning(state: $0.state)) }
+            return Look(
+                containers: followed.values.filter { $0.stop == nil }.compactMap(\.container),
+                unreadable: Set(unreadable.map(\.id)), idle: others)
+        }
+    }
+}
+
+extension Docker {
+    /// What the events of the last moment have named, kept for the next look.
+    final class Hints: Sendable {
+        /// What they have named, for one look.
+        struct Named: Sendable {
+            /// Containers that changed themselves.
+            var containers: Set<String>
+            /// Containers whose networks changed since the last look.
+            var inNetworks: Set<String>
+            /// The signals that containers were sent since the last look, in the life that they have now.
+            var signals: [String: Set<Int32>]
+            /// Containers that began a life since the last look; an earlier signal was not meant for it.
+            var begun: Set<String>
+        }
+
+        /// How long a named container is looked at again, each time: until the engine's list has surely caught up.
+        static let lifetime = Duration.seconds(1)
+
+        private struct State {
+            var containers: [String: ContinuousClock.Instant] = [:]
+            var inNetworks: Set<String> = []
+            var signals: [String: Set<Int32>] = [:]
+            var begun: Set<String> = []
+        }
+        private let state = Mutex(State())
+
+        /// Notes an event.
+        func add(_ event: Event) {
+            guard let container = event.container else { return }
+            state.withLock { state in
+                guard event.isOfContainer else {
+                    state.inNetworks.insert(container)
+                    return
+                }
+                state.containers[container] = .now
+                if event.isStart {
+                    state.begun.insert(container)
+                    state.signals[container] = nil
+                }
+                if let signal = event.signal { state.signals[container, default: []].insert(signal) }
+            }
+        }
+
+        /// Takes what there is; containers are named again by the looks of their ``lifetime``.
+        func take() -> Named {
+            let now = ContinuousClock.now
+            return state.withLock { state in
+                defer {
+                    state.inNetworks = []
+                    state.signals = [:]
+                    state.begun = []
+                    state.containers = state.containers.filter { now - $0.value < Self.lifetime }
+                }
+                return Named(
+                    containers: Set(state.containers.keys), inNetworks: state.inNetworks, signals: state.signals,
+                    begun: state.begun)
+            }
+        }
+    }
+}

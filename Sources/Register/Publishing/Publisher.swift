@@ -1,0 +1,368 @@
+import Shared
+
+/// Brings the registry to what it should hold, under one lease.
+///
+/// It knows what is published from its own successful transactions, and reads it anew when there is doubt.
+struct Publisher {
+    /// Who the agent is.
+    private(set) var owner: Owner
+    /// The values that are expected to stand in the registry, for the watcher.
+    let expectation = RegistryWatcher.Expectation()
+
+    /// What the agent's entries have said of who it is, since it has known its lease.
+    var owners: Set<String>
+
+    /// Where it publishes.
+    let registry: EtcdRegistry
+    /// How long its entries outlive it.
+    let ttl: Duration
+    /// Where it tells what it did.
+    let logger: Logger
+    /// The time by which other agents and withdrawn entries are judged.
+    let clock: @Sendable () -> ContinuousClock.Instant
+
+    /// The lease that everything goes with.
+    private(set) var lease: Etcd.Lease?
+    private var renewed = ContinuousClock.now
+    /// What should be there; nil before that was decided.
+    private(set) var desired: [EntryID: Registration]?
+    /// Why containers that run have no entries.
+    private(set) var reasons: [InstanceID: String] = [:]
+    /// The containers of which what is published stays.
+    private(set) var unreadable: Set<InstanceID> = []
+    /// Whether it is known which containers there are.
+    private(set) var knowsContainers = true
+    /// Why single entries may not be there.
+    private(set) var obstacles: [EntryID: Obstacle] = [:]
+    /// What the registry holds of ours, as far as it is known; nil before it was read once.
+    var published: [EntryID: Published]?
+    /// Whether what is published has to be read anew.
+    var isInDoubt = false
+    /// The entries that another docker-register keeps instead.
+    var yielded: Set<EntryID> = []
+    /// The agents of this host, this one included.
+    private(set) var presence: Presence
+    /// How often somebody else changed what is published.
+    var contention = Contention()
+    /// The containers of which the next withdrawal is to be confirmed by all consumers.
+    var toConfirm: Set<InstanceID> = []
+    /// At which revision entries of containers were withdrawn last, as long as their metas say so.
+    var withdrawals: [InstanceID: Int64] = [:]
+    /// The withdrawn entries whose metas still tell why, and until when they do.
+    var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
+
+    /// Begins with nothing: no lease, nothing desired, and nothing known of what is published.
+    ///
+    /// - Parameter clock: the time by which other agents and withdrawn entries are judged.
+    init(
+        _ registry: EtcdRegistry, _ owner: Owner, ttl: Duration, logger: Logger,
+        clock: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
+    ) {
+        self.registry = registry
+        self.owner = owner
+        self.clock = clock
+        owners = [owner.text]
+        self.ttl = ttl
+        self.logger = logger
+        let instance = String(UInt64.random(in: 0...(.max)), radix: 16)
+        presence = Presence(registry, owner, instance: instance, logger: logger, clock: clock)
+    }
+
+    /// Says that the host has another address now; entries with the former one stay the agent's own.
+    mutating func move(to address: IPAddress) {
+        owner.address = address
+        owners.insert(owner.text)
+        presence.move(to: owner)
+    }
+
+    /// Sets what should be there from now on.
+    ///
+    /// - Parameters:
+    ///   - reasons: why containers that run have no entries.
+    ///   - unreadable: containers of which what is published stays.
+    ///   - obstacles: why single entries may not be there.
+    ///   - knowsContainers: whether it is known which containers there are; otherwise what is published of any stays.
+    mutating func desire(
+        _ registrations: [EntryID: Registration], reasons: [InstanceID: String] = [:],
+        unreadable: Set<InstanceID> = [], obstacles: [EntryID: Obstacle] = [:], knowsContainers: Bool = true
+    ) {
+        self.obstacles = obstacles
+        desired = registrations
+        self.reasons = reasons
+        self.unreadable = unreadable
+        self.knowsContainers = knowsContainers
+    }
+
+    /// Has all consumers confirm the next withdrawal of these containers.
+    mutating func confirmWithdrawal(of id: InstanceID) { toConfirm.insert(id) }
+
+    /// Says that somebody else may have changed what is published, or taken the lease.
+    ///
+    /// - Returns: when to say it again, where entries were put back so often that it is time to wait.
+    @discardableResult
+    mutating func doubt() -> Duration? {
+        if let wait = contention.wait(at: .now) { return wait }
+        isInDoubt = true
+        renewalIsDue()
+        return nil
+    }
+
+    /// The lease that everything goes with; nil while there is none, or an older agent of the same name has all.
+    var leaseID: Int64? { presence.elder == nil ? lease?.id : nil }
+
+    /// Says that the lease has to be renewed at the next occasion.
+    mutating func renewalIsDue() { renewed = .now - ttl }
+
+    /// Does everything that is to be done now.
+    ///
+    /// - Throws: what etcd or the connection to it failed with. What was done until then is done.
+    mutating func publish() async throws {
+        do {
+            try await keepLease()
+            guard presence.elder == nil else {
+                // Whatever the other one does meanwhile: when it is gone, everything is read anew.
+                published = nil
+                return
+            }
+            if !yielded.isEmpty, presence.elderOwners.isEmpty { isInDoubt = true }
+            try await learn()
+            try await carryOut()
+            try await bury()
+        } catch let error as Etcd.Error where error.isLeaseGone {
+            lease = nil
+            throw error
+        }
+    }
+
+    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
+    var keeper: String? {
+        presence.elder.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
+    }
+
+    // MARK: Ending
+
+    /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
+    func withdrawEverything(because reason: String) async throws {
+        guard presence.elder == nil else { return }
+        if let published, !published.isEmpty { try await withdraw(published, because: reason) }
+        // Plain keys go with it.
+        guard let lease else { return }
+        do {
+            try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline)
+        } catch let error as Etcd.Error where error.isLeaseGone {
+            // Everything has gone with it already.
+        }
+    }
+
+    private func withdraw(_ entries: [EntryID: Published], because reason: String) async throws {
+        let slots = entries.keys.sorted()
+        let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
+        let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
+        for start in stride(from: 0, to: slots.count, by: EtcdRegistry.actionsAtOnce) {
+            let chunk = slots[start..<min(start + EtcdRegistry.actionsAtOnce, slots.count)]
+            let actions = chunk.map { Action.withdraw($0, reason: reason, container: entries[$0]?.container) }
+            _ = try await registry.apply(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
+        }
+        logger.info("withdrew everything", ["entries": slots.count, "reason": reason])
+    }
+
+    /// Says that the agent runs no more; its entries stay until the lease ends.
+    func leave() async throws {
+        if lease != nil { try await presence.end() }
+    }
+
+    // MARK: Lease
+
+    /// Renews the lease if that is due; takes a new one where there is none, or the old one is gone.
+    ///
+    /// It stays due until this agent has said under it that it runs.
+    mutating func keepLease() async throws {
+        let now = ContinuousClock.now
+        if let lease {
+            guard now - renewed >= ttl / 3 else { return }
+            if try await registry.etcd.keepAlive(lease: lease.id, deadline: registry.deadline) {
+                try await presence.renew(under: lease.id)
+                renewed = now
+                return
+            }
+            logger.warning("the lease is gone; registering everything under a new one", ["lease": Self.hex(lease)])
+        }
+        lease = nil
+        let seconds = Int64(ttl.components.seconds)
+        let granted = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
+        lease = granted
+        renewalIsDue()
+        isInDoubt = true
+        logger.info("took a lease", ["lease": Self.hex(granted), "ttl": "\(granted.ttl)s"])
+        try await presence.renew(under: granted.id)
+        renewed = now
+    }
+
+    /// Leases are written as `etcdctl lease list` writes them.
+    static func hex(_ lease: Etcd.Lease) -> String {
+        String(UInt64(bitPattern: lease.id), radix: 16)
+    }
+}
+
+// What a publisher changes in the registry.
+
+extension Publisher {
+    /// Carries out what differs between what should be and what is published.
+    mutating func carryOut() async throws {
+        guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
+        let planned = Plan.actions(
+            desired: desired, published: known, reasons: reasons, unreadable: unreadable, obstacles: obstacles,
+            knowsContainers: knowsContainers)
+        let actions = planned + repeated(besides: known)
+        for start in stride(from: 0, to: actions.count, by: EtcdRegistry.actionsAtOnce) {
+            try await keepLease()
+            // What is published has to be known anew, and so what is to be done.
+            guard !isInDoubt, let lease else { return try await publish() }
+            try await carryOut(actions[start..<min(start + EtcdRegistry.actionsAtOnce, actions.count)], under: lease)
+        }
+    }
+
+    private mutating func carryOut(_ actions: ArraySlice<Action>, under lease: Etcd.Lease) async throws {
+        for action in actions { expect(action) }
+        let time = Timestamp.text(Timestamp.now())
+        do {
+            let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
+            for action in actions { note(action, revision, time) }
+        } catch {
+            suspect(actions)
+            throw error
+        }
+    }
+
+    /// The withdrawals that consumers are asked to confirm, of entries that are withdrawn already.
+    private func repeated(besides known: [EntryID: Published]) -> [Action] {
+        graves.map(\.tombstone).filter { toConfirm.contains($0.slot.id) && known[$0.slot] == nil }
+            .map { .withdraw($0.slot, reason: reasons[$0.slot.id] ?? "container stopped", container: $0.container) }
+    }
+
+    /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
+    private mutating func suspect(_ actions: some Sequence<Action>) {
+        isInDoubt = true
+        for case .put(let registration) in actions where published?[registration.slot] == nil {
+            published?[registration.slot] = Published(value: nil, meta: nil, isLeased: false)
+        }
+    }
+
+    private func expect(_ action: Action) {
+        switch action {
+        case .put(let registration):
+            expectation.set(registry.key(registration.slot), to: registration.value)
+            expectation.set(registry.metaKey(registration.slot), to: registration.meta)
+        case .withdraw(let slot, _, _): forget(slot)
+        }
+    }
+
+    /// Keeps in mind what etcd has confirmed.
+    private mutating func note(_ action: Action, _ revision: Int64, _ time: String) {
+        switch action {
+        case .put(let registration):
+            let slot = registration.slot
+            published?[slot] = Published(
+                value: registration.value, meta: registration.meta, isLeased: true,
+                put: Published.Put(revision: revision, time: time))
+            graves.removeAll { $0.tombstone.slot == slot }
+            withdrawals[slot.id] = nil
+            logger.info(
+                "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])
+        case .withdraw(let slot, let reason, let container):
+            published?[slot] = nil
+            withdrawals[slot.id] = revision
+            toConfirm.remove(slot.id)
+            graves.removeAll { $0.tombstone.slot == slot }
+            let tombstone = EtcdRegistry.Tombstone(slot: slot, revision: revision, container: container)
+            graves.append((tombstone, clock() + ttl * Self.graveTTLs))
+            logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
+        }
+    }
+
+    /// For how many TTLs a withdrawn entry's meta tells why.
+    static let graveTTLs = 3
+
+    /// Deletes the metas of entries that were withdrawn long enough ago.
+    mutating func bury() async throws {
+        let now = clock()
+        while let grave = graves.first, grave.due <= now {
+            try await registry.bury(grave.tombstone)
+            graves.removeFirst()
+            withdrawals[grave.tombstone.slot.id] = nil
+        }
+    }
+}
+
+// What a publisher knows of the registry.
+
+extension Publisher {
+    /// Reads what is published: at first everything of ours, later what is in doubt.
+    mutating func learn() async throws {
+        guard let lease else { return }
+        guard let known = published else {
+            published = try await registry.entries(ownedBy: owner.text, lease: lease.id)
+            isInDoubt = false
+            return
+        }
+        guard isInDoubt else { return }
+        let slots = Set(known.keys).union((desired ?? [:]).keys).sorted()
+        let found = try await registry.read(slots, lease: lease.id)
+        isInDoubt = false
+        let lost = slots.filter { slot in
+            guard let wanted = desired?[slot], let before = known[slot], before.value != nil else { return false }
+            let now = found[slot]
+            let isChanged = before.value != now?.value || before.meta != now?.meta
+            // A change of ours that was done, but whose answer was lost, looks changed too.
+            return isChanged && (now?.value != wanted.value || now?.meta != wanted.meta)
+        }
+        if let first = lost.first {
+            contention.restored(at: .now)
+            let isAgain = contention.isHot
+            logger.warning(
+                isAgain
+                    ? "entries of ours are changed again and again; putting them back more slowly"
+                    : "entries of ours vanished or were changed; putting them back",
+                ["entries": lost.count, "first": registry.key(first)])
+        }
+        yielded = yield(to: presence.elderOwners, found)
+        published = found.filter { slot, state in
+            guard state.value != nil || state.meta != nil else { return false }
+            return desired?[slot] != nil && !yielded.contains(slot) || !isAnothers(state)
+        }
+        for slot in slots where published?[slot] == nil && desired?[slot] == nil { forget(slot) }
+        // etcd keeps revisions, and no times.
+        for (slot, before) in known where before.put?.revision == published?[slot]?.put?.revision {
+            published?[slot]?.put = before.put
+        }
+    }
+
+    /// Whether the meta names another agent, which has taken the entry over.
+    private func isAnothers(_ state: Published) -> Bool {
+        Self.owner(of: state).map { !owners.contains($0) } ?? false
+    }
+
+    private static func owner(of state: Published) -> String? {
+        state.meta.flatMap { Meta(json: $0)?.owner }
+    }
+
+    /// The entries that are left to older agents of the same engine that run under another address.
+    private func yield(to elders: Set<String>, _ found: [EntryID: Published]) -> Set<EntryID> {
+        let held = found.filter { slot, state in
+            desired?[slot] != nil && Self.owner(of: state).map(elders.contains) == true
+        }
+        if let first = held.keys.min(), held.count > yielded.count {
+            logger.error(
+                "another docker-register of this engine, with another HOST_IP, holds entries; stop one of them",
+                ["entries": held.count, "first": registry.key(first), "others": elders.sorted().joined(separator: " ")])
+        }
+        for slot in held.keys { forget(slot) }
+        return Set(held.keys)
+    }
+
+    /// No longer expects an entry to stand there.
+    func forget(_ slot: EntryID) {
+        expectation.set(registry.key(slot), to: nil)
+        expectation.set(registry.metaKey(slot), to: nil)
+    }
+}

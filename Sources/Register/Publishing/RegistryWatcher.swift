@@ -1,0 +1,95 @@
+import Shared
+import Synchronization
+
+/// Notices at once when somebody else changes or deletes the agent's own keys, or when etcd was away.
+///
+/// It watches the registry's prefix and compares with what the agent expects to be there. It hands no data over: it
+/// only says "look again".
+struct RegistryWatcher: Sendable {
+    /// The values that the agent's keys should have, kept by the agent.
+    ///
+    /// Set before a change is sent, so that the echo of the agent's own change is not taken for somebody else's.
+    final class Expectation: Sendable {
+        private let values = Mutex<[[UInt8]: [UInt8]]>([:])
+
+        /// The value of `key` is to be `value`; nil for a key that the agent does not care about.
+        func set(_ key: String, to value: [UInt8]?) {
+            values.withLock { $0[Array(key.utf8)] = value }
+        }
+
+        /// Whether an event contradicts what is expected.
+        func isContradicted(by event: Etcd.Event) -> Bool {
+            values.withLock { values in
+                guard let expected = values[event.key] else { return false }
+                switch event {
+                case .put(let keyValue): return keyValue.value != expected
+                case .delete: return true
+                }
+            }
+        }
+    }
+
+    private let registry: EtcdRegistry
+    private let expectation: Expectation
+    private let logger: Logger
+
+    /// Prepares to watch.
+    init(_ registry: EtcdRegistry, _ expectation: Expectation, logger: Logger) {
+        self.registry = registry
+        self.expectation = expectation
+        self.logger = logger
+    }
+
+    /// Watches until the task is cancelled; `lookAgain` is called after each (re)connection and each foreign change.
+    func run(lookAgain: @escaping @Sendable () -> Void) async throws {
+        var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(500))
+        while true {
+            do {
+                let prefix = registry.keyspace.prefix
+                let now = try await registry.etcd.position(readingAt: prefix, deadline: registry.deadline)
+                let watch = registry.etcd.watch(prefix: prefix, after: now.revision, of: now.clusterID)
+                for try await changes in watch {
+                    backoff.reset()
+                    if changes.events.isEmpty || changes.events.contains(where: expectation.isContradicted) {
+                        lookAgain()
+                    }
+                }
+            } catch {
+                try Task.checkCancellation()
+                logger.debug("watching the registry anew", ["error": "\(error)"])
+            }
+            try await Task.sleep(for: backoff.next())
+        }
+    }
+}
+
+/// Limits how often entries are put back that somebody destroys again and again.
+///
+/// The first times are at once; then each waits longer than the one before, until it has been quiet for a while.
+struct Contention: Equatable {
+    private var count = 0
+    private var last: ContinuousClock.Instant?
+    private var pause = Duration.zero
+
+    private static let free = 5
+    private static let firstPause = Duration.milliseconds(100)
+    private static let longestPause = Duration.seconds(5)
+    private static let quiet = Duration.seconds(10)
+
+    /// Whether waits have begun.
+    var isHot: Bool { count > Self.free }
+
+    /// Notes that something had to be put back.
+    mutating func restored(at now: ContinuousClock.Instant) {
+        if let last, now - last > Self.quiet + pause { (count, pause) = (0, .zero) }
+        count += 1
+        last = now
+        if isHot { pause = min(max(pause * 2, Self.firstPause), Self.longestPause) }
+    }
+
+    /// How long to wait until the next look; nil where there is no need to.
+    func wait(at now: ContinuousClock.Instant) -> Duration? {
+        guard let last, now < last + pause else { return nil }
+        return now.duration(to: last + pause)
+    }
+}

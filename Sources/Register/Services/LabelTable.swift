@@ -1,0 +1,176 @@
+import Shared
+
+/// One label: its name without `SERVICE_`, its grammar and what it means; the README's table is made of these.
+struct Label: Sendable {
+    /// The name in capitals, without `SERVICE_`.
+    let name: String
+    /// Whether it may also be said of one port: `SERVICE_<port>_NAME`.
+    let isOfPort: Bool
+    /// What a value may be, for messages.
+    let expected: String
+    /// What counts where nothing is said, for the documentation.
+    let standard: String
+    /// What it means, for the documentation.
+    let meaning: String
+    /// Takes a value, and gives it back as it was understood; nil where it is not what is ``expected``.
+    let set: @Sendable (String, inout Labels.Fields, inout Labels.ContainerFields) -> String?
+
+    /// All labels, in the order of the documentation.
+    static let all: [Label] = names + options + checks + containers
+
+    /// The labels by name.
+    static let named = Dictionary(all.map { ($0.name, $0) }) { first, _ in first }
+
+    /// The names of those that may be said of one port.
+    static let portNames = all.filter(\.isOfPort).map(\.name)
+
+    /// The README's table.
+    static var markdownTable: String {
+        let rows = all.map { label in
+            let cells = [
+                "`\(Labels.prefix)\(label.name)`", label.isOfPort ? "yes" : "", label.expected, label.standard,
+                label.meaning,
+            ]
+            return "| " + cells.joined(separator: " | ") + " |"
+        }
+        let head = ["| label | of a port | allowed | default | what it says |", "|---|---|---|---|---|"]
+        return (head + rows).joined(separator: "\n")
+    }
+}
+
+extension Label {
+    private static let names: [Label] = [
+        Label(
+            name: "NAME", isOfPort: true,
+            expected: "up to \(mostNames) names, separated by commas: \(ServiceName.expected)",
+            standard: "the last part of the image's name",
+            meaning: "the service's name; several names make the container a part of several services"
+        ) { text, fields, _ in
+            let names = text.split(separator: ",", omittingEmptySubsequences: false)
+                .map { ServiceName($0.trimmingSpaces()) }
+            guard !names.isEmpty, names.count <= mostNames, !names.contains(nil) else { return nil }
+            let known = Array(Set(names.compactMap(\.self))).sorted()
+            fields.names = known
+            return known.map(\.text).joined(separator: ", ")
+        },
+        Label(
+            name: "IGNORE", isOfPort: true, expected: Truth.expected, standard: "false",
+            meaning: "whether the container, or the port, is left out"
+        ) { text, fields, _ in
+            guard let isOn = Truth.of(text) else { return nil }
+            fields.isIgnored = isOn
+            return "\(isOn)"
+        },
+        Label(
+            name: "TAGS", isOfPort: true, expected: "words, separated by commas, at most \(longestTags) bytes",
+            standard: "none", meaning: "kept in the entry's meta for whoever reads it; they mean nothing to the agents"
+        ) { text, fields, _ in
+            guard text.utf8.count <= longestTags else { return nil }
+            let tags = text.split(separator: ",").map { String($0.trimmingSpaces()) }.filter { !$0.isEmpty }
+            fields.tags = tags
+            return tags.isEmpty ? "none" : tags.joined(separator: ", ")
+        },
+    ]
+
+    private static let options: [Label] = ServiceOptions.fields.map { field in
+        Label(
+            name: field.name.uppercased(), isOfPort: true, expected: field.expected, standard: field.standard,
+            meaning: field.meaning
+        ) { text, fields, _ in field.set(text, &fields.options) ? field.text(fields.options) : nil }
+    }
+
+    /// Bytes of the tags of one port: they are in every entry's meta.
+    private static let longestTags = 1024
+    /// Names of one port.
+    private static let mostNames = 16
+}
+
+extension Substring {
+    /// The text without spaces around it.
+    fileprivate func trimmingSpaces() -> Substring {
+        let start = drop { $0 == " " }
+        guard let last = start.lastIndex(where: { $0 != " " }) else { return start }
+        return start[...last]
+    }
+}
+
+extension Label {
+    /// The labels about the agent's own checks.
+    static let checks: [Label] = [
+        Label(
+            name: "REGISTER_CHECK", isOfPort: true, expected: ServiceCheck.expected, standard: "none",
+            meaning: "what docker-register tries itself before it registers the port, and while it is registered"
+        ) { text, fields, _ in
+            guard let check = ServiceCheck(text) else { return nil }
+            fields.registerCheck.check = check
+            return check.description
+        },
+        time("REGISTER_CHECK_INTERVAL", .milliseconds(100)...(.seconds(3600)), "2s", "between two of its checks") {
+            $0.registerCheck.interval = $1
+        },
+        time("REGISTER_CHECK_TIMEOUT", .milliseconds(50)...(.seconds(60)), "1s", "the limit of one of its checks") {
+            $0.registerCheck.timeout = $1
+        },
+        count("REGISTER_CHECK_RISE", "1", "how many of its checks in a row have to pass before it registers the port") {
+            $0.registerCheck.rise = $1
+        },
+        count("REGISTER_CHECK_FALL", "3", "how many of its checks in a row have to fail before it withdraws it") {
+            $0.registerCheck.fall = $1
+        },
+    ]
+
+    /// The labels about a container as such.
+    static let containers: [Label] = [
+        Label(
+            name: "PRIMARY_PORT", isOfPort: false, expected: Port.expected, standard: "the lowest",
+            meaning: "which of several ports carries the service's bare name"
+        ) { text, _, container in
+            guard let port = Port(text: text) else { return nil }
+            container.primaryPort = port
+            return port.description
+        },
+        Label(
+            name: "HEALTH", isOfPort: false, expected: "docker or ignore", standard: "docker",
+            meaning: "whether a container with a HEALTHCHECK is registered only while it is healthy"
+        ) { text, _, container in
+            guard let health = Labels.Health(rawValue: text.lowercased()) else { return nil }
+            container.health = health
+            return health.rawValue
+        },
+        Label(
+            name: "NETWORK", isOfPort: false, expected: "the name of one of its networks",
+            standard: "`INTERNAL_NETWORK`", meaning: "with `INTERNAL`: the network whose address is registered"
+        ) { text, _, container in
+            guard (1...256).contains(text.utf8.count) else { return nil }
+            container.network = text
+            return text
+        },
+    ]
+
+    private static func time(
+        _ name: String, _ range: ClosedRange<Duration>, _ standard: String, _ meaning: String,
+        _ take: @escaping @Sendable (inout Labels.Fields, Duration) -> Void
+    ) -> Label {
+        let (least, most) = (DurationText.text(range.lowerBound), DurationText.text(range.upperBound))
+        let expected = "a time from \(least) to \(most), such as 15s or 500ms"
+        return Label(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
+            text, fields, _ in
+            guard let time = DurationText.parse(text), range.contains(time) else { return nil }
+            take(&fields, time)
+            return DurationText.text(time)
+        }
+    }
+
+    private static func count(
+        _ name: String, _ standard: String, _ meaning: String,
+        _ take: @escaping @Sendable (inout Labels.Fields, Int) -> Void
+    ) -> Label {
+        let expected = "a whole number from 1 to 100"
+        return Label(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
+            text, fields, _ in
+            guard let number = Int(text), (1...100).contains(number) else { return nil }
+            take(&fields, number)
+            return number.description
+        }
+    }
+}

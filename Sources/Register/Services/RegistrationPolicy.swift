@@ -1,0 +1,115 @@
+import Shared
+
+/// What is registered, and under which names, as far as settings say it.
+struct Rules: Equatable, Sendable {
+    /// Where a name comes from that no label gives.
+    enum NameSource: String, CaseIterable, Sendable {
+        /// The last part of the image's name.
+        case image
+        /// The name of the service in the Compose file; of other containers, that of the image.
+        case compose
+    }
+
+    /// Whether only containers and ports with a name label are registered.
+    var isExplicit = false
+    /// Where names come from.
+    var nameSource = NameSource.image
+    /// The zone of all endpoints that no label puts elsewhere.
+    var zone: Zone?
+    /// Whether containers are registered at their own addresses, rather than at the host's.
+    var isInternal = false
+    /// The network whose address that is, for containers in several that no label chooses from.
+    var network: String?
+}
+
+extension Rules {
+    private static let explicit = Setting(
+        flag: "--explicit", variable: "EXPLICIT",
+        help: "register only containers and ports that a SERVICE_NAME or SERVICE_<port>_NAME label names")
+    private static let nameFrom = Setting(
+        flag: "--name-from", variable: "NAME_FROM", placeholder: "SOURCE", fallback: "image",
+        help: "where a service's name comes from without a label: image, or compose (the service in the Compose file)")
+    private static let zoneSetting = Setting(
+        flag: "--zone", variable: "ZONE", placeholder: "NAME",
+        help: "where this host is, such as eu-1a; consumers with the same ZONE prefer its endpoints")
+
+    private static let internalSetting = Setting(
+        flag: "--internal", variable: "INTERNAL",
+        help: "register the containers' own addresses and ports instead of this host's and the published ones")
+    private static let internalNetwork = Setting(
+        flag: "--internal-network", variable: "INTERNAL_NETWORK", placeholder: "NAME",
+        help: "with INTERNAL: the network whose address is registered, where no SERVICE_NETWORK label chooses one")
+
+    /// All of them, in the order of the help.
+    static let settings = [explicit, nameFrom, zoneSetting, internalSetting, internalNetwork]
+
+    /// Reads them; nil where something is wrong, which is then recorded.
+    init?(_ reading: inout Reading) {
+        isExplicit = reading.isOn(Self.explicit)
+        zone = reading.value(Self.zoneSetting, "a name: \(ServiceName.expected)") { Zone($0) }
+        isInternal = reading.isOn(Self.internalSetting)
+        network = reading.value(Self.internalNetwork, "the name of a network") {
+            (1...256).contains($0.utf8.count) ? $0 : nil
+        }
+        guard let source: NameSource = reading.choice(Self.nameFrom) else { return nil }
+        nameSource = source
+    }
+}
+
+/// Which services a container's ports belong to.
+struct Naming {
+    private let rules: Rules
+    private let container: Docker.Container
+    private let labels: Labels
+
+    /// Takes what names are made of.
+    init(_ rules: Rules, _ container: Docker.Container, _ labels: Labels) {
+        self.rules = rules
+        self.container = container
+        self.labels = labels
+    }
+
+    /// What came of it.
+    struct Outcome: Equatable {
+        /// The services, sorted.
+        var names: [ServiceName] = []
+        /// Why there are none, or fewer than were asked for.
+        var reason: String?
+        /// Whether somebody has to change something.
+        var isWarning = false
+        /// Whether the reason is about the container as a whole.
+        var isOfWhole = false
+    }
+
+    /// The services of a port: those of its own label, or the container's, with `-<port>` where it is not the primary.
+    func names(of port: Port, isPrimary: Bool) -> Outcome {
+        if let own = labels.ports[port]?.names { return Outcome(names: own) }
+        guard labels.container.names != nil || !rules.isExplicit else {
+            return Outcome(reason: "port \(port) not registered: EXPLICIT is on and no SERVICE_NAME label names it")
+        }
+        guard let base = labels.container.names ?? standard.map({ [$0] }) else {
+            let image = container.image.prefix(100)
+            return Outcome(
+                reason: "not registered: its image \(image) has no name; set the label SERVICE_NAME", isWarning: true,
+                isOfWhole: true)
+        }
+        guard !isPrimary else { return Outcome(names: base) }
+        let names = base.compactMap { $0.suffixed(by: port) }
+        guard names.count < base.count else { return Outcome(names: names) }
+        let long = base.first { $0.suffixed(by: port) == nil }.map { "\($0)-\(port)" } ?? ""
+        return Outcome(
+            names: names, reason: "port \(port) not registered: the name \(long) is too long", isWarning: true)
+    }
+
+    /// The name that counts without a label.
+    private var standard: ServiceName? {
+        if rules.nameSource == .compose,
+            let name = container.labels["com.docker.compose.service"].flatMap({
+                ServiceName($0)
+            })
+        {
+            return name
+        }
+        return ImageReference(container.image).flatMap { ServiceName($0.name) }
+    }
+}

@@ -1,0 +1,198 @@
+import Shared
+
+/// What the services file says: instances that are not containers, and keys that tell what the host is.
+///
+/// docs/services.md has the schema.
+struct ServicesFile: Equatable, Sendable {
+    /// The instances, in the order of the file.
+    var services: [StaticService] = []
+    /// The plain keys.
+    var keys: [PlainKey] = []
+
+    /// A key without meta.
+    struct PlainKey: Equatable, Sendable {
+        /// The key.
+        var key: KeyTemplate
+        /// Its value.
+        var value: KeyTemplate
+    }
+
+    /// All that is wrong with a file, in the order of the text.
+    struct Mistakes: Error, Equatable {
+        /// At least one.
+        var all: [PlacedJSON.Mistake]
+    }
+
+    /// The most bytes of a file.
+    static let mostBytes = 1 << 20
+    /// The most instances, and the most keys.
+    static let mostElements = 1000
+
+    /// Reads a file's text.
+    ///
+    /// - Parameter keyspace: where the registry is: plain keys must not lie in it.
+    init(_ text: some Collection<UInt8>, keyspace: Keyspace?) throws(Mistakes) {
+        let json: PlacedJSON
+        do {
+            json = try PlacedJSONParser.parse(text)
+        } catch {
+            throw Mistakes(all: [error])
+        }
+        var reader = FieldReader()
+        if let file = reader.object(FieldReader.Field(path: "", json: json), known: ["services", "constants", "keys"]) {
+            services = reader.services(of: file)
+            keys = reader.keys(of: file, constants: reader.constants(of: file), keyspace)
+        }
+        guard reader.mistakes.isEmpty else {
+            throw Mistakes(all: reader.mistakes.sorted { ($0.place, $0.path, $0.text) < ($1.place, $1.path, $1.text) })
+        }
+    }
+
+    /// The entries of the instances.
+    func registrations(by owner: Owner, zone: Zone?) -> [EntryID: Registration] {
+        let all = services.compactMap { $0.registration(by: owner, zone: zone) }
+        return Dictionary(all.map { ($0.slot, $0) }) { first, _ in first }
+    }
+
+    /// The plain keys and their values.
+    func plainKeys(of owner: Owner) -> [String: [UInt8]] {
+        let all = keys.map { ($0.key.text(on: owner), Array($0.value.text(on: owner).utf8)) }
+        return Dictionary(all) { first, _ in first }
+    }
+}
+
+/// The services file as the agent follows it: what it said when it was last right.
+struct StaticEntries: Sendable {
+    /// Where it is.
+    let path: String
+    /// What counts.
+    private(set) var file: ServicesFile
+
+    private let keyspace: Keyspace?
+
+    /// Why a file does not count.
+    enum Failure: Error, Equatable {
+        /// It cannot be read.
+        case unreadable(FileError)
+        /// There are mistakes in it.
+        case wrong(path: String, ServicesFile.Mistakes)
+    }
+
+    /// Reads a file for the first time.
+    init(path: String, keyspace: Keyspace?) throws(Failure) {
+        self.path = path
+        self.keyspace = keyspace
+        file = try Self.read(path, keyspace)
+    }
+
+    private static func read(_ path: String, _ keyspace: Keyspace?) throws(Failure) -> ServicesFile {
+        let bytes: [UInt8]
+        do throws(FileError) {
+            guard let found = try WholeFile(path, limit: ServicesFile.mostBytes).bytes else {
+                throw FileError("open", path, code: FileError.noSuchFile)
+            }
+            bytes = found
+        } catch {
+            throw .unreadable(error)
+        }
+        do {
+            return try ServicesFile(bytes, keyspace: keyspace)
+        } catch {
+            throw .wrong(path: path, error)
+        }
+    }
+
+    /// Reads the file again; one that cannot be used changes nothing.
+    mutating func readAgain(owner: Owner, logger: Logger) {
+        let before = file
+        do {
+            file = try Self.read(path, keyspace)
+        } catch {
+            return logger.error(
+                "the services file cannot be used; what it said before counts",
+                ["file": path, "mistakes": error.count, "reason": error.problems.joined(separator: "; ")])
+        }
+        var changes = Changes()
+        changes.note(
+            from: before.registrations(by: owner, zone: nil), to: file.registrations(by: owner, zone: nil))
+        changes.note(from: before.plainKeys(of: owner), to: file.plainKeys(of: owner))
+        logger.info(
+            "services file read",
+            [
+                "file": path, "services": file.services.count, "keys": file.keys.count, "added": changes.added,
+                "changed": changes.changed, "removed": changes.removed,
+            ])
+    }
+
+    /// How many things a file says that another one does not.
+    private struct Changes {
+        var added = 0
+        var changed = 0
+        var removed = 0
+
+        mutating func note<Name: Hashable, Value: Equatable>(from old: [Name: Value], to new: [Name: Value]) {
+            added += new.keys.count { old[$0] == nil }
+            removed += old.keys.count { new[$0] == nil }
+            changed += new.count { name, value in old[name].map { $0 != value } ?? false }
+        }
+    }
+}
+
+extension StaticEntries.Failure {
+    /// Mistakes that are told; whoever makes more has to try again in any case.
+    private static let mostTold = 50
+
+    /// How many mistakes there are.
+    var count: Int { if case .wrong(_, let mistakes) = self { mistakes.all.count } else { 1 } }
+
+    /// One text for each mistake, with the file's path, line, column and field.
+    var problems: [String] {
+        switch self {
+        case .unreadable(let error): return [error.description]
+        case .wrong(let path, let mistakes):
+            let told = mistakes.all.prefix(Self.mostTold).map { "\(path):\($0)" }
+            let rest = mistakes.all.count - told.count
+            return rest > 0 ? told + ["\(path): and \(rest) more mistakes"] : told
+        }
+    }
+}
+
+/// An instance of a service that is not a container, as the services file says it.
+struct StaticService: Equatable, Sendable {
+    /// The service.
+    var name: ServiceName
+    /// The port on which it is reached.
+    var port: Port
+    /// The address on which it is reached; nil for the host's own.
+    var address: IPAddress?
+    /// What tells it from other instances; nil for one made of host, address and port.
+    var id: InstanceID?
+    /// What consumers are told of it, its tags, and how the agent itself checks it.
+    var fields = Labels.Fields()
+
+    /// How the agent itself checks it before it registers it, and while it is registered.
+    var registerCheck: RegisterCheck { fields.registerCheck }
+
+    /// Its entry.
+    ///
+    /// It has no time of start: nobody knows it, and one of the agent's own would make each restart rewrite the entry.
+    func registration(by owner: Owner, zone: Zone?) -> Registration? {
+        let endpoint = Endpoint(address: address ?? owner.address, port: port)
+        guard let id = id ?? Self.id(of: endpoint, on: owner) else { return nil }
+        var meta = Meta()
+        meta.options = fields.options
+        meta.options.port = fields.options.port ?? port
+        meta.options.zone = fields.options.zone ?? zone
+        meta.host = owner.host
+        meta.owner = owner.text
+        meta.tags = fields.tags
+        guard let json = try? meta.json() else { return nil }
+        return Registration(slot: EntryID(service: name, id: id), endpoint: endpoint, meta: json)
+    }
+
+    /// `<host>-<address>-<port>`: no other host has the same, and no container's id looks like it.
+    private static func id(of endpoint: Endpoint, on owner: Owner) -> InstanceID? {
+        let address = String(endpoint.address.text.map { $0 == ":" ? "-" : $0 })
+        return InstanceID("\(owner.hostWord)-\(address)-\(endpoint.port)")
+    }
+}
