@@ -6,7 +6,7 @@ import Shared
 /// state: it takes the newest whole state and brings HAProxy to it.
 struct DiscoverAgent: Sendable {
     /// What it was told.
-    let configuration: DiscoverConfiguration
+    let configuration: DiscoverSettings
     /// Where programs are looked for: PATH.
     let searchPath: String
     /// Where everything is told.
@@ -14,9 +14,9 @@ struct DiscoverAgent: Sendable {
     /// What wakes its loop.
     var bell = Doorbell<Reason>()
     /// The limits of its source.
-    var sourceTiming = EtcdCatalogSource.Timing()
+    var sourceTiming = RegistryWatcher.Timing()
     /// The limits of its keeper.
-    var keeperTiming = ProxyKeeper.Timing()
+    var keeperTiming = Reconciler.Timing()
 
     /// Why the agent cannot start.
     enum Failure: Error, Equatable {
@@ -48,14 +48,14 @@ struct DiscoverAgent: Sendable {
     ///
     /// - Throws: only what makes a start impossible. An HAProxy of an earlier run goes on then.
     func run() async throws {
-        OpenFiles.bound()
+        FileDescriptorLimit.bound()
         let lock = try configuration.directory.open()
         defer { lock.release() }
         guard let http = HTTPClient() else { throw Failure.noHTTP }
-        let link = RegistryLink(http, configuration, sourceTiming, logger)
-        let newest = Latest<RegistryState>()
-        let copy = CatalogWriter(
-            CatalogFile(file: configuration.directory.catalog, keyspace: configuration.keyspace), logger: logger)
+        let link = RegistryClients(http, configuration, sourceTiming, logger)
+        let newest = LatestValue<RegistryState>()
+        let copy = RegistryCacheWriter(
+            RegistryCache(file: configuration.directory.catalog, keyspace: configuration.keyspace), logger: logger)
         copy.load()
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
@@ -79,7 +79,7 @@ struct DiscoverAgent: Sendable {
     }
 
     /// Finds HAProxy, and what an earlier run left.
-    private func prepare(_ copy: CatalogWriter) async throws -> ProxyKeeper {
+    private func prepare(_ copy: RegistryCacheWriter) async throws -> Reconciler {
         var keeper = try await makeKeeper(copy)
         logger.info(
             "docker-discover started",
@@ -96,13 +96,13 @@ struct DiscoverAgent: Sendable {
 
     /// Answers rings until the task is cancelled.
     private func serve(
-        _ keeper: inout ProxyKeeper, _ link: RegistryLink, _ newest: Latest<RegistryState>
+        _ keeper: inout Reconciler, _ link: RegistryClients, _ newest: LatestValue<RegistryState>
     ) async throws {
-        let consumers = Latest<Int>()
-        let requests = LoopRequests<ProxyKeeper>(of: DiscoverConfiguration.options.program) { bell.ring(.request) }
+        let consumers = LatestValue<Int>()
+        let requests = LoopQueue<Reconciler>(of: DiscoverSettings.options.program) { bell.ring(.request) }
         let process = keeper.driver.process
         let agent = Snapshot.Agent.thisProcess
-        let board = Board(keeper.snapshot(agent: agent, store))
+        let board = SharedSnapshot(keeper.snapshot(agent: agent, store))
         let commands = answers(requests, board, link).server(at: configuration.directory.controlSocket, logger)
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
@@ -121,7 +121,7 @@ struct DiscoverAgent: Sendable {
             // What was read from the disk may long be settled.
             if first != nil { link.claimer.submit(keeper.claims) }
             if process.existing != nil {
-                group.addTask { try? await ExistingWatch(process: process).run { bell.ring(.proxyEnded) } }
+                group.addTask { try? await ExternalHAProxyMonitor(process: process).run { bell.ring(.proxyEnded) } }
             }
             group.addTask {
                 try? await link.census.run { count in
@@ -162,7 +162,7 @@ struct DiscoverAgent: Sendable {
     }
 
     /// Reads again what an operator has written into files on this host.
-    private func readFiles(for keeper: inout ProxyKeeper) {
+    private func readFiles(for keeper: inout Reconciler) {
         keeper.take(configuration.additionFiles.read())
         guard let path = configuration.statsAuthPath else { return }
         do {
@@ -180,15 +180,15 @@ struct DiscoverAgent: Sendable {
         while let reasons = await bell.answer(), reasons.isDisjoint(with: [.registry, .retry]) {}
     }
 
-    private func makeKeeper(_ copy: CatalogWriter) async throws -> ProxyKeeper {
+    private func makeKeeper(_ copy: RegistryCacheWriter) async throws -> Reconciler {
         let directory = configuration.directory
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
-        let process = HAProxyProcess(
+        let process = SupervisedHAProxy(
             program: program, directory: directory, output: HAProxyOutput(logger), existing: configuration.existing)
         var timing = keeperTiming
         timing.driver.drains.limit = configuration.drainTimeout
-        return ProxyKeeper(
+        return Reconciler(
             process, settings: configuration.settings(for: program.abilities), copy: copy,
             holdTime: configuration.holdTime, logger: logger, timing: timing)
     }
@@ -196,7 +196,7 @@ struct DiscoverAgent: Sendable {
     /// HAProxy itself would only say that it cannot bind, and not who is there.
     private func checkStatsPort() async throws {
         let bind = configuration.host.statsBind
-        let obstacles = await PortOccupancy.obstacles(to: [bind], patience: keeperTiming.portPatience)
+        let obstacles = await PortCheck.obstacles(to: [bind], patience: keeperTiming.portPatience)
         if let obstacle = obstacles[bind] { throw Failure.noStatsPort(bind, obstacle) }
     }
 }
@@ -219,62 +219,62 @@ extension DiscoverAgent {
     var store: Snapshot.Store { Snapshot.Store(configuration) }
 
     /// What each command does; those that only ask do not wait for the loop.
-    func answers(_ requests: LoopRequests<ProxyKeeper>, _ board: Board<Snapshot>, _ link: RegistryLink)
-        -> ControlAnswers
+    func answers(_ requests: LoopQueue<Reconciler>, _ board: SharedSnapshot<Snapshot>, _ link: RegistryClients)
+        -> CommandRouter
     {
         let known = { @Sendable in
             var snapshot = board.read()
             snapshot.store.health = link.source.health.state
             return snapshot
         }
-        var handlers: [String: ControlAnswers.Handler] = [
-            DiscoverCommands.release.name: { await Release.answer($0, requests) },
-            ForecastMaking.command.name: { _ in await forecast(known(), link) },
+        var handlers: [String: CommandRouter.Handler] = [
+            DiscoverCommands.release.name: { await ReleaseCommand.answer($0, requests) },
+            PlanCommand.command.name: { _ in await forecast(known(), link) },
         ]
-        for name in [Questions.status.name, Questions.why.name] {
-            handlers[name] = { await Questions.answer([name] + $0, known()) }
+        for name in [StatusCommands.status.name, StatusCommands.why.name] {
+            handlers[name] = { await StatusCommands.answer([name] + $0, known()) }
         }
-        return ControlAnswers(of: DiscoverConfiguration.options.program, handlers)
+        return CommandRouter(of: DiscoverSettings.options.program, handlers)
     }
 
     /// Answers `plan` from what etcd says now.
-    private func forecast(_ known: Snapshot, _ link: RegistryLink) async -> CommandAnswer {
+    private func forecast(_ known: Snapshot, _ link: RegistryClients) async -> CommandResponse {
         var snapshot = known
         do {
             let registry = try await link.source.once()
             snapshot.registry = registry
             _ = snapshot.holds.take(registry)
         } catch {
-            return CommandAnswer(status: ExitStatus.failure, "etcd does not answer: \(error)\n")
+            return CommandResponse(status: ExitStatus.failure, "etcd does not answer: \(error)\n")
         }
         await snapshot.lookAtPorts()
-        return await ForecastMaking(snapshot).answer()
+        return await PlanCommand(snapshot).answer()
     }
 }
 
 /// All that docker-discover has to do with etcd: it follows the registry, writes claims of ports, says that it runs, and
 /// counts who else does.
-struct RegistryLink: Sendable {
+struct RegistryClients: Sendable {
     /// Follows the registry.
-    let source: EtcdCatalogSource
+    let source: RegistryWatcher
     /// Writes claims.
-    let claimer: PortClaimer
+    let claimer: PortClaimWriter
     /// Says that this docker-discover runs.
-    let presence: ConsumerPresence
+    let presence: ConsumerRegistration
     /// Counts those that do.
-    let census: ConsumerCensus
+    let census: ConsumerCount
 
     /// Prepares all of it; nothing is asked yet.
     init(
-        _ http: HTTPClient, _ configuration: DiscoverConfiguration, _ timing: EtcdCatalogSource.Timing, _ logger: Logger
+        _ http: HTTPClient, _ configuration: DiscoverSettings, _ timing: RegistryWatcher.Timing, _ logger: Logger
     ) {
         let client = Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024))
         let keyspace = configuration.keyspace
-        source = EtcdCatalogSource(
+        source = RegistryWatcher(
             client: client, keyspace: keyspace, mode: configuration.mode, timing: timing, logger: logger,
             health: EtcdHealth(logger))
-        claimer = PortClaimer(client, keyspace, logger: logger)
-        presence = ConsumerPresence(client, keyspace, instance: configuration.directory.instance(), logger: logger)
-        census = ConsumerCensus(client: client, keyspace: keyspace, logger: logger)
+        claimer = PortClaimWriter(client, keyspace, logger: logger)
+        presence = ConsumerRegistration(client, keyspace, instance: configuration.directory.instance(), logger: logger)
+        census = ConsumerCount(client: client, keyspace: keyspace, logger: logger)
     }
 }

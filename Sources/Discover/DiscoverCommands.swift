@@ -6,7 +6,7 @@ import Shared
 /// and the files in `STATE_DIR`.
 struct DiscoverCommands: Sendable {
     /// All of them, in the order of the help.
-    static let all = [Questions.status, Questions.why, ForecastMaking.command, Render.command, release]
+    static let all = [StatusCommands.status, StatusCommands.why, PlanCommand.command, RenderCommand.command, release]
 
     /// Lets go of what is held.
     static let release = Command(
@@ -28,7 +28,7 @@ struct DiscoverCommands: Sendable {
     private static func patience(for command: Command) -> Duration {
         switch command {
         case release: .seconds(30)
-        case ForecastMaking.command: .seconds(15)
+        case PlanCommand.command: .seconds(15)
         default: .seconds(10)
         }
     }
@@ -40,16 +40,16 @@ struct DiscoverCommands: Sendable {
     }
 
     /// Carries a command out, and gives the exit status.
-    func run(_ call: Command.Call, _ reading: Reading) async throws -> Int32 {
+    func run(_ call: Command.Call, _ reading: ParsedSettings) async throws -> Int32 {
         var reading = reading
-        if call.command == Render.command {
-            return try await Render(&reading)?.run(searchPath: searchPath) ?? ExitStatus.wrongUsage
+        if call.command == RenderCommand.command {
+            return try await RenderCommand(&reading)?.run(searchPath: searchPath) ?? ExitStatus.wrongUsage
         }
-        let directory = DiscoverConfiguration.directory(from: &reading)
-        let line = Questions.line(call, &reading)
+        let directory = DiscoverSettings.directory(from: &reading)
+        let line = StatusCommands.line(call, &reading)
         try reading.finish()
         guard let directory else { return ExitStatus.wrongUsage }
-        let agent = AgentLine("docker-discover", at: directory.controlSocket)
+        let agent = ControlClient("docker-discover", at: directory.controlSocket)
         switch try await agent.ask(line, deadline: Self.patience(for: call.command)) {
         case .success(let answer): return answer.tell(answers: call.command.answers)
         case .failure(let absent):
@@ -60,14 +60,15 @@ struct DiscoverCommands: Sendable {
     }
 
     /// Answers without an agent.
-    private func answer(_ call: Command.Call, _ line: String, _ reading: Reading) async throws -> CommandAnswer {
+    private func answer(_ call: Command.Call, _ line: String, _ reading: ParsedSettings) async throws -> CommandResponse
+    {
         var reading = reading
-        let configuration = DiscoverConfiguration(&reading)
+        let configuration = DiscoverSettings(&reading)
         try reading.finish()
-        guard let configuration else { return CommandAnswer(status: ExitStatus.wrongUsage, "") }
-        let snapshot = try await Examination(configuration, searchPath: searchPath, logger: logger).find()
-        guard call.command != ForecastMaking.command else { return await ForecastMaking(snapshot).answer() }
-        return await Questions.answer(line.split(separator: " ").map(String.init), snapshot)
+        guard let configuration else { return CommandResponse(status: ExitStatus.wrongUsage, "") }
+        let snapshot = try await OfflineCollector(configuration, searchPath: searchPath, logger: logger).find()
+        guard call.command != PlanCommand.command else { return await PlanCommand(snapshot).answer() }
+        return await StatusCommands.answer(line.split(separator: " ").map(String.init), snapshot)
     }
 }
 
@@ -75,8 +76,8 @@ extension Command {
     /// The exit statuses with which it has answered.
     fileprivate var answers: Set<Int32> {
         switch self {
-        case Questions.why: [ExitStatus.success, WhyReport.notRouted, WhyReport.unknown]
-        case ForecastMaking.command: [ExitStatus.success, Forecast.somethingToDo]
+        case StatusCommands.why: [ExitStatus.success, WhyReport.notRouted, WhyReport.unknown]
+        case PlanCommand.command: [ExitStatus.success, ReconcilePlan.somethingToDo]
         default: [ExitStatus.success]
         }
     }
@@ -92,22 +93,22 @@ extension DiscoverCommands.Failure: CustomStringConvertible {
 }
 
 /// `release`: takes out of service what is held.
-enum Release {
+enum ReleaseCommand {
     /// Answers the command with the words after its name.
-    static func answer(_ words: [String], _ requests: LoopRequests<ProxyKeeper>) async -> CommandAnswer {
+    static func answer(_ words: [String], _ requests: LoopQueue<Reconciler>) async -> CommandResponse {
         let service = words.first.flatMap { ServiceName($0) }
         if let word = words.first, service == nil {
-            return CommandAnswer(status: ExitStatus.wrongUsage, "\(word) is no service: \(ServiceName.expected)\n")
+            return CommandResponse(status: ExitStatus.wrongUsage, "\(word) is no service: \(ServiceName.expected)\n")
         }
         return await requests.ask { keeper in told(keeper.release(service), of: service) }
     }
 
     /// What is said of holds that were ended.
-    static func told(_ released: [Hold], of service: ServiceName?) -> CommandAnswer {
+    static func told(_ released: [HeldEndpoint], of service: ServiceName?) -> CommandResponse {
         guard !released.isEmpty else {
-            return CommandAnswer("nothing is held\(service.map { " of \($0)" } ?? "")\n")
+            return CommandResponse("nothing is held\(service.map { " of \($0)" } ?? "")\n")
         }
         let lines = released.sorted { $0.name < $1.name }.map { "released \($0.name) \($0.endpoint)\n" }
-        return CommandAnswer(lines.joined())
+        return CommandResponse(lines.joined())
     }
 }

@@ -2,9 +2,9 @@ import FoundationEssentials
 import Shared
 
 /// What docker-discover is told, parsed.
-struct DiscoverConfiguration: Sendable {
+struct DiscoverSettings: Sendable {
     /// How changes are learnt.
-    var mode: EtcdCatalogSource.Mode
+    var mode: RegistryWatcher.Mode
     /// Where etcd is.
     var etcd: Etcd.Configuration
     /// Where the registry lies in it.
@@ -12,7 +12,7 @@ struct DiscoverConfiguration: Sendable {
     /// HAProxy's path, or its name.
     var haproxy: String
     /// The HAProxy that something else runs; nil where docker-discover runs its own.
-    var existing: ExistingHAProxy?
+    var existing: ExternalHAProxy?
     /// The file that says who may see the stats page; nil for everybody.
     var statsAuthPath: String?
     /// Who they are, as it says at the start.
@@ -20,9 +20,9 @@ struct DiscoverConfiguration: Sendable {
     /// Where its files are.
     var directory: StateDirectory
     /// Where it runs.
-    var host: ConsumerHost
+    var host: HostSettings
     /// Where it is said what is added to haproxy.cfg.
-    var additionFiles: AdditionFiles
+    var additionFiles: SnippetFiles
     /// How long open connections may take when the program stops.
     var stopGrace: Duration
     /// How long they may take after a reload.
@@ -83,15 +83,15 @@ struct DiscoverConfiguration: Sendable {
             """)
 
     /// The table that the command line, the help and the README are made from.
-    static let options = Options(
+    static let options = CommandLineParser(
         program: "docker-discover",
         summary: "Balances connections with HAProxy over the services that etcd lists.",
-        settings: EtcdOptions.settings + [
+        settings: EtcdSettings.settings + [
             mode, pollInterval, haproxy, haproxyMaster, reloadCommand, haproxyConfig, stateDirectory, statsBind,
             statsAuth, listenAddress, portRange, zone,
             globalFile, defaultsFile, extraFile, stopGrace,
             hardStopAfter, drainTimeout, holdTime,
-        ] + LogOptions.settings, commands: DiscoverCommands.all)
+        ] + LogSettings.settings, commands: DiscoverCommands.all)
 
     private enum Mode: String, CaseIterable {
         case watch
@@ -99,9 +99,9 @@ struct DiscoverConfiguration: Sendable {
     }
 
     /// Reads the settings; nil where one is wrong, which the reading has recorded.
-    init?(_ reading: inout Reading) {
-        let etcd = EtcdOptions.configuration(from: &reading)
-        let keyspace = EtcdOptions.keyspace(from: &reading)
+    init?(_ reading: inout ParsedSettings) {
+        let etcd = EtcdSettings.configuration(from: &reading)
+        let keyspace = EtcdSettings.keyspace(from: &reading)
         let mode: Mode? = reading.choice(Self.mode)
         let interval = reading.duration(Self.pollInterval, in: .milliseconds(100)...(.seconds(3600)))
         let directory = Self.directory(from: &reading)
@@ -131,21 +131,21 @@ struct DiscoverConfiguration: Sendable {
     }
 
     /// Where its files are; commands need nothing else.
-    static func directory(from reading: inout Reading) -> StateDirectory? {
+    static func directory(from reading: inout ParsedSettings) -> StateDirectory? {
         reading.value(stateDirectory, StateDirectory.expected) { StateDirectory($0) }
     }
 
     /// How long open connections may take after a reload.
-    static func hardStopAfter(from reading: inout Reading) -> Duration? {
+    static func hardStopAfter(from reading: inout ParsedSettings) -> Duration? {
         reading.duration(hardStopAfter, in: .seconds(1)...(.seconds(86400)))
     }
 
     /// Where it is said what is added to haproxy.cfg.
-    static func additionFiles(_ reading: inout Reading) -> AdditionFiles {
+    static func additionFiles(_ reading: inout ParsedSettings) -> SnippetFiles {
         let settings = [
-            Addition.Place.global: Self.globalFile, .defaults: Self.defaultsFile, .extra: Self.extraFile,
+            ConfigSnippet.Location.global: Self.globalFile, .defaults: Self.defaultsFile, .extra: Self.extraFile,
         ]
-        var files = AdditionFiles()
+        var files = SnippetFiles()
         for (place, setting) in settings {
             files.paths[place] = reading.value(setting, "an absolute path") { text in
                 isPath(text) ? text : nil
@@ -155,13 +155,13 @@ struct DiscoverConfiguration: Sendable {
     }
 
     /// What this host contributes.
-    static func host(_ reading: inout Reading) -> ConsumerHost? {
+    static func host(_ reading: inout ParsedSettings) -> HostSettings? {
         let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
         let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
         let zone = reading.value(Self.zone, ServiceName.expected) { Zone($0) }
         let portRange = reading.value(Self.portRange, PortRange.expected) { PortRange($0) }
         guard let statsBind, let listenAddress, let portRange else { return nil }
-        return ConsumerHost(
+        return HostSettings(
             statsBind: statsBind, name: hostName ?? "localhost", listenAddress: listenAddress, zone: zone,
             portRange: portRange)
     }
@@ -169,7 +169,7 @@ struct DiscoverConfiguration: Sendable {
 
 // Which HAProxy docker-discover works with, and who may see its stats page.
 
-extension DiscoverConfiguration {
+extension DiscoverSettings {
     /// `HAPROXY_MASTER`: the socket of another's HAProxy.
     static let haproxyMaster = Setting(
         flag: "--haproxy-master", variable: "HAPROXY_MASTER", placeholder: "SOCKET",
@@ -188,7 +188,7 @@ extension DiscoverConfiguration {
     static let haproxyConfig = Setting(
         flag: "--haproxy-config", variable: "HAPROXY_CONFIG", placeholder: "FILE",
         help: """
-            with HAPROXY_MASTER or RELOAD_COMMAND: the file that this HAProxy reads, \(ExistingHAProxy.standardPath) \
+            with HAPROXY_MASTER or RELOAD_COMMAND: the file that this HAProxy reads, \(ExternalHAProxy.standardPath) \
             if not set; one that is not docker-discover's is never replaced
             """)
     /// `STATS_AUTH`: the file with those who may see the stats page.
@@ -199,9 +199,9 @@ extension DiscoverConfiguration {
             """)
 
     /// The HAProxy that something else runs; nil where there is none, or where a setting is wrong, which is then recorded.
-    static func existing(from reading: inout Reading) -> ExistingHAProxy? {
-        let socket = reading.value(haproxyMaster, "an absolute path of at most \(CommandSocket.longestPath) bytes") {
-            isPath($0) && $0.utf8.count <= CommandSocket.longestPath ? $0 : nil
+    static func existing(from reading: inout ParsedSettings) -> ExternalHAProxy? {
+        let socket = reading.value(haproxyMaster, "an absolute path of at most \(LineSocket.longestPath) bytes") {
+            isPath($0) && $0.utf8.count <= LineSocket.longestPath ? $0 : nil
         }
         let command = reading.text(reloadCommand)
         let path = reading.value(haproxyConfig, "an absolute path") { isPath($0) ? $0 : nil }
@@ -212,13 +212,13 @@ extension DiscoverConfiguration {
             let others = "\(haproxyMaster.variable) or \(reloadCommand.variable)"
             reading.problem(haproxyConfig, "needs \(others); an HAProxy of our own reads its file in STATE_DIR")
         }
-        let file = path ?? ExistingHAProxy.standardPath
-        if let socket { return ExistingHAProxy(path: file, reload: .master(socket: socket)) }
-        return command.map { ExistingHAProxy(path: file, reload: .command($0)) }
+        let file = path ?? ExternalHAProxy.standardPath
+        if let socket { return ExternalHAProxy(path: file, reload: .master(socket: socket)) }
+        return command.map { ExternalHAProxy(path: file, reload: .command($0)) }
     }
 
     /// Reads STATS_AUTH and the users in its file; a wrong file is recorded.
-    static func statsUsers(from reading: inout Reading) -> (path: String?, users: [StatsUser]) {
+    static func statsUsers(from reading: inout ParsedSettings) -> (path: String?, users: [StatsUser]) {
         guard let path = reading.text(statsAuth) else { return (nil, []) }
         do {
             return (path, try StatsUser.read(path))
@@ -248,12 +248,13 @@ extension DiscoverConfiguration {
     }
 }
 
-extension DiscoverConfiguration {
+extension DiscoverSettings {
     /// What haproxy.cfg says besides the services, for an HAProxy that can do this.
-    func settings(for abilities: HAProxyAbilities) -> HAProxySettings {
+    func settings(for abilities: HAProxyFeatures) -> HAProxySettings {
         HAProxySettings(
             host: host, statsSocket: directory.statsSocket, statesFile: directory.serverStates.path,
             hardStopAfter: hardStopAfter, abilities: abilities,
-            openFiles: existing == nil ? OpenFiles.limit : nil, hasOtherFiles: existing != nil, statsUsers: statsUsers)
+            openFiles: existing == nil ? FileDescriptorLimit.limit : nil, hasOtherFiles: existing != nil,
+            statsUsers: statsUsers)
     }
 }

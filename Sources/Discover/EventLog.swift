@@ -1,9 +1,9 @@
 import Shared
 
 /// Tells the log what changed, each thing once: what was applied, what HAProxy refuses, and what is wrong in the registry.
-struct Journal {
+struct EventLog {
     private let logger: Logger
-    private var problems = ProblemLog()
+    private var problems = DiagnosticTracker()
 
     /// The failure that was told last; nil where all went well.
     private(set) var failure: String?
@@ -27,7 +27,7 @@ struct Journal {
     ///   - revision: the registry's, where all of it is applied.
     ///   - oldWorkers: how many workers finish their connections, for a reload.
     func changed(
-        _ update: Update, _ running: RunningProxy?, revision: Int64?, took: Duration, oldWorkers: Int? = nil
+        _ update: ConfigChange, _ running: RunningConfig?, revision: Int64?, took: Duration, oldWorkers: Int? = nil
     ) {
         guard update != .none, let running else { return }
         var isReload = false
@@ -66,14 +66,14 @@ struct Journal {
     }
 
     /// These problems are there now, and no others.
-    mutating func tell(_ current: Set<Problem>) {
+    mutating func tell(_ current: Set<Diagnostic>) {
         let changes = problems.update(to: current)
         for problem in changes.appeared {
             let fields: Logger.Fields = ["of": problem.subject, "problem": problem.explanation]
             if problem.isSevere {
-                logger.error(problem.headline, fields)
+                logger.error(problem.message, fields)
             } else {
-                logger.warning(problem.headline, fields)
+                logger.warning(problem.message, fields)
             }
         }
         for problem in changes.gone {
@@ -82,7 +82,7 @@ struct Journal {
     }
 }
 
-extension Journal {
+extension EventLog {
     /// This consumer checks less often than before, or more.
     func stretched(to floor: Duration) {
         logger.info(

@@ -8,12 +8,12 @@ enum Main {
     static func main() async {
         StandardError.keepPlaces()
         let environment = ProcessInfo.processInfo.environment
-        let launch = Launch(
-            DiscoverConfiguration.options, arguments: CommandLine.arguments, environment: environment)
+        let launch = ProgramMain(
+            DiscoverSettings.options, arguments: CommandLine.arguments, environment: environment)
         let bell = Doorbell<DiscoverAgent.Reason>()
         let status = await launch.status(
             command: { try await DiscoverCommands(searchPath: environment["PATH"] ?? "").run($0, $1) },
-            configure: { DiscoverConfiguration(&$0) },
+            configure: { DiscoverSettings(&$0) },
             // The grace period is HAProxy's; what is left of the time is ours.
             grace: { $0.stopGrace + .seconds(5) },
             onHangup: { bell.ring(.hangup) },

@@ -2,8 +2,8 @@ import FoundationEssentials
 import Shared
 
 /// What a docker-discover would know, found out once from etcd, HAProxy and the files in `STATE_DIR`; it only reads.
-struct Examination: Sendable {
-    private let configuration: DiscoverConfiguration
+struct OfflineCollector: Sendable {
+    private let configuration: DiscoverSettings
     private let searchPath: String
     private let logger: Logger
 
@@ -19,7 +19,7 @@ struct Examination: Sendable {
     }
 
     /// Prepares to ask.
-    init(_ configuration: DiscoverConfiguration, searchPath: String, logger: Logger) {
+    init(_ configuration: DiscoverSettings, searchPath: String, logger: Logger) {
         self.configuration = configuration
         self.searchPath = searchPath
         self.logger = logger
@@ -35,7 +35,7 @@ struct Examination: Sendable {
         let offer = configuration.additionFiles.read()
         snapshot.settings.additions = offer.additions
         for (place, failure) in offer.failures { snapshot.refusedAdditions[place.variable] = "\(failure)" }
-        let file = CatalogFile(file: configuration.directory.catalog, keyspace: configuration.keyspace)
+        let file = RegistryCache(file: configuration.directory.catalog, keyspace: configuration.keyspace)
         let copy = (try? file.load()) ?? nil
         snapshot.settings.host.checkFloor = copy?.checkFloor ?? .zero
         if let copy { _ = snapshot.holds.recall(copy) }
@@ -47,12 +47,12 @@ struct Examination: Sendable {
         return snapshot
     }
 
-    private func readRegistry(into snapshot: inout Snapshot, else copy: CatalogFile.Copy?) async throws {
+    private func readRegistry(into snapshot: inout Snapshot, else copy: RegistryCache.Copy?) async throws {
         guard let http = HTTPClient() else { throw Failure.noHTTP }
-        var timing = EtcdCatalogSource.Timing()
+        var timing = RegistryWatcher.Timing()
         timing.deadline = Self.deadline
         let health = EtcdHealth(.discard)
-        let source = EtcdCatalogSource(
+        let source = RegistryWatcher(
             client: Etcd.Client(http, configuration.etcd), keyspace: configuration.keyspace,
             mode: configuration.mode, timing: timing, logger: logger, health: health)
         do {
@@ -68,10 +68,10 @@ struct Examination: Sendable {
     }
 
     /// How HAProxy is asked; what it can do decides of the file.
-    private func process() async throws -> HAProxyProcess {
+    private func process() async throws -> SupervisedHAProxy {
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: .temporary(in: configuration.directory))
-        return HAProxyProcess(
+        return SupervisedHAProxy(
             program: program, directory: configuration.directory, output: HAProxyOutput(logger),
             existing: configuration.existing)
     }
@@ -79,14 +79,14 @@ struct Examination: Sendable {
 
 extension Snapshot.Store {
     /// What is known from the start.
-    init(_ configuration: DiscoverConfiguration) {
+    init(_ configuration: DiscoverSettings) {
         self.init(
             members: configuration.etcd.endpoints.map(\.name), keyspace: configuration.keyspace,
             mode: configuration.mode.description)
     }
 }
 
-extension Examination.Failure: CustomStringConvertible {
+extension OfflineCollector.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {

@@ -5,7 +5,7 @@ import Shared
 ///
 /// One loop owns it, and with it all that is known. ``converge()`` looks at what should be and what is, and does what is
 /// missing and due; after a failure the same call is the next try.
-struct ProxyKeeper {
+struct Reconciler {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
         /// The first wait after HAProxy refused something.
@@ -19,19 +19,19 @@ struct ProxyKeeper {
         /// Between two looks at what HAProxy says of endpoints that are held.
         var holdInterval: Duration = .seconds(1)
         /// Of steps from one interval of checks to another.
-        var stretch = CheckStretch.Timing()
+        var stretch = CheckRateLimiter.Timing()
         /// How long the copy for the next start may be behind: it has all keys, and takes long with many.
         var copyInterval: Duration = .seconds(1)
         /// Of what `/healthz` answers.
-        var health = HealthSign.Timing()
+        var health = HealthPage.Timing()
         /// Of what is done with HAProxy.
-        var driver = ProxyDriver.Timing()
+        var driver = HAProxyController.Timing()
     }
 
     /// What is the same for all services.
     var settings: HAProxySettings
     /// What keeps what is known for the next start.
-    let copy: CatalogWriter
+    let copy: RegistryCacheWriter
     /// Where everything is told.
     let logger: Logger
     /// The limits.
@@ -44,29 +44,29 @@ struct ProxyKeeper {
     /// The lost endpoints that stay in service.
     var holds: HoldKeeper
     /// How far checks are stretched, as there are so many consumers.
-    var stretch = CheckStretch()
+    var stretch = CheckRateLimiter()
     /// What an operator adds to the file.
-    var additions: AdditionKeeper
+    var additions: SnippetStore
     /// What earlier plans came to.
-    var plans = PlanMemory()
+    var plans = DesiredStateCache()
     /// What earlier configurations came to.
-    var sections = SectionMemory()
+    var sections = SectionCache()
     /// What brings HAProxy to a configuration.
-    var driver: ProxyDriver
+    var driver: HAProxyController
     /// The waits after HAProxy refused something.
     var backoff: Backoff
     /// What was told.
-    var journal: Journal
+    var journal: EventLog
     /// What has to be written into the registry so that all services keep their ports.
-    var claims: [ClaimChange] = []
+    var claims: [PortClaimUpdate] = []
     /// The services that HAProxy refuses.
-    var quarantine = Quarantine()
+    var quarantine = RejectedServices()
     /// The newest file that HAProxy has accepted as a whole, also one of an earlier run.
     var accepted: HAProxyConfiguration?
     /// The claims of services that are no longer there.
-    var absentClaims = AbsentClaims()
+    var absentClaims = ClaimExpiry()
     /// What `/healthz` answers.
-    var health: HealthSign
+    var health: HealthPage
     /// When HAProxy is to be brought to what should be; nil where it is there.
     var due: ContinuousClock.Instant? = .now
     /// When the copy on the disk is to follow.
@@ -79,7 +79,7 @@ struct ProxyKeeper {
     /// Since when the registry says what HAProxy does not do yet, as time since the beginning of 1970; nil where it does.
     var behindSince: Duration?
     /// What came of bringing HAProxy to configurations.
-    var history = ProxyHistory()
+    var history = ReloadHistory()
 
     /// The failure that was told last; nil where all went well.
     var failure: String? { journal.failure }
@@ -92,35 +92,36 @@ struct ProxyKeeper {
 
     /// Takes the parts and knows nothing yet.
     init(
-        _ process: HAProxyProcess, settings: HAProxySettings, copy: CatalogWriter, holdTime: Duration, logger: Logger,
+        _ process: SupervisedHAProxy, settings: HAProxySettings, copy: RegistryCacheWriter, holdTime: Duration,
+        logger: Logger,
         timing: Timing = .init()
     ) {
         self.settings = settings
         self.copy = copy
         self.logger = logger
         self.timing = timing
-        additions = AdditionKeeper(Additions.Copy(file: process.directory.additions), logger: logger)
+        additions = SnippetStore(ConfigSnippets.Copy(file: process.directory.additions), logger: logger)
         self.settings.additions = additions.accepted
-        driver = ProxyDriver(process, logger: logger, timing: timing.driver)
-        health = HealthSign(timing.health)
+        driver = HAProxyController(process, logger: logger, timing: timing.driver)
+        health = HealthPage(timing.health)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
-        journal = Journal(logger)
+        journal = EventLog(logger)
         holds = HoldKeeper(holdTime: holdTime, interval: timing.holdInterval)
     }
 }
 
 // MARK: What becomes known
 
-extension ProxyKeeper {
+extension Reconciler {
     /// Takes the last known catalogue, and an HAProxy that an earlier run left.
     mutating func recollect() async throws {
         if let saved = copy.saved {
             (registry, isRemembered) = (saved.registry, true)
             journal.tell(holds.recall(saved))
         }
-        stretch = CheckStretch(floor: copy.saved?.checkFloor, timing: timing.stretch)
+        stretch = CheckRateLimiter(floor: copy.saved?.checkFloor, timing: timing.stretch)
         settings.host.checkFloor = stretch.floor
-        let text = try? WholeFile(driver.filePath).text
+        let text = try? FileContents(driver.filePath).text
         accepted = text.flatMap(HAProxyConfiguration.init(text:))
         try await driver.adopt()
     }
@@ -141,7 +142,7 @@ extension ProxyKeeper {
     }
 
     /// Ends the holds of a service, or all of them; returns what was held.
-    mutating func release(_ service: ServiceName?) -> [Hold] {
+    mutating func release(_ service: ServiceName?) -> [HeldEndpoint] {
         let changes = holds.release(service)
         journal.tell(changes)
         if !changes.isEmpty { due = .now }
@@ -149,7 +150,7 @@ extension ProxyKeeper {
     }
 
     /// Takes what the files say now that an operator adds to haproxy.cfg.
-    mutating func take(_ offer: AdditionFiles.Offer) {
+    mutating func take(_ offer: SnippetFiles.Candidate) {
         additions.take(offer)
         backoff.reset()
         due = .now
@@ -173,7 +174,7 @@ extension ProxyKeeper {
 
 // What is done to bring HAProxy there.
 
-extension ProxyKeeper {
+extension Reconciler {
     /// Brings HAProxy to what the registry says, as far as that is due.
     ///
     /// - Returns: when to look again although nothing changed; nil where all is as it should be.
@@ -241,8 +242,8 @@ extension ProxyKeeper {
             )
         } catch {
             guard !Task.isCancelled else { return nil }
-            if error is HAProxyProgram.Refusal, let plan, await examine(plan) { return .zero }
-            if let failure = error as? HAProxyProcess.Failure, hasAdditions,
+            if error is HAProxyProgram.Rejection, let plan, await examine(plan) { return .zero }
+            if let failure = error as? SupervisedHAProxy.Failure, hasAdditions,
                 additions.takeBack(because: failure.description, isRunning: wasServing)
             {
                 return .zero
@@ -266,11 +267,11 @@ extension ProxyKeeper {
     }
 
     /// Finds the services for whose sake HAProxy refuses a plan; returns whether there is something to do without them.
-    private mutating func examine(_ plan: ProxyPlan) async -> Bool {
+    private mutating func examine(_ plan: DesiredState) async -> Bool {
         let (driver, settings, accepted) = (driver, settings, accepted)
-        var examination = ServiceExamination(plan) { trial in
+        var examination = RejectionAnalysis(plan) { trial in
             let configuration = HAProxyConfiguration(trial, settings)
-            return try await driver.refusal(of: configuration).map { ServiceRefusal($0.alerts, of: configuration) }
+            return try await driver.refusal(of: configuration).map { ConfigErrors($0.alerts, of: configuration) }
         }
         guard let patients = try? await examination.patients(lastAccepted: { accepted?.section(of: $0) })
         else { return false }
@@ -299,8 +300,8 @@ extension ProxyKeeper {
     }
 
     /// What the copy for the next start should have; nil before anything was applied.
-    private var copyOfNow: CatalogFile.Copy? {
-        applied.map { CatalogFile.Copy(registry: $0, holds: holds.kept, checkFloor: stretch.floor) }
+    private var copyOfNow: RegistryCache.Copy? {
+        applied.map { RegistryCache.Copy(registry: $0, holds: holds.kept, checkFloor: stretch.floor) }
     }
 
     private mutating func beginCopy() {
@@ -316,9 +317,9 @@ extension ProxyKeeper {
 
 // What HAProxy should run.
 
-extension ProxyKeeper {
+extension Reconciler {
     /// What should run, and whether a service waits for its port; nil where nobody knows yet, and HAProxy serves.
-    mutating func desired() async -> (HAProxyConfiguration, ProxyPlan?, isWaiting: Bool)? {
+    mutating func desired() async -> (HAProxyConfiguration, DesiredState?, isWaiting: Bool)? {
         guard let registry else {
             // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
             return master == nil && driver.process.existing == nil ? (driver.file ?? render(.empty), nil, false) : nil
@@ -326,7 +327,7 @@ extension ProxyKeeper {
         // What runs is at least as new as the copy, which may be behind: endpoints that have gone would come back.
         if isRemembered, driver.current != nil { return nil }
         let catalog = Catalog(registry.holding(holds.records))
-        let plain = ProxyPlan(catalog, on: settings.host, &plans)
+        let plain = DesiredState(catalog, on: settings.host, &plans)
         quarantine.forget(besides: plain)
         let wish = quarantine.treating(plain)
         claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
@@ -339,31 +340,31 @@ extension ProxyKeeper {
     private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
         let known = driver.file?.binds ?? []
         guard !isServing else {
-            return await PortOccupancy.obstacles(to: binds, beside: known, patience: .zero)
+            return await PortCheck.obstacles(to: binds, beside: known, patience: .zero)
         }
         if driver.process.existing != nil {
-            let found = await PortOccupancy.obstacles(to: binds, patience: .zero)
+            let found = await PortCheck.obstacles(to: binds, patience: .zero)
             return found.filter { !driver.mayHold($0.key) }
         }
         let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
-        return await PortOccupancy.obstacles(to: binds, patience: patience)
+        return await PortCheck.obstacles(to: binds, patience: patience)
     }
 
-    private mutating func render(_ plan: ProxyPlan) -> HAProxyConfiguration {
+    private mutating func render(_ plan: DesiredState) -> HAProxyConfiguration {
         HAProxyConfiguration(plan, settings, &sections)
     }
 
     /// What is rendered where nothing else works: the stats page alone, and nothing that anybody added.
     var bare: HAProxyConfiguration {
         var settings = settings
-        settings.additions = Additions()
+        settings.additions = ConfigSnippets()
         return HAProxyConfiguration(.empty, settings)
     }
 }
 
 // MARK: What an operator adds
 
-extension ProxyKeeper {
+extension Reconciler {
     /// Has HAProxy say which of the additions that are offered it takes; returns whether it could be asked.
     mutating func settleAdditions() async -> Bool {
         var additions = additions
@@ -374,17 +375,17 @@ extension ProxyKeeper {
     }
 
     /// Why a file with these additions is refused for their sake; nil where it is not.
-    private func refusal(of additions: Additions) async throws -> String? {
+    private func refusal(of additions: ConfigSnippets) async throws -> String? {
         guard !additions.isEmpty else { return nil }
         var settings = settings
         settings.additions = additions
         if let obstacle = await obstacle(to: additions) { return obstacle }
         let plan =
             registry.map { registry in
-                quarantine.treating(ProxyPlan(Catalog(registry.holding(holds.records)), on: settings.host))
+                quarantine.treating(DesiredState(Catalog(registry.holding(holds.records)), on: settings.host))
             } ?? .empty
         guard let refusal = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) else { return nil }
-        settings.additions = Additions()
+        settings.additions = ConfigSnippets()
         let isTheServicesFault = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) != nil
         settings.additions = additions
         let configuration = HAProxyConfiguration(isTheServicesFault ? .empty : plan, settings)
@@ -395,13 +396,15 @@ extension ProxyKeeper {
     /// What HAProxy's check does not find: a right that is missing, or something in the way of an addition that listens.
     ///
     /// A reload that fails for it would stop all listeners.
-    private func obstacle(to additions: Additions) async -> String? {
-        if driver.process.existing == nil, let excess = ProcessRights.own.flatMap(additions.excess) { return excess }
+    private func obstacle(to additions: ConfigSnippets) async -> String? {
+        if driver.process.existing == nil, let excess = ProcessCapabilities.own.flatMap(additions.excess) {
+            return excess
+        }
         if let bind = additions.binds.first(where: settings.statsBind.overlaps) {
             return "it listens on \(bind), where the stats page is"
         }
         let known = driver.file?.binds ?? []
-        let obstacles = await PortOccupancy.obstacles(
+        let obstacles = await PortCheck.obstacles(
             to: additions.binds, beside: isServing || driver.process.existing != nil ? known : [],
             patience: isServing ? .zero : timing.portPatience)
         let first = obstacles.min { $0.key.description < $1.key.description }
@@ -409,7 +412,7 @@ extension ProxyKeeper {
     }
 }
 
-extension ProxyKeeper {
+extension Reconciler {
     /// What is known now.
     func snapshot(agent: Snapshot.Agent, _ store: Snapshot.Store) -> Snapshot {
         var snapshot = Snapshot(

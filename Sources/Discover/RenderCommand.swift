@@ -2,7 +2,7 @@ import FoundationEssentials
 import Shared
 
 /// `render`: prints the haproxy.cfg that a registry in a file leads to, without etcd and without HAProxy.
-struct Render: Sendable {
+struct RenderCommand: Sendable {
     private static let from = Setting(
         flag: "--from", placeholder: "FILE",
         help: """
@@ -30,7 +30,7 @@ struct Render: Sendable {
         /// There is no such file.
         case missing(path: String)
         /// It is no registry.
-        case malformed(path: String, PlacedJSON.Mistake)
+        case malformed(path: String, LocatedJSON.Diagnostic)
     }
 
     private let path: String
@@ -38,22 +38,22 @@ struct Render: Sendable {
     private let probes: Bool
     private let haproxy: String
     private let keyspace: Keyspace
-    private let files: AdditionFiles
+    private let files: SnippetFiles
     private let settings: HAProxySettings
     private let directory: StateDirectory
 
     /// Reads what the command was told; throws every mistake at once.
-    init?(_ reading: inout Reading) throws(UsageError) {
+    init?(_ reading: inout ParsedSettings) throws(UsageError) {
         isStrict = reading.isOn(Self.strict)
         probes = reading.isOn(Self.probe)
         let path = reading.text(Self.from)
-        let keyspace = EtcdOptions.keyspace(from: &reading)
-        let haproxy = reading.text(DiscoverConfiguration.haproxy)
-        let directory = DiscoverConfiguration.directory(from: &reading)
-        let host = DiscoverConfiguration.host(&reading)
-        let users = DiscoverConfiguration.statsUsers(from: &reading).users
-        let hardStop = DiscoverConfiguration.hardStopAfter(from: &reading)
-        files = DiscoverConfiguration.additionFiles(&reading)
+        let keyspace = EtcdSettings.keyspace(from: &reading)
+        let haproxy = reading.text(DiscoverSettings.haproxy)
+        let directory = DiscoverSettings.directory(from: &reading)
+        let host = DiscoverSettings.host(&reading)
+        let users = DiscoverSettings.statsUsers(from: &reading).users
+        let hardStop = DiscoverSettings.hardStopAfter(from: &reading)
+        files = DiscoverSettings.additionFiles(&reading)
         if path == nil { reading.problem(Self.from, "must be given: render --from FILE, or - for standard input") }
         try reading.finish()
         guard let path, let keyspace, let haproxy, let directory, let host, let hardStop else { return nil }
@@ -72,14 +72,14 @@ struct Render: Sendable {
         // This host's name stands on the stats page: without --probe the file is the same on every machine.
         if probes {
             settings.abilities = try await abilities(searchPath)
-            settings.openFiles = OpenFiles.limit
+            settings.openFiles = FileDescriptorLimit.limit
         } else {
             settings.host.name = "localhost"
         }
         let host = settings.host
-        let registry = dump.settled { ProxyPlan(Catalog($0), on: host).claims }
+        let registry = dump.settled { DesiredState(Catalog($0), on: host).claims }
         let catalog = Catalog(registry)
-        let plan = ProxyPlan(catalog, on: host)
+        let plan = DesiredState(catalog, on: host)
         let wrong =
             dump.mistakes.map { "\(shownPath):\($0)" }
             + offer.failures.sorted { $0.key < $1.key }.map { "\($0.key.variable): \($0.value)" }
@@ -92,7 +92,7 @@ struct Render: Sendable {
 
     private var shownPath: String { path == "-" ? "standard input" : path }
 
-    private func line(_ problem: Problem, _ dump: RegistryDump) -> String {
+    private func line(_ problem: Diagnostic, _ dump: RegistryDump) -> String {
         let place = dump.place(of: problem).map { "\(shownPath):\($0.line):\($0.column): " } ?? ""
         return "\(place)\(problem.subject): \(problem.explanation)"
     }
@@ -100,7 +100,7 @@ struct Render: Sendable {
     private func read() throws(Failure) -> RegistryDump {
         let bytes: [UInt8]?
         do {
-            bytes = try WholeFile(named: path, limit: RegistryDump.largest).bytes
+            bytes = try FileContents(named: path, limit: RegistryDump.largest).bytes
         } catch {
             throw .unreadable(error)
         }
@@ -112,12 +112,12 @@ struct Render: Sendable {
         }
     }
 
-    private func abilities(_ searchPath: String) async throws -> HAProxyAbilities {
+    private func abilities(_ searchPath: String) async throws -> HAProxyFeatures {
         try await HAProxyProgram.probe(haproxy, searchPath: searchPath, scratch: .temporary(in: directory)).abilities
     }
 }
 
-extension Render.Failure: CustomStringConvertible {
+extension RenderCommand.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {

@@ -1,34 +1,34 @@
 import Shared
 
 /// Keeps what an operator adds to haproxy.cfg: what is in use, and what is offered and not yet reviewed.
-struct AdditionKeeper {
-    private let copy: Additions.Copy
+struct SnippetStore {
+    private let copy: ConfigSnippets.Copy
     private let logger: Logger
-    private var offer: AdditionFiles.Offer?
+    private var offer: SnippetFiles.Candidate?
     private var isWaiting = false
     /// What HAProxy has run with: its check does not find all that ends it at the start.
-    private var loaded: Additions
+    private var loaded: ConfigSnippets
     /// What was in use and loaded before it was taken back, and why, until HAProxy runs without it.
-    private var suspects: (accepted: Additions, loaded: Additions, reasons: [Addition.Place: String])?
+    private var suspects: (accepted: ConfigSnippets, loaded: ConfigSnippets, reasons: [ConfigSnippet.Location: String])?
     /// Whether HAProxy did not run without it either.
     private var isCleared = false
 
     /// What is in use.
-    private(set) var accepted: Additions
+    private(set) var accepted: ConfigSnippets
 
     /// Why files are not used as they are now.
-    private(set) var refusals: [Addition.Place: String] = [:]
+    private(set) var refusals: [ConfigSnippet.Location: String] = [:]
 
     /// Begins with what an earlier run used.
-    init(_ copy: Additions.Copy, logger: Logger) {
+    init(_ copy: ConfigSnippets.Copy, logger: Logger) {
         self.copy = copy
         self.logger = logger
-        loaded = copy.load() ?? Additions()
+        loaded = copy.load() ?? ConfigSnippets()
         accepted = loaded
     }
 
     /// Takes what the files say now.
-    mutating func take(_ offer: AdditionFiles.Offer) {
+    mutating func take(_ offer: SnippetFiles.Candidate) {
         self.offer = offer
         (suspects, isCleared) = (nil, false)
     }
@@ -37,11 +37,11 @@ struct AdditionKeeper {
     ///
     /// - Parameter check: gives the reason why a file with these additions is refused; nil where it is not.
     /// - Returns: whether that is settled; where nothing could be checked, the offer stands.
-    mutating func settle(check: (Additions) async throws -> String?) async -> Bool {
+    mutating func settle(check: (ConfigSnippets) async throws -> String?) async -> Bool {
         guard let offer else { return true }
         let before = accepted
         do {
-            let review = try await AdditionReview(of: offer, before: before, check: check)
+            let review = try await SnippetReview(of: offer, before: before, check: check)
             accepted = review.accepted
             refusals = review.refusals
             self.offer = nil
@@ -79,11 +79,13 @@ struct AdditionKeeper {
         guard !isCleared else { return false }
         let (before, loadedBefore) = (accepted, loaded)
         // What was right once need not be now.
-        if !isRunning, accepted == loaded { loaded = Additions() }
+        if !isRunning, accepted == loaded { loaded = ConfigSnippets() }
         accepted = loaded
         guard accepted != before else { return giveBack() }
         var suspects = suspects ?? (before, loadedBefore, [:])
-        for place in Addition.Place.allCases where before[place] != accepted[place] { suspects.reasons[place] = reason }
+        for place in ConfigSnippet.Location.allCases where before[place] != accepted[place] {
+            suspects.reasons[place] = reason
+        }
         self.suspects = suspects
         save(before)
         return true
@@ -98,8 +100,8 @@ struct AdditionKeeper {
         return true
     }
 
-    private func tell(_ refusals: [Addition.Place: String]) {
-        for place in Addition.Place.allCases {
+    private func tell(_ refusals: [ConfigSnippet.Location: String]) {
+        for place in ConfigSnippet.Location.allCases {
             guard let reason = refusals[place] else { continue }
             let fields: Logger.Fields = ["of": "\(place.variable)", "error": reason]
             if accepted[place] == nil {
@@ -110,7 +112,7 @@ struct AdditionKeeper {
         }
     }
 
-    private func tellUse(before: Additions) {
+    private func tellUse(before: ConfigSnippets) {
         if accepted.isEmpty {
             if accepted != before { logger.info("nothing is added to haproxy.cfg any more") }
             return
@@ -123,7 +125,7 @@ struct AdditionKeeper {
             ])
     }
 
-    private func save(_ before: Additions) {
+    private func save(_ before: ConfigSnippets) {
         guard accepted != before else { return }
         do {
             try copy.save(accepted)
@@ -133,13 +135,13 @@ struct AdditionKeeper {
     }
 }
 
-extension Addition.Place {
+extension ConfigSnippet.Location {
     /// The setting that names its file.
     var variable: String {
         switch self {
-        case .global: DiscoverConfiguration.globalFile.variable
-        case .defaults: DiscoverConfiguration.defaultsFile.variable
-        case .extra: DiscoverConfiguration.extraFile.variable
+        case .global: DiscoverSettings.globalFile.variable
+        case .defaults: DiscoverSettings.defaultsFile.variable
+        case .extra: DiscoverSettings.extraFile.variable
         }
     }
 }
@@ -147,12 +149,12 @@ extension Addition.Place {
 /// Which of the additions that are offered can be used: all of them, or each that is not refused by itself.
 ///
 /// A wrong file costs only itself, and whatever was accepted at its place before stays.
-struct AdditionReview {
+struct SnippetReview {
     /// What can be used.
-    private(set) var accepted: Additions
+    private(set) var accepted: ConfigSnippets
 
     /// Why a file is not used, by place.
-    private(set) var refusals: [Addition.Place: String]
+    private(set) var refusals: [ConfigSnippet.Location: String]
 
     /// Has additions checked.
     ///
@@ -161,7 +163,7 @@ struct AdditionReview {
     ///   - before: what is used at the places of wrong files.
     ///   - check: gives the reason why a file with these additions is refused; nil where it is not.
     init(
-        of offer: AdditionFiles.Offer, before: Additions, check: (Additions) async throws -> String?
+        of offer: SnippetFiles.Candidate, before: ConfigSnippets, check: (ConfigSnippets) async throws -> String?
     ) async throws {
         var wanted = offer.additions
         refusals = offer.failures.mapValues(\.description)
@@ -171,8 +173,8 @@ struct AdditionReview {
             return
         }
         // What was right once need not be for another HAProxy.
-        accepted = try await check(before) == nil ? before : Additions()
-        for place in Addition.Place.allCases where wanted[place] != accepted[place] {
+        accepted = try await check(before) == nil ? before : ConfigSnippets()
+        for place in ConfigSnippet.Location.allCases where wanted[place] != accepted[place] {
             var trial = accepted
             trial[place] = wanted[place]
             if let reason = try await check(trial) {

@@ -27,7 +27,7 @@ struct DrainCommands: Sendable {
     /// The exit status where not everybody has confirmed in time.
     static let unconfirmed: Int32 = 2
 
-    private let registry: EtcdRegistry
+    private let registry: EntryStore
     private let requests: DrainRequests
     private let ring: @Sendable () -> Void
     private let limit: Duration
@@ -38,7 +38,7 @@ struct DrainCommands: Sendable {
     ///   - ring: wakes the loop.
     ///   - limit: for the loop to write to etcd.
     init(
-        _ registry: EtcdRegistry, _ requests: DrainRequests, limit: Duration = .seconds(10),
+        _ registry: EntryStore, _ requests: DrainRequests, limit: Duration = .seconds(10),
         ring: @escaping @Sendable () -> Void
     ) {
         self.registry = registry
@@ -48,7 +48,7 @@ struct DrainCommands: Sendable {
     }
 
     /// The line that asks a running agent, and how long its answer may take.
-    static func line(_ call: Command.Call, _ reading: inout Reading) throws -> (String, Duration) {
+    static func line(_ call: Command.Call, _ reading: inout ParsedSettings) throws -> (String, Duration) {
         let waits = reading.isOn(wait)
         let patience = reading.duration(timeout, in: .milliseconds(100)...(.seconds(3600)))
         try reading.finish()
@@ -60,40 +60,40 @@ struct DrainCommands: Sendable {
     }
 
     /// Answers a line; nil where it is none of these commands.
-    func answer(_ line: String, _ snapshot: Snapshot) async -> CommandAnswer? {
+    func answer(_ line: String, _ snapshot: Snapshot) async -> CommandResponse? {
         let words = line.split(separator: " ").map(String.init)
         guard let command = Self.all.first(where: { $0.name == words.first }) else { return nil }
         let patience = words.count == 4 && words[1] == Self.wait.flag ? DurationText.parse(words[2]) : nil
         guard words.count == (patience == nil ? 2 : 4), let name = words.last else {
-            return CommandAnswer(status: ExitStatus.wrongUsage, "\"\(line.prefix(100))\" is not \(command.usage)\n")
+            return CommandResponse(status: ExitStatus.wrongUsage, "\"\(line.prefix(100))\" is not \(command.usage)\n")
         }
         do {
             let container = try StatusReport(snapshot).container(name)
             guard let id = InstanceID(container.id) else { return nil }
             if let keeper = snapshot.keeper {
                 let text = "this docker-register stands by; ask the one that keeps the entries: \(keeper)\n"
-                return CommandAnswer(status: ExitStatus.failure, text)
+                return CommandResponse(status: ExitStatus.failure, text)
             }
             guard command == Self.undrain || snapshot.runs(id) else {
-                return CommandAnswer(status: ExitStatus.failure, "\(name) does not run: there is nothing to drain\n")
+                return CommandResponse(status: ExitStatus.failure, "\(name) does not run: there is nothing to drain\n")
             }
             return command == Self.drain
                 ? await drain(id, name, waiting: patience) : await undrain(id, name)
         } catch {
-            return CommandAnswer(status: ExitStatus.failure, "\(error)\n")
+            return CommandResponse(status: ExitStatus.failure, "\(error)\n")
         }
     }
 
     /// Withdraws a container.
     ///
     /// - Parameter patience: how long to wait for all consumers; nil not to.
-    func drain(_ container: InstanceID, _ name: String, waiting patience: Duration?) async -> CommandAnswer {
+    func drain(_ container: InstanceID, _ name: String, waiting patience: Duration?) async -> CommandResponse {
         do {
             let request = DrainRequests.Request(kind: .drain(confirm: patience != nil), container: container)
             guard let revision = try await outcome(of: request) else {
-                return CommandAnswer("\(name) is drained; it was not registered\n")
+                return CommandResponse("\(name) is drained; it was not registered\n")
             }
-            guard let patience else { return CommandAnswer("\(name) is drained\n") }
+            guard let patience else { return CommandResponse("\(name) is drained\n") }
             return try await confirmation(of: revision, name, patience)
         } catch {
             return failure(error, "\(name) will be withdrawn as soon as etcd answers")
@@ -101,17 +101,17 @@ struct DrainCommands: Sendable {
     }
 
     /// Lets a container come back.
-    func undrain(_ container: InstanceID, _ name: String) async -> CommandAnswer {
+    func undrain(_ container: InstanceID, _ name: String) async -> CommandResponse {
         do {
             _ = try await outcome(of: DrainRequests.Request(kind: .undrain, container: container))
-            return CommandAnswer("\(name) is no longer drained\n")
+            return CommandResponse("\(name) is no longer drained\n")
         } catch {
             return failure(error, "\(name) will be registered as soon as etcd answers")
         }
     }
 
-    private func failure(_ error: any Error, _ consequence: String) -> CommandAnswer {
-        CommandAnswer(status: ExitStatus.failure, "etcd does not answer (\(error)); \(consequence)\n")
+    private func failure(_ error: any Error, _ consequence: String) -> CommandResponse {
+        CommandResponse(status: ExitStatus.failure, "etcd does not answer (\(error)); \(consequence)\n")
     }
 
     /// What the loop says; nil where nothing was registered.
@@ -126,7 +126,7 @@ struct DrainCommands: Sendable {
     /// Waits until every consumer runs `revision` or a later one.
     private func confirmation(
         of revision: Int64, _ name: String, _ patience: Duration
-    ) async throws -> CommandAnswer {
+    ) async throws -> CommandResponse {
         let end = ContinuousClock.now + patience
         let cluster = try await registry.etcd.position(
             readingAt: registry.keyspace.prefix, deadline: registry.deadline
@@ -137,11 +137,11 @@ struct DrainCommands: Sendable {
             if missing.isEmpty {
                 let answer =
                     consumers.isEmpty ? "no docker-discover runs" : "\(consumers.count) docker-discover confirmed it"
-                return CommandAnswer("\(name) is drained; \(answer)\n")
+                return CommandResponse("\(name) is drained; \(answer)\n")
             }
             guard ContinuousClock.now < end else {
                 let names = missing.map { "\($0.value.host) (\($0.key))" }.sorted().joined(separator: ", ")
-                return CommandAnswer(
+                return CommandResponse(
                     status: Self.unconfirmed,
                     """
                     \(name) is drained, but \(missing.count) of \(consumers.count) docker-discover have not confirmed \
@@ -180,7 +180,7 @@ final class DrainRequests: Sendable {
         /// With which container.
         var container: InstanceID
         /// What came of it.
-        let outcome = Promise<Outcome>()
+        let outcome = Future<Outcome>()
     }
 
     /// What came of a request.

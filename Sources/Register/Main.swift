@@ -8,13 +8,13 @@ enum Main {
     static func main() async {
         StandardError.keepPlaces()
         let environment = ProcessInfo.processInfo.environment
-        let launch = Launch(
-            RegisterConfiguration.options, arguments: CommandLine.arguments, environment: environment)
+        let launch = ProgramMain(
+            RegisterSettings.options, arguments: CommandLine.arguments, environment: environment)
         let bell = Doorbell<RegisterAgent.Reason>()
         let commands = RegisterCommands(home: environment["HOME"] ?? "")
         let status = await launch.status(
             command: { try await commands.run($0, $1) },
-            configure: { RegisterConfiguration(&$0, home: environment["HOME"] ?? "") }, grace: { _ in .seconds(5) },
+            configure: { RegisterSettings(&$0, home: environment["HOME"] ?? "") }, grace: { _ in .seconds(5) },
             onHangup: { bell.ring(.hangup) },
             { configuration, logger in
                 guard let http = HTTPClient() else { throw HTTPError.broken("libcurl", reason: "it cannot be started") }

@@ -21,57 +21,57 @@ struct RegisterAgent: ~Copyable {
     }
 
     /// What it was told.
-    let configuration: RegisterConfiguration
+    let configuration: RegisterSettings
     /// What it keeps.
-    let registry: EtcdRegistry
+    let registry: EntryStore
     /// Nil on a host without an engine.
-    private let source: Docker.ContainerSource?
+    private let source: Docker.ContainerWatcher?
     /// Where everything is told.
     let logger: Logger
 
     /// What wakes its loop.
     let bell: Doorbell<Reason>
     /// The containers as they were listed last, until the loop takes them.
-    let newest = Latest<Docker.Look>()
+    let newest = LatestValue<Docker.ContainerList>()
     /// What is known of the host's addresses and ports.
-    let whereabouts: Whereabouts
+    let whereabouts: HostMonitor
     /// Which ports are listened on in the host's network.
-    var listeners = Listeners()
+    var listeners = ListeningPorts()
     /// The checks of its own.
-    let checks: RegisterChecks
+    let checks: RegistrationChecker
     /// What commands ask the loop for.
     let requests = DrainRequests()
-    private let engineTrouble = Latest<Trouble?>()
+    private let engineTrouble = LatestValue<ErrorRecord?>()
     /// What questions are answered from.
-    let board: Board<Snapshot>
+    let board: SharedSnapshot<Snapshot>
     /// What is put on the board next.
     var snapshot: Snapshot
     /// What brings the registry to what it should hold.
     var publisher: Publisher
     /// What keeps the plain keys of the services file.
-    var plainKeys: PlainKeys
+    var plainKeys: HostKeys
     /// What the services file says; nil where there is none.
-    private(set) var statics: StaticEntries?
+    private(set) var statics: ServicesFileState?
     /// The containers that are out on purpose.
     var drains: Drains
     /// What the engine said last; nil where it has said nothing yet.
-    var look: Docker.Look?
+    var look: Docker.ContainerList?
     /// Whether what should be was decided for the newest look, drains and results of the checks.
     var isDecided = false
     /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
-    var standing: [EntryID: Standing]?
+    var standing: [EntryID: CurrentEntry]?
     /// What commands have asked for and is not done yet.
     var asked: [DrainRequests.Request] = []
     /// What rings when a wait is over.
     var alarm: Task<Void, any Error>?
     /// What was told of containers.
-    var remarks = RemarkLog()
+    var remarks = ReasonLog()
 
     /// Connects to the engine, which has to answer.
     ///
     /// - Parameter bell: rung for ``Reason/hangup`` when the services file is to be read again.
     init(
-        _ configuration: RegisterConfiguration, _ http: HTTPClient, _ bell: Doorbell<Reason>, logger: Logger
+        _ configuration: RegisterSettings, _ http: HTTPClient, _ bell: Doorbell<Reason>, logger: Logger
     ) async throws {
         let limit = configuration.deadline
         var engine: Docker.Client?
@@ -79,27 +79,27 @@ struct RegisterAgent: ~Copyable {
             engine = try await Docker.Client.connect(http, docker, deadline: limit)
         }
         let identity = try await engine?.identity() ?? HostIdentity.read()
-        let whereabouts = try await Whereabouts(
+        let whereabouts = try await HostMonitor(
             configuration.hostAddress, members: configuration.etcd.endpoints, engine, at: configuration.docker,
             deadline: limit, interval: configuration.ttl / 3, logger: logger)
         let owner = Owner(identity, whereabouts.address)
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
-        registry = EtcdRegistry(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
+        registry = EntryStore(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
-        plainKeys = PlainKeys(registry, logger: logger)
+        plainKeys = HostKeys(registry, logger: logger)
         statics = configuration.services
         source = configuration.docker.map { docker in
-            Docker.ContainerSource(http, docker, deadline: limit, resync: configuration.resync, logger: logger)
+            Docker.ContainerWatcher(http, docker, deadline: limit, resync: configuration.resync, logger: logger)
         }
-        look = source == nil ? Docker.Look(containers: []) : nil
+        look = source == nil ? Docker.ContainerList(containers: []) : nil
         drains = Drains(registry, owner, logger: logger)
         self.bell = bell
         self.whereabouts = whereabouts
-        checks = RegisterChecks(http)
+        checks = RegistrationChecker(http)
         snapshot = Snapshot(
             owner, engine, at: configuration.docker?.name, members: configuration.etcd.endpoints,
             configuration.keyspace, agent: .thisProcess)
-        board = Board(snapshot)
+        board = SharedSnapshot(snapshot)
         self.configuration = configuration
         self.logger = logger
         logger.info(
@@ -125,7 +125,7 @@ struct RegisterAgent: ~Copyable {
                         engineTrouble.put(nil)
                         bell.ring(.containers)
                     } lose: {
-                        engineTrouble.put(Trouble($0))
+                        engineTrouble.put(ErrorRecord($0))
                         bell.ring(.engine)
                     }
                 }
@@ -198,7 +198,7 @@ struct RegisterAgent: ~Copyable {
     }
 
     private func tell(_ error: any Error) {
-        if Etcd.needsPerson(error) {
+        if Etcd.needsOperator(error) {
             logger.error("etcd refuses; trying again", ["error": "\(error)"])
         } else {
             logger.warning("etcd is lost; trying again", ["error": "\(error)"])
@@ -227,7 +227,7 @@ extension RegisterAgent {
     /// Reads what an earlier agent has left in the registry: a restart takes nothing of it out for being checked anew.
     mutating func recall() async throws {
         try await publisher.publish()
-        standing = publisher.published?.compactMapValues(Standing.init)
+        standing = publisher.published?.compactMapValues(CurrentEntry.init)
         isDecided = false
     }
 
@@ -237,13 +237,13 @@ extension RegisterAgent {
         isDecided = true
         if let look { drains.keepOnly(look) }
         let owner = publisher.owner
-        let services = Services(
+        let services = DesiredEntries(
             of: look?.containers ?? [], statics: statics?.file.services ?? [], owner: owner,
             rules: configuration.rules, drained: drains.ids, listeners: listeners,
             unreadable: look?.unreadable ?? [])
         whereabouts.want(services.awaited, at: owner.address)
         plainKeys.desire(statics?.file.plainKeys(of: owner) ?? [:])
-        let idle = (look?.idle ?? []).map { Verdict(on: $0) }
+        let idle = (look?.idle ?? []).map { ContainerDecision(on: $0) }
         guard let before = standing else {
             // What may be there depends on what is there, which is not known yet.
             snapshot.verdicts = services.verdicts + idle
@@ -289,7 +289,7 @@ extension RegisterAgent {
         decide()
         try await publisher.publish()
         try await drains.store()
-        for request in asked { request.outcome.fulfil(.done(revision: publisher.withdrawals[request.container])) }
+        for request in asked { request.outcome.complete(.done(revision: publisher.withdrawals[request.container])) }
         // Of what was not registered no withdrawal is left to be confirmed: a later one has its own reason.
         publisher.toConfirm.subtract(asked.map(\.container))
         asked = []
@@ -315,7 +315,7 @@ extension RegisterAgent {
         }
     }
 
-    private mutating func take(_ request: DrainRequests.Request, _ look: Docker.Look) {
+    private mutating func take(_ request: DrainRequests.Request, _ look: Docker.ContainerList) {
         switch request.kind {
         case .drain(let confirm):
             guard let container = look.containers.first(where: { $0.id == request.container }) else { return }
@@ -334,7 +334,7 @@ extension RegisterAgent {
         do {
             let drains = DrainCommands(registry, requests) { [bell] in bell.ring(.request) }
             return try CommandServer(path: configuration.controlSocket) { [board] line in
-                await drains.answer(line, board.read()) ?? Questions.answer(line, board.read())
+                await drains.answer(line, board.read()) ?? StatusCommands.answer(line, board.read())
             }
         } catch {
             logger.warning(
@@ -346,7 +346,7 @@ extension RegisterAgent {
 
     /// Keeps in mind what is wrong with etcd.
     mutating func note(_ error: any Error) {
-        let trouble = Trouble(error)
+        let trouble = ErrorRecord(error)
         if snapshot.store.trouble == nil { snapshot.store.trouble = trouble }
         snapshot.store.lastTrouble = trouble
     }

@@ -6,7 +6,7 @@ import Shared
 struct RegisterCommands: Sendable {
     /// All of them, in the order of the help.
     static let all = [
-        Questions.status, Questions.why, DrainCommands.drain, DrainCommands.undrain, DryRun.command,
+        StatusCommands.status, StatusCommands.why, DrainCommands.drain, DrainCommands.undrain, PlanCommand.command,
     ]
 
     /// The user's folder, where Docker's client keeps certificates.
@@ -28,21 +28,21 @@ struct RegisterCommands: Sendable {
     /// Carries a command out.
     ///
     /// - Returns: the exit status.
-    func run(_ call: Command.Call, _ reading: Reading) async throws -> Int32 {
-        if call.command == DryRun.command {
-            for line in try DryRun.lines(try await examine(reading)) { print(line) }
+    func run(_ call: Command.Call, _ reading: ParsedSettings) async throws -> Int32 {
+        if call.command == PlanCommand.command {
+            for line in try PlanCommand.lines(try await examine(reading)) { print(line) }
             return ExitStatus.success
         }
         var reading = reading
         if let text = call.operands.first(where: { !Self.mayNameContainer($0) }) { throw Failure.noName(text) }
         if DrainCommands.all.contains(call.command) { return try await drain(call, &reading).tell() }
-        let line = Questions.line(call, &reading)
+        let line = StatusCommands.line(call, &reading)
         switch try await ask(line, reading, Self.patience) {
         case .success(let answer): return answer.tell()
         case .failure(let absent):
             StandardError.write("\(absent.description); asking the Docker Engine and etcd directly")
         }
-        return Questions.answer(line, try await examine(reading).snapshot).tell()
+        return StatusCommands.answer(line, try await examine(reading).snapshot).tell()
     }
 
     /// Whether a container may have that name, or an id that begins so.
@@ -58,33 +58,33 @@ struct RegisterCommands: Sendable {
     private static let longestName = 1024
 
     /// Has the agent drain a container; only an agent that runs can keep it drained.
-    private func drain(_ call: Command.Call, _ reading: inout Reading) async throws -> CommandAnswer {
+    private func drain(_ call: Command.Call, _ reading: inout ParsedSettings) async throws -> CommandResponse {
         let (line, patience) = try DrainCommands.line(call, &reading)
         switch try await ask(line, reading, patience) {
         case .success(let answer): return answer
-        case .failure(let absent): return CommandAnswer(status: ExitStatus.failure, "\(absent.description)\n")
+        case .failure(let absent): return CommandResponse(status: ExitStatus.failure, "\(absent.description)\n")
         }
     }
 
     /// What the running agent answers.
     private func ask(
-        _ line: String, _ reading: Reading, _ patience: Duration
-    ) async throws -> Result<CommandAnswer, AgentLine.Absent> {
+        _ line: String, _ reading: ParsedSettings, _ patience: Duration
+    ) async throws -> Result<CommandResponse, ControlClient.NotRunning> {
         var reading = reading
-        guard let path = RegisterConfiguration.controlSocket(from: &reading) else {
+        guard let path = RegisterSettings.controlSocket(from: &reading) else {
             try reading.finish()
-            return .failure(AgentLine.Absent("docker-register", reason: "no socket is named"))
+            return .failure(ControlClient.NotRunning("docker-register", reason: "no socket is named"))
         }
-        return try await AgentLine("docker-register", at: path).ask(line, deadline: patience)
+        return try await ControlClient("docker-register", at: path).ask(line, deadline: patience)
     }
 
     /// Finds out from the engine and etcd what an agent would know.
-    private func examine(_ reading: Reading) async throws -> Examination.Finding {
+    private func examine(_ reading: ParsedSettings) async throws -> OfflineCollector.Finding {
         var reading = reading
-        let configuration = RegisterConfiguration(&reading, home: home)
+        let configuration = RegisterSettings(&reading, home: home)
         try reading.finish()
         guard let configuration, let http = HTTPClient() else { throw Failure.noHTTP }
-        return try await Examination(configuration, http, logger: logger).find()
+        return try await OfflineCollector(configuration, http, logger: logger).find()
     }
 }
 

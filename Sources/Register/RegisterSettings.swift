@@ -1,7 +1,7 @@
 import Shared
 
 /// What docker-register is told by flags and variables.
-struct RegisterConfiguration: Sendable {
+struct RegisterSettings: Sendable {
     /// `HOST_IP`: the address under which other hosts reach this one, or how to find it.
     var hostAddress: HostAddress
     /// Where the engine listens; nil on a host without one.
@@ -11,9 +11,9 @@ struct RegisterConfiguration: Sendable {
     /// Where the registry's keys are.
     var keyspace: Keyspace
     /// What is registered, and under which names.
-    var rules: Rules
+    var rules: RegistrationPolicy
     /// What is registered besides containers; nil for nothing.
-    var services: StaticEntries?
+    var services: ServicesFileState?
     /// How long entries outlive the agent.
     var ttl: Duration
     /// Between two looks at everything, events or not.
@@ -51,25 +51,25 @@ struct RegisterConfiguration: Sendable {
         help: "the unix socket on which the running docker-register answers its commands")
 
     /// The table that the command line, the help and the README are made from.
-    static let options = Options(
+    static let options = CommandLineParser(
         program: "docker-register",
         summary: "Keeps this Docker host's running containers registered in etcd.",
-        settings: [hostIP] + EtcdOptions.settings + DockerOptions.settings + Rules.settings + [
+        settings: [hostIP] + EtcdSettings.settings + DockerSettings.settings + RegistrationPolicy.settings + [
             servicesFile, ttlSetting, resyncSetting, withdrawSetting, control,
-        ] + LogOptions.settings, commands: RegisterCommands.all)
+        ] + LogSettings.settings, commands: RegisterCommands.all)
 
     /// Reads the settings; nil where one is wrong, which the reading has recorded.
     ///
     /// - Parameter home: the user's folder, where Docker's client keeps certificates.
-    init?(_ reading: inout Reading, home: String) {
+    init?(_ reading: inout ParsedSettings, home: String) {
         let hostAddress = Self.hostAddress(from: &reading)
-        let isWithoutEngine = DockerOptions.isNone(&reading)
-        let docker = isWithoutEngine ? nil : DockerOptions.origin(from: &reading, home: home)
-        let etcd = EtcdOptions.configuration(from: &reading)
-        let keyspace = EtcdOptions.keyspace(from: &reading)
-        let rules = Rules(&reading)
+        let isWithoutEngine = DockerSettings.isNone(&reading)
+        let docker = isWithoutEngine ? nil : DockerSettings.origin(from: &reading, home: home)
+        let etcd = EtcdSettings.configuration(from: &reading)
+        let keyspace = EtcdSettings.keyspace(from: &reading)
+        let rules = RegistrationPolicy(&reading)
         let services = reading.text(Self.servicesFile).flatMap { Self.entries(from: &reading, $0, keyspace) }
-        if isWithoutEngine, reading.text(Self.servicesFile) == nil { DockerOptions.reportNone(&reading) }
+        if isWithoutEngine, reading.text(Self.servicesFile) == nil { DockerSettings.reportNone(&reading) }
         let ttl = reading.duration(Self.ttlSetting, in: .seconds(2)...(.seconds(3600)))
         let resync = reading.duration(Self.resyncSetting, in: .seconds(1)...(.seconds(86_400)))
         let controlSocket = Self.controlSocket(from: &reading)
@@ -89,25 +89,25 @@ struct RegisterConfiguration: Sendable {
     }
 
     /// Reads `CONTROL_SOCKET` alone; nil where it is wrong, which is then recorded.
-    static func controlSocket(from reading: inout Reading) -> String? {
-        let expected = "a path that begins with a slash and has at most \(CommandSocket.longestPath) bytes"
+    static func controlSocket(from reading: inout ParsedSettings) -> String? {
+        let expected = "a path that begins with a slash and has at most \(LineSocket.longestPath) bytes"
         return reading.value(control, expected) { text in
-            text.hasPrefix("/") && text.utf8.count <= CommandSocket.longestPath ? text : nil
+            text.hasPrefix("/") && text.utf8.count <= LineSocket.longestPath ? text : nil
         }
     }
 
     private static func entries(
-        from reading: inout Reading, _ path: String, _ keyspace: Keyspace?
-    ) -> StaticEntries? {
+        from reading: inout ParsedSettings, _ path: String, _ keyspace: Keyspace?
+    ) -> ServicesFileState? {
         do {
-            return try StaticEntries(path: path, keyspace: keyspace)
+            return try ServicesFileState(path: path, keyspace: keyspace)
         } catch {
             for problem in error.problems { reading.problem(servicesFile, problem) }
             return nil
         }
     }
 
-    private static func hostAddress(from reading: inout Reading) -> HostAddress? {
+    private static func hostAddress(from reading: inout ParsedSettings) -> HostAddress? {
         guard reading.text(hostIP) != nil else {
             reading.problem(hostIP, "must be set: under which address do the other hosts reach this one?")
             return nil

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("docker-discover's documentation")
 struct DiscoverDocumentationTests {
-    private let options = DiscoverConfiguration.options
+    private let options = DiscoverSettings.options
 
     @Test func `the README's table of settings is the code's`() throws {
         let table = options.markdownTable.split(separator: "\n").map(String.init)
@@ -35,16 +35,17 @@ struct DiscoverDocumentationTests {
 
     /// The fields of a report in which every kind of object is.
     private static var fields: Set<String> {
-        let trouble = Trouble(time: "", error: "")
+        let trouble = ErrorRecord(time: "", error: "")
         var fixture = SnapshotFixture(["web/1": "10.0.0.5:80", "old/1/meta": #"{"withdrawn":"x","container":"y"}"#])
         fixture.runs()
         let report = fixture.report
         let hold = EndpointReport.Held(since: "", until: "", because: "")
         let claim = ServiceReport.Claim(port: 1, wish: 1, revision: 1)
-        let reload = ProxyHistory.Reload(time: "", reason: "")
+        let reload = ReloadHistory.Reload(time: "", reason: "")
         let parts: [Any] = [
             report, report.agent, report.etcd, report.haproxy, report.services[0], report.services[0].endpoints[0],
-            report.withdrawn[0], ProblemReport(of: "", problem: "", severe: true), WhyReport("web", in: report), hold,
+            report.withdrawn[0], DiagnosticReport(of: "", problem: "", severe: true), WhyReport("web", in: report),
+            hold,
             claim, reload, trouble, EndpointReport.Server(status: "", age: 0, lastCheck: nil, connections: 0),
         ]
         return Set(parts.flatMap { Mirror(reflecting: $0).children.compactMap(\.label) })

@@ -8,12 +8,12 @@ import Testing
 
 /// A driver with a real HAProxy in a folder of its own.
 final class DriverLab {
-    let process: HAProxyProcess
-    var driver: ProxyDriver
+    let process: SupervisedHAProxy
+    var driver: HAProxyController
     let log = CapturedLines()
     private let folder: ScratchFolder
     private let settings: HAProxySettings
-    private let timing: ProxyDriver.Timing
+    private let timing: HAProxyController.Timing
 
     init(answer: Duration, drain: Duration) async throws {
         folder = try ScratchFolder()
@@ -21,28 +21,28 @@ final class DriverLab {
         let program = try await HAProxyProgram.probe(
             RealParts.haproxy, searchPath: "/usr/bin", scratch: AtomicFile(path: folder.path + "/probe"))
         let logger = Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) })
-        var process = HAProxyProcess(program: program, directory: directory, output: HAProxyOutput(logger))
+        var process = SupervisedHAProxy(program: program, directory: directory, output: HAProxyOutput(logger))
         process.timing.answer = answer
         self.process = process
         settings = HAProxySettings(
-            host: ConsumerHost(statsBind: BindAddress(port: port(try FreePort.take()))),
+            host: HostSettings(statsBind: BindAddress(port: port(try FreePort.take()))),
             statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: .seconds(60), abilities: program.abilities)
-        var timing = ProxyDriver.Timing()
+        var timing = HAProxyController.Timing()
         timing.drains.longestPause = .milliseconds(50)
         timing.drains.limit = drain
         self.timing = timing
-        driver = ProxyDriver(process, logger: logger, timing: timing)
+        driver = HAProxyController(process, logger: logger, timing: timing)
     }
 
     /// haproxy.cfg.
-    var file: String { (try? WholeFile(process.directory.configuration.path).text) ?? "" }
+    var file: String { (try? FileContents(process.directory.configuration.path).text) ?? "" }
 
     /// A plan's configuration.
-    func configuration(_ plan: ProxyPlan) -> HAProxyConfiguration { HAProxyConfiguration(plan, settings) }
+    func configuration(_ plan: DesiredState) -> HAProxyConfiguration { HAProxyConfiguration(plan, settings) }
 
     /// A plan's configuration, as ``PlanFixture`` writes it.
-    func configuration(_ sections: [String], _ adjust: (inout ServerKeywords) -> Void = { _ in })
+    func configuration(_ sections: [String], _ adjust: (inout ServerOptions) -> Void = { _ in })
         -> HAProxyConfiguration
     {
         HAProxyConfiguration(PlanFixture(sections, adjust).plan, settings)
@@ -50,8 +50,8 @@ final class DriverLab {
 
     /// Brings HAProxy to a configuration, and tells how.
     @discardableResult
-    func apply(_ next: HAProxyConfiguration) async throws -> [Update] {
-        var updates: [Update] = []
+    func apply(_ next: HAProxyConfiguration) async throws -> [ConfigChange] {
+        var updates: [ConfigChange] = []
         while true {
             switch try await driver.advance(to: next, or: configuration([])) {
             case .waiting(let wait, let done):
@@ -67,7 +67,8 @@ final class DriverLab {
 
     /// Brings HAProxy to a plan, and tells how.
     @discardableResult
-    func apply(_ sections: [String], _ adjust: (inout ServerKeywords) -> Void = { _ in }) async throws -> [Update] {
+    func apply(_ sections: [String], _ adjust: (inout ServerOptions) -> Void = { _ in }) async throws -> [ConfigChange]
+    {
         try await apply(configuration(sections, adjust))
     }
 
@@ -82,7 +83,7 @@ final class DriverLab {
 
     /// A driver that knows nothing, as after a restart, which takes the HAProxy over.
     func restartDriver() async throws {
-        driver = ProxyDriver(
+        driver = HAProxyController(
             process, logger: Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) }), timing: timing)
         try await driver.adopt()
     }
@@ -96,7 +97,7 @@ final class DriverLab {
     /// Sends a command as an operator would.
     @discardableResult
     func tell(_ command: String) async throws -> String {
-        try await CommandSocket(path: process.directory.statsSocket).send(command, deadline: .seconds(5))
+        try await LineSocket(path: process.directory.statsSocket).send(command, deadline: .seconds(5))
     }
 
     /// Ends HAProxy in whatever state it is.

@@ -13,7 +13,7 @@ private let steps = ProcessInfo.processInfo.environment["SIDEKICK_WALK"].flatMap
 struct RandomWalkTests {
     /// Five services whose endpoints change at random; each keeps one at least.
     private struct Walk {
-        private(set) var services: [[Int: ProxyPlan.Server]] = Array(repeating: [:], count: 5)
+        private(set) var services: [[Int: DesiredState.Server]] = Array(repeating: [:], count: 5)
         let ports: [Port]
         let backends: [Port]
 
@@ -23,14 +23,14 @@ struct RandomWalkTests {
             for service in services.indices { services[service][0] = server(0) }
         }
 
-        private func server(_ id: Int) -> ProxyPlan.Server {
-            var keywords = ServerKeywords()
+        private func server(_ id: Int) -> DesiredState.Server {
+            var keywords = ServerOptions()
             // Some with what only a new server takes, always the same for one id.
             if id % 4 == 3 { keywords.slowStart = .milliseconds(100) }
             keywords.weight = Bool.random() ? 100 : .random(in: 1...256)
             keywords.maxConnections = Bool.random() ? nil : .random(in: 50...99)
             let place = Endpoint(address: Self.localhost, port: backends.randomElement() ?? backends[0])
-            return ProxyPlan.Server(id: instance("i\(id)"), endpoint: place, keywords: keywords)
+            return DesiredState.Server(id: instance("i\(id)"), endpoint: place, keywords: keywords)
         }
 
         private static let localhost = endpoint("127.0.0.1:1").address
@@ -44,10 +44,10 @@ struct RandomWalkTests {
             }
         }
 
-        var plan: ProxyPlan {
-            ProxyPlan(
+        var plan: DesiredState {
+            DesiredState(
                 listeners: services.enumerated().map { number, servers in
-                    ProxyPlan.Listener(
+                    DesiredState.Listener(
                         service: service("s\(number)"), port: ports[number],
                         servers: servers.sorted { $0.key < $1.key }.map(\.value))
                 })
@@ -97,7 +97,9 @@ struct RandomWalkTests {
     }
 
     /// What HAProxy tells otherwise than the plan says; servers that are leaving may be there.
-    private func differences(_ states: [String: ServerState], _ plan: ProxyPlan, _ running: RunningProxy?) -> [String] {
+    private func differences(_ states: [String: ServerState], _ plan: DesiredState, _ running: RunningConfig?)
+        -> [String]
+    {
         var told = states
         var wrong: [String] = []
         for listener in plan.listeners {

@@ -31,7 +31,7 @@ struct RegistryFixture {
 
     /// The state, after the keys came in any order.
     var state: RegistryState {
-        let listing = Etcd.Listing(
+        let listing = Etcd.RangeResult(
             revision: Int64(keyValues.count), clusterID: "c", keyValues: keyValues.shuffled())
         return RegistryState(keyspace: Self.keyspace, listing: listing)
     }
@@ -40,7 +40,7 @@ struct RegistryFixture {
     var catalog: Catalog { Catalog(state) }
 
     /// The plan, with the stats page on 1936.
-    var plan: ProxyPlan { ProxyPlan(catalog, on: HAProxySettings.sample.host) }
+    var plan: DesiredState { DesiredState(catalog, on: HAProxySettings.sample.host) }
 
     private static var impossible: Keyspace { preconditionFailure("the standard prefix is a prefix") }
 }

@@ -66,7 +66,7 @@ struct ExistingHAProxyTests {
             #expect(
                 await eventually {
                     // The socket is away for a moment after each reload.
-                    (try? await CommandSocket(path: system.socket).send("reload", deadline: .seconds(10))) != nil
+                    (try? await LineSocket(path: system.socket).send("reload", deadline: .seconds(10))) != nil
                 })
             #expect(await agent.logs("somebody else reloaded or restarted HAProxy"))
             try await lab.put(["other/2": "127.0.0.1:\(one.port)"])

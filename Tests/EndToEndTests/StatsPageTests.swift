@@ -112,7 +112,7 @@ struct StatsPageTests {
             try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
             #expect(await DiscoverLab.answers(port, "one"))
             // The worker has to have been told once: a fresh one is right by itself.
-            let socket = CommandSocket(path: lab.statePath + "/haproxy-stats.sock")
+            let socket = LineSocket(path: lab.statePath + "/haproxy-stats.sock")
             #expect(
                 await eventually {
                     (try? await socket.send("show table -stats", deadline: .seconds(5)))?.contains("applied") == true

@@ -19,11 +19,11 @@ struct StatusTests {
             var process: Int32?
         }
         struct Part: Decodable {
-            var lost: Trouble?
-            var lastError: Trouble?
+            var lost: ErrorRecord?
+            var lastError: ErrorRecord?
             var lease: Lease?
         }
-        struct Trouble: Decodable { var error: String }
+        struct ErrorRecord: Decodable { var error: String }
         struct Lease: Decodable { var ttl: Int }
         struct Container: Decodable {
             var name: String

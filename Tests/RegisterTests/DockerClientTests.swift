@@ -131,7 +131,7 @@ struct DockerClientTests {
         var paused = StubContainer(letter: "f", name: "f")
         paused.state = "paused"
         engine.answer("/containers/f/json", .init(body: paused.inspected))
-        let subject = Docker.Subject(
+        let subject = Docker.ContainerRef(
             id: try #require(InstanceID("ffffffffffff")), name: "f", image: "whoami", state: "paused")
         #expect(try await client.inspect("f") == .idle(subject))
     }

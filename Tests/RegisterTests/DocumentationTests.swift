@@ -7,12 +7,12 @@ import Testing
 @Suite("docker-register's documentation")
 struct RegisterDocumentationTests {
     @Test func `the README's table of settings is the code's`() throws {
-        let table = RegisterConfiguration.options.markdownTable.split(separator: "\n").map(String.init)
+        let table = RegisterSettings.options.markdownTable.split(separator: "\n").map(String.init)
         #expect(try Documentation("README.md").table(below: "### docker-register") == table)
     }
 
     @Test func `the README's table of commands is the code's`() throws {
-        let table = RegisterConfiguration.options.markdownCommands.split(separator: "\n").map(String.init)
+        let table = RegisterSettings.options.markdownCommands.split(separator: "\n").map(String.init)
         #expect(try Documentation("README.md").table(below: "## When something is not routed") == table)
     }
 
@@ -23,8 +23,9 @@ struct RegisterDocumentationTests {
 
     /// The fields of a report in which every field has a value.
     private static var fields: Set<String> {
-        let trouble = Trouble(time: "", error: "")
-        let label = ContainerReport.Label(name: "", value: "", source: "", counts: "", decides: "", problem: "")
+        let trouble = ErrorRecord(time: "", error: "")
+        let label = ContainerReport.Label(
+            name: "", value: "", source: "", counts: "", decides: "", problem: "")
         let port = ContainerReport.Port(port: 1, published: [], services: [], reasons: [])
         let entry = ContainerReport.Entry(
             port: 1, service: "", state: .differs, key: "", endpoint: "", meta: "", foundEndpoint: "", foundMeta: "",
@@ -42,7 +43,7 @@ struct RegisterDocumentationTests {
     }
 
     @Test func `the help tells every setting with its variable and default`() {
-        let options = RegisterConfiguration.options
+        let options = RegisterSettings.options
         for command in options.commands { #expect(options.help.contains("  \(command.usage)\n")) }
         #expect(options.help.contains("at most 1h; 30s by default\n"))
         for setting in options.settings {
@@ -53,7 +54,7 @@ struct RegisterDocumentationTests {
     }
 
     @Test func `the README's table of labels is the code's`() throws {
-        let table = Label.markdownTable.split(separator: "\n").map(String.init)
+        let table = LabelDefinition.markdownTable.split(separator: "\n").map(String.init)
         #expect(try Documentation("README.md").table(below: "## Labels") == table)
     }
 }

@@ -13,12 +13,12 @@ struct DrainsTests {
     private static let time = "2026-01-01T00:00:00Z"
 
     private let server: EtcdServer
-    private let registry: EtcdRegistry
+    private let registry: EntryStore
 
     init() async throws {
         server = try await EtcdServer()
         let etcd = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [server.origin]))
-        registry = EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(15))
+        registry = EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(15))
     }
 
     private func drains(_ owner: Owner = Self.owner) -> Drains {
@@ -31,13 +31,13 @@ struct DrainsTests {
             bindings: [])
     }
 
-    private func look(_ containers: [Docker.Container], paused: Docker.Container? = nil) -> Docker.Look {
+    private func look(_ containers: [Docker.Container], paused: Docker.Container? = nil) -> Docker.ContainerList {
         let idle = paused.map { paused in
             var subject = paused.subject
             subject.state = "paused"
-            return [Docker.Idle(subject: subject, reason: .notRunning(state: "paused"))]
+            return [Docker.StoppedContainer(subject: subject, reason: .notRunning(state: "paused"))]
         }
-        return Docker.Look(containers: containers, idle: idle ?? [])
+        return Docker.ContainerList(containers: containers, idle: idle ?? [])
     }
 
     @Test func `a drain outlives the agent, and ends with the container's life or by undrain`() async throws {
@@ -121,7 +121,7 @@ struct DrainsTests {
         let stub = try StubEtcd(["kv/range": [.init(200, empty)], "kv/txn": [.init(403, refusal)]])
         let lines = CapturedLines()
         let etcd = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [stub.origin]))
-        let registry = EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(15))
+        let registry = EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(15))
         let logger = Logger(level: .warning, format: .logfmt, write: lines.add)
         var drains = Drains(registry, Self.owner, logger: logger)
         let one = container("aaaaaaaaaaaa")

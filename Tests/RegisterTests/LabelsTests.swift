@@ -97,7 +97,7 @@ struct LabelsTests {
         #expect(other.options.weight == 10)
         #expect(other.options.checkPort == Port(9001))
         #expect(other.tags == ["a"])
-        #expect(other.registerCheck == RegisterCheck())
+        #expect(other.registerCheck == RegistrationCheck())
         #expect(labels.fields(of: Port(1)!, isPrimary: false).options.weight == 50)
     }
 

@@ -23,9 +23,9 @@ struct PublisherTests {
         http = try #require(HTTPClient())
     }
 
-    func registry(_ origin: HTTPOrigin? = nil) -> EtcdRegistry {
+    func registry(_ origin: HTTPOrigin? = nil) -> EntryStore {
         let etcd = Etcd.Client(http, Etcd.Configuration(endpoints: [origin ?? server.origin]))
-        return EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: Self.limit)
+        return EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: Self.limit)
     }
 
     func publisher(
@@ -43,26 +43,26 @@ struct PublisherTests {
     }
 
     func registration(_ service: String, _ number: Int = 0, port: Int = 8080, _ owner: Owner = owner) throws
-        -> Registration
+        -> DesiredEntry
     {
         let id = String(number, radix: 16)
         var meta = Meta()
         meta.owner = owner.text
         meta.options.port = Port(8000)
-        return Registration(
+        return DesiredEntry(
             slot: EntryID(
                 service: ServiceName(service)!,
                 id: InstanceID(containerID: String(repeating: "0", count: 12 - id.count) + id)!),
             endpoint: Endpoint(address: owner.address, port: Port(port)!), meta: try meta.json())
     }
 
-    func desire(_ registrations: Registration..., by publisher: inout Publisher) async throws {
+    func desire(_ registrations: DesiredEntry..., by publisher: inout Publisher) async throws {
         let slots = Dictionary(uniqueKeysWithValues: registrations.map { ($0.slot, $0) })
         publisher.desire(slots)
         try await publisher.publish()
     }
 
-    func listing() async throws -> Etcd.Listing {
+    func listing() async throws -> Etcd.RangeResult {
         try await registry().etcd.range(prefix: "/backends/", deadline: Self.limit)
     }
 

@@ -23,8 +23,8 @@ struct RegistryWatcherTests {
     {
         let server = try await EtcdServer()
         let etcd = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [server.origin]))
-        let registry = EtcdRegistry(etcd: etcd, keyspace: Keyspace(prefix: "/b")!, deadline: Self.limit)
-        let expectation = RegistryWatcher.Expectation()
+        let registry = EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/b")!, deadline: Self.limit)
+        let expectation = RegistryWatcher.ExpectedValues()
         let rings = Rings()
         let watcher = RegistryWatcher(registry, expectation, logger: .discard)
         let task = Task { try await watcher.run { rings.ring() } }

@@ -5,7 +5,7 @@ import Shared
 ///
 /// HAProxy learns of another interval only by a reload. So there are few steps, a step back needs far fewer consumers
 /// for a while, and each consumer takes a step at a moment of its own.
-struct CheckStretch: Equatable, Sendable {
+struct CheckRateLimiter: Equatable, Sendable {
     /// The most checks that an endpoint gets in a second, of all consumers together.
     static let mostPerSecond = 50
 
@@ -91,9 +91,9 @@ struct CheckStretch: Equatable, Sendable {
     private static let shortest = Duration.milliseconds(125)
 }
 
-extension ServerKeywords.Check {
+extension ServerOptions.Check {
     /// The check with no interval below a floor; a state that is changing is still looked at quickly.
-    func stretched(to floor: Duration) -> ServerKeywords.Check {
+    func stretched(to floor: Duration) -> ServerOptions.Check {
         var check = self
         check.interval = max(interval, floor)
         check.downInterval = downInterval.map { max($0, floor) }.flatMap { $0 == check.interval ? nil : $0 }

@@ -1,7 +1,7 @@
 import Shared
 
 /// What HAProxy should do: a listener for each service that can have one, in the order of their names.
-struct ProxyPlan: Equatable, Sendable {
+struct DesiredState: Equatable, Sendable {
     /// One service's listener.
     struct Listener: Equatable, Sendable {
         /// The service, which gives the section its name.
@@ -53,21 +53,21 @@ struct ProxyPlan: Equatable, Sendable {
         let id: InstanceID
         /// Its address.
         let endpoint: Endpoint
-        private var shared: Interned<ServerKeywords>
+        private var shared: Interned<ServerOptions>
 
         /// What else HAProxy is told of it.
-        var keywords: ServerKeywords {
+        var keywords: ServerOptions {
             get { shared.value }
             set { shared = Interned(newValue) }
         }
 
         /// Makes one.
-        init(id: InstanceID, endpoint: Endpoint, keywords: ServerKeywords = ServerKeywords()) {
+        init(id: InstanceID, endpoint: Endpoint, keywords: ServerOptions = ServerOptions()) {
             (self.id, self.endpoint, shared) = (id, endpoint, Interned(keywords))
         }
 
         /// Makes one whose keywords many have.
-        init(id: InstanceID, endpoint: Endpoint, shared: Interned<ServerKeywords>) {
+        init(id: InstanceID, endpoint: Endpoint, shared: Interned<ServerOptions>) {
             (self.id, self.endpoint, self.shared) = (id, endpoint, shared)
         }
     }
@@ -76,10 +76,10 @@ struct ProxyPlan: Equatable, Sendable {
     private(set) var listeners: [Listener]
 
     /// What was left out, and why.
-    private(set) var problems: Set<Problem>
+    private(set) var problems: Set<Diagnostic>
 
     /// What has to be written into the registry so that all services keep their ports.
-    private(set) var claims: [ClaimChange]
+    private(set) var claims: [PortClaimUpdate]
 
     /// Where it listens.
     var binds: Set<BindAddress> { Set(listeners.map(\.bind)) }
@@ -88,13 +88,13 @@ struct ProxyPlan: Equatable, Sendable {
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
 
     /// Decides which service listens where, and how.
-    init(_ catalog: Catalog, on host: ConsumerHost) {
-        var memory = PlanMemory()
+    init(_ catalog: Catalog, on host: HostSettings) {
+        var memory = DesiredStateCache()
         self.init(catalog, on: host, &memory)
     }
 
     /// Decides, and remembers what it came to for the next plan.
-    init(_ catalog: Catalog, on host: ConsumerHost, _ memory: inout PlanMemory) {
+    init(_ catalog: Catalog, on host: HostSettings, _ memory: inout DesiredStateCache) {
         let services = memory.resolutions(of: catalog, zone: host.zone)
         let assignment = PortAssignment(services, claims: catalog.claims, range: host.portRange)
         claims = assignment.changes
@@ -113,7 +113,7 @@ struct ProxyPlan: Equatable, Sendable {
     }
 
     /// The plan of no service at all.
-    static let empty = ProxyPlan(listeners: [])
+    static let empty = DesiredState(listeners: [])
 
     /// The plan of these listeners, which share no port, in the order of their names.
     init(listeners: [Listener]) {
@@ -123,21 +123,21 @@ struct ProxyPlan: Equatable, Sendable {
     }
 
     /// The plan with other listeners.
-    func with(_ listeners: [Listener]) -> ProxyPlan {
+    func with(_ listeners: [Listener]) -> DesiredState {
         var plan = self
         plan.listeners = listeners
         return plan
     }
 
     /// The plan with further problems.
-    func adding(_ problems: [Problem]) -> ProxyPlan {
+    func adding(_ problems: [Diagnostic]) -> DesiredState {
         var plan = self
         plan.problems.formUnion(problems)
         return plan
     }
 
     /// The plan without the listeners that something is in the way of.
-    func without(_ obstacles: [BindAddress: String]) -> ProxyPlan {
+    func without(_ obstacles: [BindAddress: String]) -> DesiredState {
         var plan = self
         plan.listeners.removeAll { obstacles[$0.bind] != nil }
         for listener in listeners {
@@ -148,11 +148,11 @@ struct ProxyPlan: Equatable, Sendable {
     }
 }
 
-extension ProxyPlan.Listener {
+extension DesiredState.Listener {
     /// A service's listener on a host.
-    init(_ service: ServiceResolution, _ port: Port, on host: ConsumerHost) {
+    init(_ service: ResolvedService, _ port: Port, on host: HostSettings) {
         let floor = host.checkFloor
-        var pool = InternPool<ServerKeywords>()
+        var pool = InternPool<ServerOptions>()
         self.init(
             service: service.service, port: port, address: service.address ?? host.listenAddress,
             options: service.sharedOptions,
@@ -161,18 +161,18 @@ extension ProxyPlan.Listener {
     }
 }
 
-extension ProxyPlan.Server {
-    fileprivate func checked(notBelow floor: Duration, _ pool: inout InternPool<ServerKeywords>) -> ProxyPlan.Server {
+extension DesiredState.Server {
+    fileprivate func checked(notBelow floor: Duration, _ pool: inout InternPool<ServerOptions>) -> DesiredState.Server {
         guard let check = keywords.check else { return self }
         var stretched = keywords
         stretched.check = check.stretched(to: floor)
-        return ProxyPlan.Server(id: id, endpoint: endpoint, shared: pool.interned(stretched))
+        return DesiredState.Server(id: id, endpoint: endpoint, shared: pool.interned(stretched))
     }
 }
 
-extension ConsumerHost {
+extension HostSettings {
     /// What of this host is in the way of a listener.
-    fileprivate func obstacle(to listener: ProxyPlan.Listener) -> Problem? {
+    fileprivate func obstacle(to listener: DesiredState.Listener) -> Diagnostic? {
         if listener.bind.overlaps(statsBind) { return .portOfStats(listener.service, listener.port) }
         if reserved.names.contains(listener.service.text) { return .nameOfAddition(listener.service) }
         return reserved.binds.contains(where: listener.bind.overlaps)
@@ -181,15 +181,15 @@ extension ConsumerHost {
 }
 
 /// What earlier plans came to, so that a service which did not change is not decided again.
-struct PlanMemory {
-    private var resolutions: [ServiceName: (of: Catalog.Service, zone: Zone?, resolution: ServiceResolution)] = [:]
-    private var listeners: [ServiceName: (of: ServiceResolution, listener: ProxyPlan.Listener)] = [:]
+struct DesiredStateCache {
+    private var resolutions: [ServiceName: (of: Catalog.Service, zone: Zone?, resolution: ResolvedService)] = [:]
+    private var listeners: [ServiceName: (of: ResolvedService, listener: DesiredState.Listener)] = [:]
 
     /// Makes an empty one.
     init() {}
 
     /// What is said of the services of a catalogue; those without instances are left out.
-    mutating func resolutions(of catalog: Catalog, zone: Zone?) -> [ServiceResolution] {
+    mutating func resolutions(of catalog: Catalog, zone: Zone?) -> [ResolvedService] {
         let known = resolutions
         resolutions = [:]
         return catalog.services.compactMap { service in
@@ -197,27 +197,27 @@ struct PlanMemory {
                 resolutions[service.name] = known
                 return known.resolution
             }
-            guard let resolution = ServiceResolution(service, zone: zone) else { return nil }
+            guard let resolution = ResolvedService(service, zone: zone) else { return nil }
             resolutions[service.name] = (service, zone, resolution)
             return resolution
         }
     }
 
     /// A service's listener on this host.
-    mutating func listener(of service: ServiceResolution, at port: Port, on host: ConsumerHost) -> ProxyPlan.Listener {
+    mutating func listener(of service: ResolvedService, at port: Port, on host: HostSettings) -> DesiredState.Listener {
         if let known = listeners[service.service], known.of === service, known.listener.port == port,
             known.listener.address == service.address ?? host.listenAddress,
             known.listener.checkFloor == host.checkFloor
         {
             return known.listener
         }
-        let listener = ProxyPlan.Listener(service, port, on: host)
+        let listener = DesiredState.Listener(service, port, on: host)
         listeners[service.service] = (service, listener)
         return listener
     }
 
     /// Forgets the listeners of services that are in no plan any more.
-    mutating func keep(_ present: [ServiceResolution]) {
+    mutating func keep(_ present: [ResolvedService]) {
         guard listeners.count > present.count else { return }
         let names = Set(present.map(\.service))
         listeners = listeners.filter { names.contains($0.key) }
@@ -225,7 +225,7 @@ struct PlanMemory {
 }
 
 /// What the host on which docker-discover runs contributes to a plan.
-struct ConsumerHost: Equatable, Sendable {
+struct HostSettings: Equatable, Sendable {
     /// Where the stats page is: no service can listen there.
     var statsBind: BindAddress
 

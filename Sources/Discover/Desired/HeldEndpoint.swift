@@ -1,7 +1,7 @@
 import Shared
 
 /// An endpoint that was lost and stays in service for a while, because it still answers and hardly any would be left.
-struct Hold: Equatable, Sendable {
+struct HeldEndpoint: Equatable, Sendable {
     /// What its entry was called.
     let name: EntryID
     /// Where it leads.
@@ -11,10 +11,10 @@ struct Hold: Equatable, Sendable {
     /// When it goes at the latest.
     let until: Duration
     /// How it was lost.
-    let reason: RegistryLoss.Cause
+    let reason: LostEntry.Cause
 
     /// Why a hold ended.
-    enum Ending: Hashable, Sendable {
+    enum EndReason: Hashable, Sendable {
         /// Its entry is there again.
         case registered
         /// A withdrawal was told after all.
@@ -30,7 +30,7 @@ struct Hold: Equatable, Sendable {
     }
 }
 
-extension Hold.Ending: CustomStringConvertible {
+extension HeldEndpoint.EndReason: CustomStringConvertible {
     /// A few words for the log.
     var description: String {
         switch self {
@@ -47,12 +47,12 @@ extension Hold.Ending: CustomStringConvertible {
 /// What a ledger of holds tells of one service.
 enum HoldChange: Equatable, Sendable {
     /// These are held from now on; so many endpoints are registered besides.
-    case began([Hold], registered: Int)
+    case began([HeldEndpoint], registered: Int)
     /// These are held no more.
-    case ended([Hold], Hold.Ending)
+    case ended([HeldEndpoint], HeldEndpoint.EndReason)
 
     /// Those of which something is told.
-    var holds: [Hold] {
+    var holds: [HeldEndpoint] {
         switch self {
         case .began(let holds, _), .ended(let holds, _): holds
         }
@@ -60,7 +60,7 @@ enum HoldChange: Equatable, Sendable {
 }
 
 /// What HAProxy says of the servers of some services.
-struct ServerVerdicts: Equatable, Sendable {
+struct ServerHealth: Equatable, Sendable {
     /// What it says of one.
     enum Sight: Equatable, Sendable {
         case up

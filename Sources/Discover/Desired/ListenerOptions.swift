@@ -93,7 +93,7 @@ extension ListenerOptions.HealthCheck {
 ///
 /// All keywords of a server line come from here, for haproxy.cfg and for the runtime API's `add server` alike. The
 /// latter does not apply `default-server`, so that only shortens the file.
-struct ServerKeywords: Hashable, Sendable {
+struct ServerOptions: Hashable, Sendable {
     /// How a server is checked.
     struct Check: Hashable, Sendable {
         /// Whether the section has rules of an HTTP check; a new server then takes no traffic before its first pass.

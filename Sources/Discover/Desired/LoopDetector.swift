@@ -5,19 +5,19 @@ import Shared
 /// One connection to such a service makes the next, until HAProxy takes no more, for no service. It comes about where a
 /// container's published port is also its service's listener port on the same host, and the container has gone before
 /// its entry has.
-private struct CircularEndpoints {
+private struct LoopDetector {
     /// An endpoint that is a listener.
     private struct Step {
         let from: ServiceName
-        let server: ProxyPlan.Server
+        let server: DesiredState.Server
         let to: ServiceName
     }
 
     /// Those of each service.
-    let servers: [ServiceName: [ProxyPlan.Server]]
+    let servers: [ServiceName: [DesiredState.Server]]
 
     /// Finds them among the listeners of a plan.
-    init(_ listeners: [ProxyPlan.Listener], ofThisHost addresses: () -> Set<IPAddress>) {
+    init(_ listeners: [DesiredState.Listener], ofThisHost addresses: () -> Set<IPAddress>) {
         let byPort = Dictionary(grouping: listeners, by: \.port)
         var known: Set<IPAddress>?
         var steps: [Step] = []
@@ -52,13 +52,13 @@ private struct CircularEndpoints {
     }
 }
 
-extension ProxyPlan {
+extension DesiredState {
     /// The plan without the endpoints from which connections would come back to this HAProxy, again and again.
-    func withoutCircles(ofThisHost addresses: () -> Set<IPAddress> = IPAddress.ofThisHost) -> ProxyPlan {
-        let circles = CircularEndpoints(listeners, ofThisHost: addresses).servers
+    func withoutCircles(ofThisHost addresses: () -> Set<IPAddress> = IPAddress.ofThisHost) -> DesiredState {
+        let circles = LoopDetector(listeners, ofThisHost: addresses).servers
         guard !circles.isEmpty else { return self }
         let problems = circles.flatMap { service, servers in
-            servers.map { Problem.leadsBack(service, $0.id, $0.endpoint) }
+            servers.map { Diagnostic.loop(service, $0.id, $0.endpoint) }
         }
         return with(
             listeners.map { listener in

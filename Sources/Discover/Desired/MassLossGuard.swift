@@ -7,17 +7,17 @@ import Shared
 /// end (``Hold/Ending``), also when more of the others come back; what was not held, or no longer is, never is again.
 struct HoldLedger: Equatable, Sendable {
     /// What is known of one lost entry.
-    struct Missing: Equatable, Sendable {
+    struct LostEndpoint: Equatable, Sendable {
         /// What was lost.
-        let loss: RegistryLoss
+        let loss: LostEntry
         /// When, as time since the beginning of 1970.
         let since: Duration
         /// What was decided.
-        var fate: Fate
+        var fate: Decision
     }
 
     /// What was decided of a lost entry.
-    enum Fate: Equatable, Sendable {
+    enum Decision: Equatable, Sendable {
         /// HAProxy was not asked yet.
         case open
         /// It stays in service until then at the latest.
@@ -30,7 +30,7 @@ struct HoldLedger: Equatable, Sendable {
     let holdTime: Duration
 
     /// The lost entries that count, by key.
-    private var missing: [[UInt8]: Missing] = [:]
+    private var missing: [[UInt8]: LostEndpoint] = [:]
     /// How many endpoints are registered, of the services in ``missing``.
     private var registered: [ServiceName: Int] = [:]
 
@@ -45,7 +45,7 @@ struct HoldLedger: Equatable, Sendable {
     mutating func recall(_ kept: [PersistedHold], besides state: RegistryState, at now: Duration) -> [HoldChange] {
         for kept in kept where holdTime > .zero {
             let since = min(kept.since, now)
-            missing[kept.loss.key] = Missing(
+            missing[kept.loss.key] = LostEndpoint(
                 loss: kept.loss, since: since, fate: .held(until: min(kept.until, since + holdTime)))
         }
         registered = state.entryCounts(of: Set(missing.values.map(\.loss.name.service)))
@@ -53,7 +53,7 @@ struct HoldLedger: Equatable, Sendable {
     }
 
     /// The endpoints that are held, in order.
-    var holds: [Hold] { missing.values.compactMap(\.hold).sorted { $0.name < $1.name } }
+    var holds: [HeldEndpoint] { missing.values.compactMap(\.hold).sorted { $0.name < $1.name } }
 
     /// What the registry would have if nothing that is held were missing.
     var records: [RegistryRecord] {
@@ -83,7 +83,7 @@ extension HoldLedger {
     mutating func take(_ state: RegistryState, at now: Duration) -> [HoldChange] {
         guard holdTime > .zero, !(missing.isEmpty && state.losses.isEmpty) else { return [] }
         for (key, loss) in state.losses where missing[key]?.loss.seen != loss.seen {
-            missing[key] = Missing(loss: loss, since: now, fate: .open)
+            missing[key] = LostEndpoint(loss: loss, since: now, fate: .open)
         }
         let endings = endings(in: state)
         let ended = endings.compactMap { key, ending in missing[key]?.hold.map { ($0, ending) } }
@@ -94,7 +94,7 @@ extension HoldLedger {
     }
 
     /// Which of the missing are missing no more, and why.
-    private func endings(in state: RegistryState) -> [[UInt8]: Hold.Ending] {
+    private func endings(in state: RegistryState) -> [[UInt8]: HeldEndpoint.EndReason] {
         let holders = state.holders(of: Set(missing.values.map(\.loss.endpoint)))
         return missing.compactMapValues { missing in
             let loss = missing.loss
@@ -102,7 +102,7 @@ extension HoldLedger {
             if state.tellsWithdrawal(of: loss.name) { return .withdrawn }
             // A container may be in several services; whoever else comes to its address has taken it.
             let heirs = (holders[loss.endpoint] ?? []).filter { key, name in
-                name.id != loss.name.id && !loss.neighbours.contains(key)
+                name.id != loss.name.id && !loss.sharers.contains(key)
             }
             return heirs.map(\.name).min().map { .replaced(by: $0) }
         }
@@ -120,9 +120,9 @@ extension HoldLedger {
 
 extension HoldLedger {
     /// Judges by what HAProxy says; nil where it says nothing, which is no reason to let anything go.
-    mutating func judge(_ verdicts: ServerVerdicts?, at now: Duration) -> [HoldChange] {
+    mutating func judge(_ verdicts: ServerHealth?, at now: Duration) -> [HoldChange] {
         let small = mostlyLost(at: now)
-        var (begun, ended): ([Hold], [(Hold, Hold.Ending)]) = ([], [])
+        var (begun, ended): ([HeldEndpoint], [(HeldEndpoint, HeldEndpoint.EndReason)]) = ([], [])
         for (key, missing) in missing {
             let sight = verdicts?.sight(of: missing.loss.name) ?? .up
             switch missing.fate {
@@ -159,12 +159,12 @@ extension HoldLedger {
         return Set(lost.filter { $1 > registered[$0] ?? 0 }.keys)
     }
 
-    private func begun(_ holds: [Hold]) -> [HoldChange] {
+    private func begun(_ holds: [HeldEndpoint]) -> [HoldChange] {
         let services = Dictionary(grouping: holds.sorted { $0.name < $1.name }, by: \.name.service)
         return services.sorted { $0.key < $1.key }.map { .began($1, registered: registered[$0] ?? 0) }
     }
 
-    private static func ended(_ holds: [(Hold, Hold.Ending)]) -> [HoldChange] {
+    private static func ended(_ holds: [(HeldEndpoint, HeldEndpoint.EndReason)]) -> [HoldChange] {
         let services = Dictionary(grouping: holds.sorted { $0.0.name < $1.0.name }, by: \.0.name.service)
         return services.sorted { $0.key < $1.key }.flatMap { _, ended in
             Dictionary(grouping: ended, by: \.1).map { HoldChange.ended($1.map(\.0), $0) }
@@ -173,11 +173,11 @@ extension HoldLedger {
     }
 }
 
-extension HoldLedger.Missing {
+extension HoldLedger.LostEndpoint {
     /// The hold; nil where it is none.
-    var hold: Hold? {
+    var hold: HeldEndpoint? {
         guard case .held(let until) = fate else { return nil }
-        return Hold(name: loss.name, endpoint: loss.endpoint, since: since, until: until, reason: loss.cause)
+        return HeldEndpoint(name: loss.name, endpoint: loss.endpoint, since: since, until: until, reason: loss.cause)
     }
 }
 
@@ -185,7 +185,7 @@ extension HoldLedger.Missing {
 struct HoldKeeper {
     private var ledger: HoldLedger
     private let interval: Duration
-    private let clock = SteadyClock()
+    private let clock = WallClock()
     private var lastLook: ContinuousClock.Instant?
 
     /// Makes one that holds nothing.
@@ -197,7 +197,7 @@ struct HoldKeeper {
     }
 
     /// What is held, in order.
-    var holds: [Hold] { ledger.holds }
+    var holds: [HeldEndpoint] { ledger.holds }
     /// What is held, as if it were registered.
     var records: [RegistryRecord] { ledger.records }
     /// What has to outlive the program.
@@ -206,7 +206,7 @@ struct HoldKeeper {
     var services: [ServiceName] { ledger.doubtful }
 
     /// The claims of ports that went with what is held: they are to be made again.
-    func lostClaims(from state: RegistryState) -> [ClaimChange] {
+    func lostClaims(from state: RegistryState) -> [PortClaimUpdate] {
         let claims = ledger.records.reduce(into: [ServiceName: PortClaim]()) { claims, record in
             guard case .claim(let service, let claim) = record.content, state[.claim(service)] == nil else { return }
             claims[service] = claim
@@ -222,7 +222,7 @@ struct HoldKeeper {
     }
 
     /// Goes on with what an earlier run held.
-    mutating func recall(_ copy: CatalogFile.Copy) -> [HoldChange] {
+    mutating func recall(_ copy: RegistryCache.Copy) -> [HoldChange] {
         ledger.recall(copy.holds, besides: copy.registry, at: clock.now)
     }
 
@@ -232,7 +232,7 @@ struct HoldKeeper {
     }
 
     /// Judges by what HAProxy says now; nil where it says nothing.
-    mutating func judge(_ verdicts: ServerVerdicts?) -> [HoldChange] {
+    mutating func judge(_ verdicts: ServerHealth?) -> [HoldChange] {
         lastLook = .now
         return ledger.judge(verdicts, at: clock.now)
     }

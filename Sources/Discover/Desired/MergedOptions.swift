@@ -1,12 +1,12 @@
 import Shared
 
 /// What is said of a service as a whole: by its operator, else by the newest of its instances that says it.
-struct SaidOptions: Equatable {
+struct MergedOptions: Equatable {
     /// The options of the service; what they say of single endpoints means nothing here.
     private(set) var options = ServiceOptions()
 
     /// Where instances disagree, and where options do not go together.
-    private(set) var problems: Set<Problem> = []
+    private(set) var problems: Set<Diagnostic> = []
 
     /// Puts together what is said.
     init(_ service: Catalog.Service) {

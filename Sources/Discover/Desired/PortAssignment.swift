@@ -10,17 +10,17 @@ struct PortAssignment {
     private(set) var ports: [ServiceName: Port] = [:]
 
     /// Which services do not get what they ask for.
-    private(set) var problems: Set<Problem> = []
+    private(set) var problems: Set<Diagnostic> = []
 
     /// What has to be written into the registry so that it stays so.
-    private(set) var changes: [ClaimChange] = []
+    private(set) var changes: [PortClaimUpdate] = []
 
     private let claims: [ServiceName: Catalog.Claim]
     private let present: Set<ServiceName>
-    private var takers: [Port: [ServiceResolution]] = [:]
+    private var takers: [Port: [ResolvedService]] = [:]
 
     /// Decides.
-    init(_ services: [ServiceResolution], claims: [ServiceName: Catalog.Claim], range: PortRange) {
+    init(_ services: [ResolvedService], claims: [ServiceName: Catalog.Claim], range: PortRange) {
         self.claims = claims
         present = Set(services.map(\.service))
         let byAge = services.sorted { ($0.port.age, $0.service) < ($1.port.age, $1.service) }
@@ -39,23 +39,23 @@ struct PortAssignment {
     }
 
     /// The service's claim, where it is for what the service asks for now.
-    private func claim(of service: ServiceResolution) -> PortClaim? {
+    private func claim(of service: ResolvedService) -> PortClaim? {
         guard let claim = claims[service.service]?.claim, claim.wish == service.port.port else { return nil }
         return claim
     }
 
-    private func revision(of service: ServiceResolution) -> Int64 { claims[service.service]?.revision ?? 0 }
+    private func revision(of service: ResolvedService) -> Int64 { claims[service.service]?.revision ?? 0 }
 
     /// Whether the service has a claim for another port than the one that it asks for.
-    private func isAssigned(_ service: ServiceResolution) -> Bool {
+    private func isAssigned(_ service: ResolvedService) -> Bool {
         claim(of: service).map { $0.port != $0.wish } ?? false
     }
 
-    private func taker(of port: Port, _ service: ServiceResolution) -> ServiceResolution? {
+    private func taker(of port: Port, _ service: ResolvedService) -> ResolvedService? {
         takers[port]?.first { $0.sharesAddress(with: service) }
     }
 
-    private mutating func take(_ port: Port, by service: ServiceResolution) {
+    private mutating func take(_ port: Port, by service: ResolvedService) {
         guard taker(of: port, service) == nil else { return }
         takers[port, default: []].append(service)
         ports[service.service] = port
@@ -68,7 +68,7 @@ extension PortAssignment {
     /// Has the registry keep who has which port, so that the next one to ask finds it taken.
     ///
     /// A claim of a service that has no instance any more stands back for one that asks for the same port and has none.
-    private mutating func keepClaims(of services: [ServiceResolution]) {
+    private mutating func keepClaims(of services: [ResolvedService]) {
         let kept = services.filter { ports[$0.service] == $0.port.port && claim(of: $0)?.port != $0.port.port }
             .sorted { $0.service < $1.service }
         let keptPorts = Set(kept.map(\.port.port))
@@ -87,7 +87,7 @@ extension PortAssignment {
     }
 
     /// Has the registry give a port to a service that does not get its own, and says so.
-    private mutating func settle(_ service: ServiceResolution, _ all: [ServiceResolution], _ range: PortRange) {
+    private mutating func settle(_ service: ResolvedService, _ all: [ResolvedService], _ range: PortRange) {
         let wish = service.port.port
         let port = ports[service.service] ?? assign(service, all, range)
         problems.insert(
@@ -95,7 +95,7 @@ extension PortAssignment {
     }
 
     private mutating func assign(
-        _ service: ServiceResolution, _ all: [ServiceResolution], _ range: PortRange
+        _ service: ResolvedService, _ all: [ResolvedService], _ range: PortRange
     ) -> Port? {
         let proposed = changes.compactMap { change in
             if case .put(_, let claim, _) = change { claim.port } else { nil }
@@ -119,9 +119,9 @@ extension PortAssignment {
     }
 }
 
-extension ServiceResolution {
+extension ResolvedService {
     /// Whether one consumer might have to listen for both on the same address.
-    fileprivate func sharesAddress(with other: ServiceResolution) -> Bool {
+    fileprivate func sharesAddress(with other: ResolvedService) -> Bool {
         guard let address, let otherAddress = other.address else { return true }
         return BindAddress(address: address, port: port.port)
             .overlaps(BindAddress(address: otherAddress, port: port.port))
@@ -167,14 +167,14 @@ struct PortRange: Equatable, Sendable, CustomStringConvertible {
 ///
 /// Services that go and come within a day find their ports again; names that are never used again, such as those of
 /// branches that somebody tested, leave nothing behind.
-struct AbsentClaims {
+struct ClaimExpiry {
     /// How long a claim outlives the last instance.
     static let retention = Duration.seconds(24 * 3600)
 
     private var since: [ServiceName: ContinuousClock.Instant] = [:]
 
     /// Looks at a catalogue, and gives the claims that have been of no use for too long.
-    mutating func expired(in catalog: Catalog, at now: ContinuousClock.Instant) -> [ClaimChange] {
+    mutating func expired(in catalog: Catalog, at now: ContinuousClock.Instant) -> [PortClaimUpdate] {
         let present = Set(catalog.services.map(\.name))
         let absent = catalog.claims.filter { !present.contains($0.key) }
         since = absent.keys.reduce(into: [:]) { $0[$1] = since[$1] ?? now }

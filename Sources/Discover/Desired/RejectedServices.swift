@@ -4,23 +4,23 @@ import Shared
 ///
 /// One is tried anew when what decides of it changes, and from time to time, as its refusal may have been HAProxy's own
 /// trouble.
-struct Quarantine: Sendable {
+struct RejectedServices: Sendable {
     /// What stands in for a service.
-    enum Form: Equatable, Sendable {
+    enum Fallback: Equatable, Sendable {
         /// Its section as HAProxy has accepted it last, with the servers of now.
-        case head(WrittenSection)
+        case head(AcceptedSection)
         /// The whole section as HAProxy has accepted it last, with those of its servers that are still there.
-        case whole(WrittenSection)
+        case whole(AcceptedSection)
         /// Nothing.
         case out
     }
 
     /// A service that is refused.
-    struct Patient: Equatable, Sendable {
+    struct RejectedService: Equatable, Sendable {
         /// What was refused.
-        let refused: ProxyPlan.Listener
+        let refused: DesiredState.Listener
         /// What stands in for it.
-        let form: Form
+        let form: Fallback
         /// HAProxy's words.
         let words: String
     }
@@ -28,7 +28,7 @@ struct Quarantine: Sendable {
     /// Between two tries of a service that has not changed.
     static let retryInterval = Duration.seconds(600)
 
-    private var patients: [ServiceName: Patient] = [:]
+    private var patients: [ServiceName: RejectedService] = [:]
     /// When each is to be tried anew; those that are to be tried now are not in it.
     private var retry: [ServiceName: ContinuousClock.Instant] = [:]
 
@@ -39,7 +39,7 @@ struct Quarantine: Sendable {
     var due: ContinuousClock.Instant? { retry.values.min() }
 
     /// Takes services in.
-    mutating func admit(_ refused: [Patient], at now: ContinuousClock.Instant) {
+    mutating func admit(_ refused: [RejectedService], at now: ContinuousClock.Instant) {
         for patient in refused {
             patients[patient.refused.service] = patient
             retry[patient.refused.service] = now + Self.retryInterval
@@ -54,9 +54,9 @@ struct Quarantine: Sendable {
     }
 
     /// The plan with what stands in for refused services; those that are to be tried anew are in it as they are.
-    func treating(_ plan: ProxyPlan) -> ProxyPlan {
+    func treating(_ plan: DesiredState) -> DesiredState {
         guard !patients.isEmpty else { return plan }
-        let standIns = plan.listeners.compactMap { listener -> (ServiceName, Form)? in
+        let standIns = plan.listeners.compactMap { listener -> (ServiceName, Fallback)? in
             patient(for: listener).map { (listener.service, $0.form) }
         }
         let treated = plan.replacing(Dictionary(standIns) { first, _ in first })
@@ -64,14 +64,14 @@ struct Quarantine: Sendable {
         let problems = plan.listeners.compactMap { listener in
             patients[listener.service].map { patient in
                 let isServed = patient.form != .out && served.contains(listener.service)
-                return Problem.refusedByHAProxy(listener.service, words: patient.words, isServed: isServed)
+                return Diagnostic.refusedByHAProxy(listener.service, words: patient.words, isServed: isServed)
             }
         }
         return treated.adding(problems)
     }
 
     /// Forgets those that are in no plan any more.
-    mutating func forget(besides plan: ProxyPlan) {
+    mutating func forget(besides plan: DesiredState) {
         guard !patients.isEmpty else { return }
         let present = Set(plan.listeners.map(\.service))
         patients = patients.filter { present.contains($0.key) }
@@ -81,7 +81,7 @@ struct Quarantine: Sendable {
     /// Lets those go that a plan which HAProxy has taken has as they are.
     ///
     /// - Returns: whether there were any.
-    mutating func discharge(_ plan: ProxyPlan) -> Bool {
+    mutating func discharge(_ plan: DesiredState) -> Bool {
         guard !patients.isEmpty else { return false }
         let cured = plan.listeners.filter { $0.written == nil }.map(\.service).filter { patients[$0] != nil }
         for service in cured { (patients[service], retry[service]) = (nil, nil) }
@@ -89,26 +89,26 @@ struct Quarantine: Sendable {
     }
 
     /// The patient that a listener is; nil where it is to be tried.
-    private func patient(for listener: ProxyPlan.Listener) -> Patient? {
+    private func patient(for listener: DesiredState.Listener) -> RejectedService? {
         guard let patient = patients[listener.service], patient.covers(listener), retry[listener.service] != nil
         else { return nil }
         return patient
     }
 }
 
-extension Quarantine.Patient {
+extension RejectedServices.RejectedService {
     /// Whether what was refused is still what the service would be.
     ///
     /// Where only the head of its section was at fault, servers may change.
-    fileprivate func covers(_ listener: ProxyPlan.Listener) -> Bool {
+    fileprivate func covers(_ listener: DesiredState.Listener) -> Bool {
         guard case .head = form else { return listener == refused }
         return listener.bind == refused.bind && listener.options == refused.options
     }
 }
 
-extension ProxyPlan {
+extension DesiredState {
     /// The plan with something else for some services; a form whose place another service has is nothing.
-    func replacing(_ forms: [ServiceName: Quarantine.Form]) -> ProxyPlan {
+    func replacing(_ forms: [ServiceName: RejectedServices.Fallback]) -> DesiredState {
         guard !forms.isEmpty else { return self }
         let others = listeners.filter { forms[$0.service] == nil }.map(\.bind)
         return with(
@@ -121,10 +121,10 @@ extension ProxyPlan {
     }
 }
 
-extension ProxyPlan.Listener {
+extension DesiredState.Listener {
     /// What stands in for the listener; nil for nothing.
-    fileprivate func replaced(by form: Quarantine.Form) -> ProxyPlan.Listener? {
-        let section: WrittenSection
+    fileprivate func replaced(by form: RejectedServices.Fallback) -> DesiredState.Listener? {
+        let section: AcceptedSection
         let lines: [ServerLine]?
         switch form {
         case .out: return nil
@@ -135,14 +135,14 @@ extension ProxyPlan.Listener {
             guard !left.isEmpty else { return nil }
             (section, lines) = (written, left)
         }
-        return ProxyPlan.Listener(
+        return DesiredState.Listener(
             service: service, port: section.bind.port, address: section.bind.address, options: sharedOptions,
             servers: servers, written: Written(head: section.head, servers: lines))
     }
 }
 
 /// A service's section as it stands in a file that HAProxy has accepted.
-struct WrittenSection: Equatable, Sendable {
+struct AcceptedSection: Equatable, Sendable {
     /// All of it but the servers.
     let head: String
     /// Where it listens.

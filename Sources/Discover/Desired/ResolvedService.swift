@@ -3,7 +3,7 @@ import Shared
 /// What all that is said of one service comes to, the same on every consumer of a zone.
 ///
 /// It never changes; plans share it.
-final class ServiceResolution: Sendable {
+final class ResolvedService: Sendable {
     /// The service.
     let service: ServiceName
     /// The port that it wants.
@@ -13,14 +13,14 @@ final class ServiceResolution: Sendable {
     /// How it is balanced; plans share it.
     let sharedOptions: Interned<ListenerOptions>
     /// Its instances by id.
-    let servers: [ProxyPlan.Server]
+    let servers: [DesiredState.Server]
     /// What of it counts as not said.
-    let problems: Set<Problem>
+    let problems: Set<Diagnostic>
 
     /// Resolves a service for a consumer of a zone; nil for one without instances.
     init?(_ service: Catalog.Service, zone: Zone?) {
         guard let port = ListenerPort(service) else { return nil }
-        let said = SaidOptions(service)
+        let said = MergedOptions(service)
         let options = ListenerOptions(said.options)
         self.service = service.name
         self.port = port
@@ -29,11 +29,11 @@ final class ServiceResolution: Sendable {
         let config = service.config.options
         problems = said.problems.union(port.problems).union(Self.needlessPort(service, options))
         let isPreferred = Self.preference(among: service.instances, config, zone: zone)
-        var pool = InternPool<ServerKeywords>()
+        var pool = InternPool<ServerOptions>()
         servers = service.instances.map { instance in
-            var keywords = ServerKeywords(instance.options.value, config, options)
+            var keywords = ServerOptions(instance.options.value, config, options)
             if !isPreferred(instance) { keywords.isBackup = true }
-            return ProxyPlan.Server(id: instance.id, endpoint: instance.endpoint, shared: pool.interned(keywords))
+            return DesiredState.Server(id: instance.id, endpoint: instance.endpoint, shared: pool.interned(keywords))
         }
     }
 
@@ -41,7 +41,7 @@ final class ServiceResolution: Sendable {
     var options: ListenerOptions { sharedOptions.value }
 
     /// The problem of a port to be checked where nothing is checked.
-    private static func needlessPort(_ service: Catalog.Service, _ options: ListenerOptions) -> Set<Problem> {
+    private static func needlessPort(_ service: Catalog.Service, _ options: ListenerOptions) -> Set<Diagnostic> {
         guard options.check.kind == .none,
             service.config.options.checkPort != nil
                 || service.instances.contains(where: { $0.options.value.checkPort != nil })
@@ -64,7 +64,7 @@ final class ServiceResolution: Sendable {
     }
 }
 
-extension ServerKeywords {
+extension ServerOptions {
     /// What an endpoint and its operator say of it, with the check of its service.
     fileprivate init(_ own: ServiceOptions, _ config: ServiceOptions, _ listener: ListenerOptions) {
         weight = config.weight ?? own.weight ?? weight
@@ -77,7 +77,7 @@ extension ServerKeywords {
     }
 }
 
-extension ServerKeywords.Check {
+extension ServerOptions.Check {
     fileprivate init?(_ listener: ListenerOptions, port: Port?) {
         let check = listener.check
         switch check.kind {
@@ -110,7 +110,7 @@ struct ListenerPort: Equatable {
     let age: Int64
 
     /// The instances' disagreement, where they decided and did not agree.
-    let problems: Set<Problem>
+    let problems: Set<Diagnostic>
 
     /// Decides; nil for a service without instances.
     init?(_ service: Catalog.Service) {

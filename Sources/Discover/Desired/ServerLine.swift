@@ -20,7 +20,7 @@ struct ServerLine: Sendable {
     /// Makes the line of a server.
     ///
     /// - Parameter fixed: what ``ServerKeywords/fixed`` gives, so that equal ones share their text.
-    init(_ server: ProxyPlan.Server, fixed: String) {
+    init(_ server: DesiredState.Server, fixed: String) {
         id = server.id
         endpoint = server.endpoint
         weight = server.keywords.weight

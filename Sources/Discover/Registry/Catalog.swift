@@ -80,7 +80,7 @@ struct Catalog: Equatable, Sendable {
     let claims: [ServiceName: Claim]
 
     /// What was wrong, and left out.
-    let problems: Set<Problem>
+    let problems: Set<Diagnostic>
 
     /// How many instances there are.
     var instanceCount: Int { services.reduce(0) { $0 + $1.instances.count } }
@@ -89,7 +89,7 @@ struct Catalog: Equatable, Sendable {
     init(_ state: RegistryState) {
         services = state.groups.values.compactMap(\.service).sorted { $0.name < $1.name }
         var claims: [ServiceName: Claim] = [:]
-        var problems: Set<Problem> = []
+        var problems: Set<Diagnostic> = []
         for (name, group) in state.groups {
             if let name, let claim = group.claim { claims[name] = claim }
             problems.formUnion(group.problems)
@@ -109,7 +109,7 @@ final class ServiceRecords: Sendable {
     /// Its claim of a port.
     let claim: Catalog.Claim?
     /// What was wrong, and left out.
-    let problems: Set<Problem>
+    let problems: Set<Diagnostic>
 
     /// Puts records together, whatever order they come in.
     ///
@@ -127,7 +127,7 @@ final class ServiceRecords: Sendable {
 
     /// The records, sorted by what they are.
     private struct Parts {
-        private(set) var problems: Set<Problem> = []
+        private(set) var problems: Set<Diagnostic> = []
         private(set) var claim: Catalog.Claim?
         private var config = ServiceConfig()
         private var port: Port?
@@ -159,7 +159,7 @@ final class ServiceRecords: Sendable {
 
 extension Catalog.Service {
     /// The problem of being fed by several repositories, such as `a/web` and `b/web`.
-    fileprivate var mixture: Problem? {
+    fileprivate var mixture: Diagnostic? {
         let first = instances.first?.repository
         guard instances.contains(where: { $0.repository != first }) else { return nil }
         let repositories = Set(instances.compactMap(\.repository))

@@ -3,7 +3,7 @@ import Shared
 /// What decides of what an endpoint says of itself; its other words are read from the value where somebody asks.
 ///
 /// There are thousands of them, and most say the same.
-struct SaidMeta: Equatable, Sendable {
+struct CompactMeta: Equatable, Sendable {
     /// What it says besides names and addresses.
     let options: Interned<ServiceOptions>
     /// Its image without tag and digest; nil where it does not say one.

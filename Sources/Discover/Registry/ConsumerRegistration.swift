@@ -5,7 +5,7 @@ import Shared
 ///
 /// It has a lease of its own. A revision is written only for who waits, so that a change of the registry costs no
 /// writes. It is beside the registry's prefix and wakes nobody.
-struct ConsumerPresence: Sendable {
+struct ConsumerRegistration: Sendable {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
         /// How long the record outlives the program, in seconds.
@@ -35,7 +35,7 @@ struct ConsumerPresence: Sendable {
     private let timing: Timing
     private let logger: Logger
     private let bell = Doorbell<Reason>()
-    private let confirmed = Latest<Position>()
+    private let confirmed = LatestValue<Position>()
 
     /// Says nothing yet.
     ///
@@ -104,7 +104,7 @@ struct ConsumerPresence: Sendable {
 
     private func tell(_ error: any Error) {
         let fields: Logger.Fields = ["key": key, "error": "\(error)"]
-        guard Etcd.needsPerson(error) else {
+        guard Etcd.needsOperator(error) else {
             return logger.debug("cannot say in etcd that this docker-discover runs", fields)
         }
         logger.warning("etcd does not let this docker-discover say that it runs; nobody waits for it", fields)
@@ -118,7 +118,7 @@ struct ConsumerPresence: Sendable {
 }
 
 /// Counts from time to time how many docker-discovers say that they run (``ConsumerPresence``).
-struct ConsumerCensus: Sendable {
+struct ConsumerCount: Sendable {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
         /// Between two counts; up to a quarter less, so that consumers spread.

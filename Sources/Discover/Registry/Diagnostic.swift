@@ -3,7 +3,7 @@ import Shared
 /// Something wrong that costs only itself: a key, a field, or one service's listener.
 ///
 /// Equal facts are the same problem, so each is reported once however often the state is looked at.
-enum Problem: Hashable, Sendable {
+enum Diagnostic: Hashable, Sendable {
     /// A key below the prefix that is not one of the registry contract's.
     case badKey(key: String, why: String)
     /// A value that is not what its key demands.
@@ -26,19 +26,19 @@ enum Problem: Hashable, Sendable {
     /// What this host's operator adds to haproxy.cfg has a section of the service's name.
     case nameOfAddition(ServiceName)
     /// An endpoint is a listener of this HAProxy, from which its connections would come back, again and again.
-    case leadsBack(ServiceName, InstanceID, Endpoint)
+    case loop(ServiceName, InstanceID, Endpoint)
     /// HAProxy could not listen on the port, mostly because another process on this host does.
     case portUnavailable(ServiceName, Port, obstacle: String)
     /// HAProxy refuses the file for the sake of the service, of which it may still serve an earlier form.
     case refusedByHAProxy(ServiceName, words: String, isServed: Bool)
 }
 
-extension Problem {
+extension Diagnostic {
     /// What it comes to, as the log's message.
-    var headline: StaticString {
+    var message: StaticString {
         switch self {
         case .portClaimed(_, _, _, .some): "a service is not at the port that it asks for"
-        case .leadsBack: "an endpoint is left out"
+        case .loop: "an endpoint is left out"
         case .refusedByHAProxy(_, _, true): "HAProxy refuses a service; what it last accepted of it is served"
         case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable, .refusedByHAProxy:
             "a service is left out"
@@ -50,7 +50,7 @@ extension Problem {
     var isSevere: Bool {
         switch self {
         case .badKey, .badValue, .badField, .repositoriesDiffer, .valuesDiffer, .optionMisfits: false
-        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .leadsBack, .portUnavailable,
+        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .loop, .portUnavailable,
             .refusedByHAProxy:
             true
         }
@@ -63,7 +63,7 @@ extension Problem {
         case .repositoriesDiffer(let service, _), .valuesDiffer(let service, _, _, _),
             .optionMisfits(let service, _, _),
             .portClaimed(let service, _, _, _), .portOfStats(let service, _), .portOfAddition(let service, _),
-            .nameOfAddition(let service), .leadsBack(let service, _, _),
+            .nameOfAddition(let service), .loop(let service, _, _),
             .portUnavailable(let service, _, _), .refusedByHAProxy(let service, _, _):
             service.text
         }
@@ -85,7 +85,7 @@ extension Problem {
         case .portOfStats(_, let port): "port \(port) is the stats page's"
         case .portOfAddition(_, let port): "EXTRA_FILE listens on port \(port)"
         case .nameOfAddition: "EXTRA_FILE has a section of the same name"
-        case .leadsBack(_, let id, let endpoint):
+        case .loop(_, let id, let endpoint):
             "its endpoint \(id) at \(endpoint) leads back to this HAProxy's own listener: connections would go in circles"
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
         case .refusedByHAProxy(_, let words, _): "HAProxy says: \(words)"
@@ -93,9 +93,9 @@ extension Problem {
     }
 }
 
-extension Problem {
+extension Diagnostic {
     /// The problem without what may change while it stays the same one.
-    var identity: Problem {
+    var identity: Diagnostic {
         switch self {
         case .portUnavailable(let service, let port, _): .portUnavailable(service, port, obstacle: "")
         case .portClaimed(let service, let port, let winner, .some):
@@ -110,18 +110,18 @@ extension Problem {
     }
 }
 
-extension Problem: Comparable {
+extension Diagnostic: Comparable {
     /// Orders problems for the log by what they concern.
-    static func < (left: Problem, right: Problem) -> Bool {
+    static func < (left: Diagnostic, right: Diagnostic) -> Bool {
         (left.subject, left.explanation) < (right.subject, right.explanation)
     }
 }
 
 extension String {
-    fileprivate var shortened: String { Problem.excerpt(utf8) }
+    fileprivate var shortened: String { Diagnostic.excerpt(utf8) }
 }
 
-extension Problem {
+extension Diagnostic {
     /// Bytes of unknown origin as one short line of text.
     static func excerpt(_ bytes: some Collection<UInt8>, longest: Int = 64) -> String {
         let shown = String(decoding: bytes.prefix(longest), as: UTF8.self)
@@ -131,19 +131,19 @@ extension Problem {
 }
 
 /// Which problems are known, so that each is reported when it appears and when it is gone, and never in between.
-struct ProblemLog {
+struct DiagnosticTracker {
     /// What changed since the last look.
     struct Changes: Equatable {
         /// The problems that are new, in order.
-        var appeared: [Problem]
+        var appeared: [Diagnostic]
         /// The problems that are no more, in order.
-        var gone: [Problem]
+        var gone: [Diagnostic]
     }
 
-    private var known: [Problem: Problem] = [:]
+    private var known: [Diagnostic: Diagnostic] = [:]
 
     /// Takes the problems of now and returns how they differ from those of the last time.
-    mutating func update(to problems: Set<Problem>) -> Changes {
+    mutating func update(to problems: Set<Diagnostic>) -> Changes {
         let current = Dictionary(problems.map { ($0.identity, $0) }) { first, _ in first }
         defer { known = current }
         return Changes(

@@ -1,7 +1,7 @@
 import Shared
 
 /// An entry that went although nobody withdrew it: with its lease, or with the whole store.
-struct RegistryLoss: Equatable, Sendable {
+struct LostEntry: Equatable, Sendable {
     /// How it went.
     enum Cause: String, Sendable {
         /// Its lease ran out or was revoked, or somebody deleted the entry of a living agent.
@@ -19,7 +19,7 @@ struct RegistryLoss: Equatable, Sendable {
     /// The entry, with its meta and with what was said of its service and went in the same step.
     let records: [RegistryRecord]
     /// The keys of the other entries that led to the same address before.
-    var neighbours: Set<[UInt8]> = []
+    var sharers: Set<[UInt8]> = []
     /// When that was seen.
     let seen: ContinuousClock.Instant
 
@@ -40,7 +40,7 @@ struct RegistryLoss: Equatable, Sendable {
 /// The hold of a lost entry, with all that is needed to go on with it after a restart.
 struct PersistedHold: Equatable, Sendable {
     /// What was lost.
-    let loss: RegistryLoss
+    let loss: LostEntry
     /// When, as time since the beginning of 1970.
     let since: Duration
     /// When it goes at the latest.
@@ -48,7 +48,7 @@ struct PersistedHold: Equatable, Sendable {
 }
 
 /// What happened to keys in one step from an earlier state of the registry to a later one.
-struct Departures {
+struct DeletedKeys {
     /// The keys that the step changed, as they were before it; nil where they were not there.
     private var touched: [[UInt8]: RegistryRecord?] = [:]
     /// The keys that are gone, as they were last.
@@ -86,19 +86,19 @@ struct Departures {
     ///   - after: the state that the step led to.
     ///   - replaced: the last revision of the earlier store where the step led to another one. Nobody deleted anything
     ///     there, so entries without a lease are lost as well; what is lost is made older than all of the new store.
-    func losses(after: RegistryState, replaced: Int64?, at now: ContinuousClock.Instant) -> [RegistryLoss] {
+    func losses(after: RegistryState, replaced: Int64?, at now: ContinuousClock.Instant) -> [LostEntry] {
         var losses = gone.values.compactMap { loss(of: $0, after, replaced, now) }
         guard !losses.isEmpty else { return [] }
         let sharers = sharers(of: Set(losses.map(\.endpoint)), after)
         for index in losses.indices {
-            losses[index].neighbours = (sharers[losses[index].endpoint] ?? []).subtracting([losses[index].key])
+            losses[index].sharers = (sharers[losses[index].endpoint] ?? []).subtracting([losses[index].key])
         }
         return losses
     }
 
     private func loss(
         of entry: RegistryRecord, _ after: RegistryState, _ replaced: Int64?, _ now: ContinuousClock.Instant
-    ) -> RegistryLoss? {
+    ) -> LostEntry? {
         guard case .entry(let service, let id, _) = entry.content, entry.keyValue.lease != 0 || replaced != nil
         else { return nil }
         let name = EntryID(service: service, id: id)
@@ -108,7 +108,7 @@ struct Departures {
             gone[Array(after.keyspace.text(of: key).utf8)]
         }
         let records = ([entry] + others).map { $0.older(by: replaced ?? 0) }
-        return RegistryLoss(records, cause: replaced == nil ? .lease : .store, seen: now)
+        return LostEntry(records, cause: replaced == nil ? .lease : .store, seen: now)
     }
 
     /// The keys of the entries that led to these addresses before the step.
@@ -126,7 +126,7 @@ struct Departures {
     }
 }
 
-extension RegistryLoss.Cause: CustomStringConvertible {
+extension LostEntry.Cause: CustomStringConvertible {
     /// A few words for the log.
     var description: String {
         switch self {

@@ -4,7 +4,7 @@ import Shared
 ///
 /// Every consumer comes to the same changes. Each waits a moment of its own before it writes, and each change holds only
 /// as long as nobody else has changed the same claim; so mostly one of them writes, and the others see it.
-final class PortClaimer: Sendable {
+final class PortClaimWriter: Sendable {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
         /// For one transaction; longer than etcd takes to notice that it has no quorum.
@@ -21,7 +21,7 @@ final class PortClaimer: Sendable {
     private let keyspace: Keyspace
     private let timing: Timing
     private let logger: Logger
-    private let newest = Latest<[ClaimChange]>()
+    private let newest = LatestValue<[PortClaimUpdate]>()
     private let bell = Doorbell<Reason>()
 
     /// Makes one that has nothing to write.
@@ -33,7 +33,7 @@ final class PortClaimer: Sendable {
     }
 
     /// Takes all that is to be changed in the newest state of the registry; what was to be changed before is forgotten.
-    func submit(_ changes: [ClaimChange]) {
+    func submit(_ changes: [PortClaimUpdate]) {
         newest.put(changes)
         bell.ring(.changes)
     }
@@ -66,7 +66,7 @@ final class PortClaimer: Sendable {
     private static let changesAtOnce = Etcd.Transaction.mostOperations / 2
 
     /// Writes many changes in few transactions; where somebody else was faster with one of them, one by one.
-    private func commit(_ changes: [ClaimChange]) async throws {
+    private func commit(_ changes: [PortClaimUpdate]) async throws {
         for start in stride(from: 0, to: changes.count, by: Self.changesAtOnce) {
             let chunk = Array(changes[start..<min(start + Self.changesAtOnce, changes.count)])
             let isEachOfItsOwn = Set(chunk.map(\.service)).count == chunk.count
@@ -76,7 +76,7 @@ final class PortClaimer: Sendable {
     }
 
     /// Writes changes in one transaction; returns whether they were still right.
-    private func commitTogether(_ changes: [ClaimChange]) async throws -> Bool {
+    private func commitTogether(_ changes: [PortClaimUpdate]) async throws -> Bool {
         let transaction = Etcd.Transaction(
             if: changes.map { $0.condition(in: keyspace) }, try changes.map { try $0.operation(in: keyspace) })
         guard try await client.commit(transaction, deadline: timing.deadline).succeeded else { return false }
@@ -92,7 +92,7 @@ final class PortClaimer: Sendable {
 
     /// Says once what a person can do something about; that etcd is away, others say.
     private func tell(_ error: any Error, after failure: inout String?) {
-        guard failure == nil, Etcd.needsPerson(error) else {
+        guard failure == nil, Etcd.needsOperator(error) else {
             return logger.debug("cannot write claims of ports yet", ["error": "\(error)"])
         }
         failure = "\(error)"
@@ -101,7 +101,7 @@ final class PortClaimer: Sendable {
     }
 }
 
-extension ClaimChange {
+extension PortClaimUpdate {
     fileprivate var service: ServiceName {
         switch self {
         case .put(let service, _, _), .delete(let service, _): service
@@ -127,7 +127,7 @@ extension ClaimChange {
 }
 
 /// A change of the registry's claims of ports, which holds only as long as nobody else changes the same claim.
-enum ClaimChange: Equatable, Sendable {
+enum PortClaimUpdate: Equatable, Sendable {
     /// A service is to keep a port; `replacing` is the revision of its claim until now, nil where it has none.
     case put(ServiceName, PortClaim, replacing: Int64?)
     /// A claim of this revision is no longer needed.

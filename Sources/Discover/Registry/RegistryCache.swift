@@ -4,7 +4,7 @@ import Synchronization
 
 /// The registry as it was last seen, and what is held besides, kept on disk: it is served at the next start until etcd
 /// answers.
-struct CatalogFile: Sendable {
+struct RegistryCache: Sendable {
     /// What is kept.
     struct Copy: Equatable, Sendable {
         /// The registry.
@@ -46,7 +46,7 @@ struct CatalogFile: Sendable {
     func load() throws(Failure) -> Copy? {
         let bytes: [UInt8]?
         do {
-            bytes = try WholeFile(file.path).bytes
+            bytes = try FileContents(file.path).bytes
         } catch {
             throw .system(error)
         }
@@ -131,13 +131,13 @@ private struct Stored {
         (self.head, self.keys) = (head, keys)
     }
 
-    var listing: Etcd.Listing {
-        Etcd.Listing(revision: head.revision, clusterID: head.cluster, keyValues: keys.map(\.keyValue))
+    var listing: Etcd.RangeResult {
+        Etcd.RangeResult(revision: head.revision, clusterID: head.cluster, keyValues: keys.map(\.keyValue))
     }
 }
 
 extension Stored.Head {
-    fileprivate init(_ copy: CatalogFile.Copy) {
+    fileprivate init(_ copy: RegistryCache.Copy) {
         let state = copy.registry
         prefix = state.keyspace.prefix
         revision = state.revision
@@ -176,15 +176,15 @@ extension Stored.Held {
     fileprivate func kept(in keyspace: Keyspace) -> PersistedHold? {
         var pool = MetaPool()
         let records = keys.map { RegistryRecord($0.keyValue, in: keyspace, sharing: &pool) }
-        let cause = RegistryLoss.Cause(rawValue: cause) ?? .lease
-        guard let loss = RegistryLoss(records, cause: cause, seen: .now), (0...1e11).contains(since),
+        let cause = LostEntry.Cause(rawValue: cause) ?? .lease
+        guard let loss = LostEntry(records, cause: cause, seen: .now), (0...1e11).contains(since),
             (0...1e11).contains(until)
         else { return nil }
         return PersistedHold(loss: loss, since: .seconds(since), until: .seconds(until))
     }
 }
 
-extension CatalogFile.Failure: CustomStringConvertible {
+extension RegistryCache.Failure: CustomStringConvertible {
     /// One sentence for the log.
     var description: String {
         switch self {
@@ -196,27 +196,27 @@ extension CatalogFile.Failure: CustomStringConvertible {
 }
 
 /// Keeps the copy of the catalogue on disk, beside the loop: with many keys that takes long.
-final class CatalogWriter: Sendable {
+final class RegistryCacheWriter: Sendable {
     private struct State {
-        var saved: CatalogFile.Copy?
+        var saved: RegistryCache.Copy?
         /// How long the last one took.
         var took: Duration = .zero
         var task: Task<Void, Never>?
         var isBehind = false
     }
 
-    private let file: CatalogFile
+    private let file: RegistryCache
     private let logger: Logger
     private let state = Mutex(State())
 
     /// Makes one that has written nothing.
-    init(_ file: CatalogFile, logger: Logger) {
+    init(_ file: RegistryCache, logger: Logger) {
         self.file = file
         self.logger = logger
     }
 
     /// The copy that is on the disk; nil where none is, as far as is known.
-    var saved: CatalogFile.Copy? { state.withLock { $0.saved } }
+    var saved: RegistryCache.Copy? { state.withLock { $0.saved } }
 
     /// How long to wait between two copies, so that they take a twentieth of a processor's time at most.
     var pause: Duration { state.withLock { $0.took } * 20 }
@@ -234,25 +234,25 @@ final class CatalogWriter: Sendable {
     /// Begins to write a copy.
     ///
     /// - Returns: false where an earlier one is still being written: then nothing is begun.
-    func begin(_ copy: CatalogFile.Copy) -> Bool {
+    func begin(_ copy: RegistryCache.Copy) -> Bool {
         state.withLock { state in
             guard state.task == nil else { return false }
             state.task = Task.detached {
                 self.write(copy)
                 // After many changes, and not while the loop waits.
-                Heap.trim()
+                MallocTuning.trim()
             }
             return true
         }
     }
 
     /// Writes a copy, after the one that is being written, and waits for its end.
-    func finish(_ copy: CatalogFile.Copy) async {
+    func finish(_ copy: RegistryCache.Copy) async {
         while let task = state.withLock({ $0.task }) { await task.value }
         write(copy)
     }
 
-    private func write(_ copy: CatalogFile.Copy) {
+    private func write(_ copy: RegistryCache.Copy) {
         let begin = ContinuousClock.now
         var failure: (any Error)?
         if copy != saved {

@@ -7,9 +7,9 @@ struct RegistryDump: Sendable {
     /// The keys below the prefix, and the claims beside it.
     private(set) var keyValues: [Etcd.KeyValue] = []
     /// What is wrong with the file.
-    private(set) var mistakes: [PlacedJSON.Mistake] = []
+    private(set) var mistakes: [LocatedJSON.Diagnostic] = []
 
-    private var places: [String: PlacedJSON.Place] = [:]
+    private var places: [String: LocatedJSON.Location] = [:]
     private var revision: Int64 = 0
     private let keyspace: Keyspace
 
@@ -17,11 +17,11 @@ struct RegistryDump: Sendable {
     static let largest = 64 << 20
 
     /// Reads a file; throws where it is no JSON, or none of these objects.
-    init(_ bytes: [UInt8], _ keyspace: Keyspace) throws(PlacedJSON.Mistake) {
+    init(_ bytes: [UInt8], _ keyspace: Keyspace) throws(LocatedJSON.Diagnostic) {
         self.keyspace = keyspace
-        let json = try PlacedJSONParser.parse(bytes)
+        let json = try LocatedJSONParser.parse(bytes)
         guard case .object(let members) = json.value else {
-            throw PlacedJSON.Mistake(
+            throw LocatedJSON.Diagnostic(
                 place: json.place, path: "", text: "not an object of keys, or what etcdctl get -w json prints")
         }
         if let kvs = members.first(where: { $0.name == "kvs" }) {
@@ -38,7 +38,7 @@ struct RegistryDump: Sendable {
     var state: RegistryState { state(keyValues) }
 
     /// The registry after the claims of ports were written that it needs, as docker-discover writes them.
-    func settled(_ claims: (RegistryState) -> [ClaimChange]) -> RegistryState {
+    func settled(_ claims: (RegistryState) -> [PortClaimUpdate]) -> RegistryState {
         var (keyValues, revision) = (keyValues, revision)
         var reached = state
         // One round settles it; a second one is for claims that were given up for others.
@@ -55,14 +55,14 @@ struct RegistryDump: Sendable {
     }
 
     /// Where in the file the key stands that a problem is about; nil for a problem of none.
-    func place(of problem: Problem) -> PlacedJSON.Place? { places[problem.subject] }
+    func place(of problem: Diagnostic) -> LocatedJSON.Location? { places[problem.subject] }
 
     private func state(_ keyValues: [Etcd.KeyValue]) -> RegistryState {
         RegistryState(
-            keyspace: keyspace, listing: Etcd.Listing(revision: revision, clusterID: "", keyValues: keyValues))
+            keyspace: keyspace, listing: Etcd.RangeResult(revision: revision, clusterID: "", keyValues: keyValues))
     }
 
-    private func apply(_ change: ClaimChange, to keyValues: inout [Etcd.KeyValue], at revision: Int64) {
+    private func apply(_ change: PortClaimUpdate, to keyValues: inout [Etcd.KeyValue], at revision: Int64) {
         switch change {
         case .put(let service, let claim, _):
             let key = Array(keyspace.text(of: .claim(service)).utf8)
@@ -80,12 +80,12 @@ struct RegistryDump: Sendable {
 // MARK: What is in it
 
 extension RegistryDump {
-    private mutating func complain(_ place: PlacedJSON.Place, _ path: String, _ text: String) {
-        mistakes.append(PlacedJSON.Mistake(place: place, path: path, text: text))
+    private mutating func complain(_ place: LocatedJSON.Location, _ path: String, _ text: String) {
+        mistakes.append(LocatedJSON.Diagnostic(place: place, path: path, text: text))
     }
 
     /// Keys with values; those that come first are the older ones.
-    private mutating func readPlain(_ members: [PlacedJSON.Member]) {
+    private mutating func readPlain(_ members: [LocatedJSON.Member]) {
         for (index, member) in members.enumerated() {
             guard case .text(let value) = member.value.value else {
                 complain(member.value.place, member.name, "the value has to be a text, as etcd has it")
@@ -104,7 +104,7 @@ extension RegistryDump {
     }
 
     /// The list `kvs`, with keys and values in base64.
-    private mutating func readEtcd(_ kvs: PlacedJSON) {
+    private mutating func readEtcd(_ kvs: LocatedJSON) {
         guard case .list(let elements) = kvs.value else { return complain(kvs.place, "kvs", "not a list") }
         for (index, element) in elements.enumerated() {
             guard case .object(let members) = element.value else {
@@ -126,7 +126,7 @@ extension RegistryDump {
         }
     }
 
-    private mutating func base64(_ field: PlacedJSON?, _ place: PlacedJSON.Place, _ path: String) -> [UInt8]? {
+    private mutating func base64(_ field: LocatedJSON?, _ place: LocatedJSON.Location, _ path: String) -> [UInt8]? {
         guard let field else {
             complain(place, path, "is missing")
             return nil
@@ -142,8 +142,8 @@ extension RegistryDump {
         key.starts(with: keyspace.prefix.utf8) || key.starts(with: keyspace.claims.utf8)
     }
 
-    private mutating func add(_ keyValue: Etcd.KeyValue, at place: PlacedJSON.Place) {
-        let name = Problem.excerpt(keyValue.key, longest: 320)
+    private mutating func add(_ keyValue: Etcd.KeyValue, at place: LocatedJSON.Location) {
+        let name = Diagnostic.excerpt(keyValue.key, longest: 320)
         guard places.updateValue(place, forKey: name) == nil else {
             return complain(place, name, "the key stands here a second time")
         }

@@ -7,7 +7,7 @@ final class RegistryRecord: Sendable {
     /// What a key and its value mean.
     enum Content: Equatable, Sendable {
         case entry(ServiceName, InstanceID, Endpoint)
-        case meta(ServiceName, InstanceID, SaidMeta)
+        case meta(ServiceName, InstanceID, CompactMeta)
         indirect case config(ServiceName, ServiceConfig)
         case port(ServiceName, Port)
         case claim(ServiceName, PortClaim)
@@ -22,7 +22,7 @@ final class RegistryRecord: Sendable {
     let content: Content
 
     /// What is wrong with it.
-    let problems: [Problem]
+    let problems: [Diagnostic]
 
     /// Takes a key apart; whatever is wrong with it becomes a problem.
     init(_ keyValue: Etcd.KeyValue, in keyspace: Keyspace, sharing pool: inout MetaPool) {
@@ -78,16 +78,19 @@ extension RegistryRecord {
         if case .meta(_, _, let meta) = content, meta.asksConfirmation { keyValue.modRevision } else { 0 }
     }
 
-    private typealias Reading = (Content, [Problem])
+    private typealias ParsedSettings = (Content, [Diagnostic])
 
     private static func read(
         _ keyValue: Etcd.KeyValue, of key: Keyspace.Key, _ pool: inout MetaPool
-    ) -> Reading {
+    ) -> ParsedSettings {
         let value = keyValue.value
-        func refused(_ expected: String) -> Reading {
-            (.nothing(key.service), [.badValue(key: name(keyValue), value: Problem.excerpt(value), expected: expected)])
+        func refused(_ expected: String) -> ParsedSettings {
+            (
+                .nothing(key.service),
+                [.badValue(key: name(keyValue), value: Diagnostic.excerpt(value), expected: expected)]
+            )
         }
-        func accepted(_ content: Content, wrong fields: [String] = []) -> Reading {
+        func accepted(_ content: Content, wrong fields: [String] = []) -> ParsedSettings {
             (content, fields.map { .badField(key: name(keyValue), field: $0) })
         }
         switch key {
@@ -96,7 +99,7 @@ extension RegistryRecord {
             return accepted(.entry(service, id, endpoint))
         case .meta(let service, let id):
             guard let meta = Meta(json: value) else { return refused("a JSON object") }
-            return accepted(.meta(service, id, SaidMeta(meta, sharing: &pool)), wrong: meta.problems)
+            return accepted(.meta(service, id, CompactMeta(meta, sharing: &pool)), wrong: meta.problems)
         case .config(let service):
             guard let config = ServiceConfig(json: value) else { return refused("a JSON object") }
             return accepted(.config(service, config), wrong: config.problems)
@@ -110,7 +113,7 @@ extension RegistryRecord {
     }
 
     /// The key for messages: with room for the longest one of the contract below any usual prefix.
-    private static func name(_ keyValue: Etcd.KeyValue) -> String { Problem.excerpt(keyValue.key, longest: 320) }
+    private static func name(_ keyValue: Etcd.KeyValue) -> String { Diagnostic.excerpt(keyValue.key, longest: 320) }
 
     /// Where a client can connect; HAProxy takes `0.0.0.0` for "the address the client asked for", which is itself.
     private static func endpoint(_ value: [UInt8]) -> Endpoint? {

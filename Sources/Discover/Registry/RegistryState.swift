@@ -26,7 +26,7 @@ struct RegistryState: Sendable {
     private var pool = MetaPool()
 
     /// The entries that were lost, by key, until they are there again, are withdrawn after all, or nobody cares.
-    private(set) var losses: [[UInt8]: RegistryLoss] = [:]
+    private(set) var losses: [[UInt8]: LostEntry] = [:]
 
     /// For how long a loss is remembered, longer than any receiver of states may be busy.
     private static let memory = Duration.seconds(300)
@@ -37,7 +37,7 @@ struct RegistryState: Sendable {
     }
 
     /// Makes one of a listing.
-    init(keyspace: Keyspace, listing: Etcd.Listing) {
+    init(keyspace: Keyspace, listing: Etcd.RangeResult) {
         self.init(keyspace: keyspace)
         replace(with: listing)
     }
@@ -46,9 +46,9 @@ struct RegistryState: Sendable {
     ///
     /// - Parameter claims: the claims of ports, which have a prefix of their own; nil where nobody knows newer ones.
     mutating func replace(
-        with listing: Etcd.Listing, claims: Etcd.Listing? = nil, at now: ContinuousClock.Instant = .now
+        with listing: Etcd.RangeResult, claims: Etcd.RangeResult? = nil, at now: ContinuousClock.Instant = .now
     ) {
-        var reading = RegistryReading(after: self)
+        var reading = ListingDiff(after: self)
         reading.take(listing.keyValues)
         replace(with: reading, of: listing, claims: claims, at: now)
     }
@@ -59,14 +59,14 @@ struct RegistryState: Sendable {
     ///   - listing: what tells where etcd was.
     ///   - claims: the claims of ports, which have a prefix of their own; nil where nobody knows newer ones.
     mutating func replace(
-        with reading: consuming RegistryReading, of listing: Etcd.Listing, claims: Etcd.Listing?,
+        with reading: consuming ListingDiff, of listing: Etcd.RangeResult, claims: Etcd.RangeResult?,
         at now: ContinuousClock.Instant = .now
     ) {
         // Whatever this store had at our revision was known. An emptied one keeps its cluster's id.
         let isOther = listing.clusterID != clusterID || listing.revision < revision || reading.hasStrangers
         let replaced = revision != 0 && isOther ? revision : nil
         if let claims { reading.take(claims.keyValues) } else { reading.keepClaims() }
-        var departures = Departures()
+        var departures = DeletedKeys()
         if !reading.missing.isEmpty {
             for (record, old) in reading.news { departures.put(record, over: old) }
             for record in reading.missing.values { departures.delete(record) }
@@ -100,7 +100,7 @@ struct RegistryState: Sendable {
 
     /// Applies what a watch delivered.
     mutating func apply(_ changes: Etcd.Changes, at now: ContinuousClock.Instant = .now) {
-        var departures = Departures()
+        var departures = DeletedKeys()
         var touched: [ServiceName?: [[UInt8]: RegistryRecord]] = [:]
         for event in changes.events {
             switch event {
@@ -123,7 +123,7 @@ struct RegistryState: Sendable {
         note(departures, replaced: nil, at: now)
     }
 
-    private mutating func note(_ departures: Departures, replaced: Int64?, at now: ContinuousClock.Instant) {
+    private mutating func note(_ departures: DeletedKeys, replaced: Int64?, at now: ContinuousClock.Instant) {
         for loss in departures.losses(after: self, replaced: replaced, at: now) { losses[loss.key] = loss }
         guard !losses.isEmpty else { return }
         let oldest = now - Self.memory
@@ -164,7 +164,7 @@ extension RegistryState {
     }
 
     /// Whether a lost entry is there again, whatever its value.
-    func holds(_ loss: RegistryLoss) -> Bool { groups[loss.name.service]?.records[loss.key] != nil }
+    func holds(_ loss: LostEntry) -> Bool { groups[loss.name.service]?.records[loss.key] != nil }
 }
 
 extension RegistryState {
@@ -209,7 +209,7 @@ extension RegistryState {
 }
 
 /// A listing of the registry, taken apart page by page; keys that did not change are not parsed again.
-struct RegistryReading {
+struct ListingDiff {
     private let keyspace: Keyspace
     private let revision: Int64
     private let isFirst: Bool

@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// It never ends but by cancellation, and never hands anything over for a failed read: whoever receives goes on with
 /// the last state that was true.
-struct EtcdCatalogSource: Sendable {
+struct RegistryWatcher: Sendable {
     /// How it learns of changes.
     enum Mode: Equatable, Sendable {
         /// etcd tells them at once; besides, everything is read again from time to time.
@@ -72,7 +72,7 @@ struct EtcdCatalogSource: Sendable {
     /// Lists everything anew.
     private func listed(after known: RegistryState) async throws -> RegistryState {
         async let claims = claims()
-        var reading = RegistryReading(after: known)
+        var reading = ListingDiff(after: known)
         let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline) { reading.take($0) }
         var state = known
         state.replace(with: reading, of: listing, claims: try await claims)
@@ -80,7 +80,7 @@ struct EtcdCatalogSource: Sendable {
     }
 
     /// The claims of ports; nil where this user may not read them, which costs only these.
-    private func claims() async throws -> Etcd.Listing? {
+    private func claims() async throws -> Etcd.RangeResult? {
         do {
             return try await client.range(prefix: keyspace.claims, deadline: timing.deadline)
         } catch Etcd.Error.refused(.permissionDenied, let message) {
@@ -155,7 +155,7 @@ private final class ReachedState: Sendable {
     }
 }
 
-extension EtcdCatalogSource.Mode: CustomStringConvertible {
+extension RegistryWatcher.Mode: CustomStringConvertible {
     /// A few words for the log.
     var description: String {
         switch self {
@@ -170,9 +170,9 @@ final class EtcdHealth: Sendable {
     /// What is known of it at one moment.
     struct State: Equatable, Sendable {
         /// Since when, and why, it does not answer; nil while it does.
-        var trouble: Trouble?
+        var trouble: ErrorRecord?
         /// What failed last, also if it is over.
-        var lastTrouble: Trouble?
+        var lastTrouble: ErrorRecord?
         /// When it last answered, as time since the beginning of 1970; nil where it never did.
         var lastAnswer: Duration?
         /// The newest revision that was read; 0 where none was.
@@ -208,8 +208,8 @@ final class EtcdHealth: Sendable {
     /// Notes a failure.
     func failed(_ error: any Error) {
         let fields: Logger.Fields = ["error": "\(error)"]
-        guard note(Trouble(error)) else { return logger.debug("etcd is still lost", fields) }
-        if Etcd.needsPerson(error) {
+        guard note(ErrorRecord(error)) else { return logger.debug("etcd is still lost", fields) }
+        if Etcd.needsOperator(error) {
             logger.error("etcd refuses; what is known stays in service", fields)
         } else {
             logger.warning("etcd is lost; what is known stays in service", fields)
@@ -217,7 +217,7 @@ final class EtcdHealth: Sendable {
     }
 
     /// Returns whether that is news.
-    private func note(_ trouble: Trouble) -> Bool {
+    private func note(_ trouble: ErrorRecord) -> Bool {
         current.withLock { state in
             defer { state.trouble = state.trouble ?? trouble }
             state.lastTrouble = trouble

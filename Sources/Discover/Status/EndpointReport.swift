@@ -29,7 +29,7 @@ struct EndpointReport: Encodable, Equatable, Sendable {
     /// Where it is reached.
     var endpoint: String
     /// What becomes of it.
-    var state: EndpointFate.State
+    var state: EndpointStatus.State
     /// Why it gets no connections.
     var reasons: [String]
     /// What HAProxy says of it; nil where it says nothing.
@@ -64,8 +64,8 @@ struct EndpointReport: Encodable, Equatable, Sendable {
 
 extension EndpointReport {
     /// Describes one that is registered, or held.
-    init(_ instance: Catalog.Instance, _ facts: EndpointFate.Facts, key: String) {
-        let fate = EndpointFate(facts)
+    init(_ instance: Catalog.Instance, _ facts: EndpointStatus.Facts, key: String) {
+        let fate = EndpointStatus(facts)
         let meta = instance.meta
         let entry = instance.entry.keyValue
         id = instance.id.text
@@ -83,8 +83,8 @@ extension EndpointReport {
     }
 
     /// Describes one that HAProxy has and that is not wanted any more.
-    init(leaving id: String, _ sight: ServerSight) {
-        let fate = EndpointFate.leaving(connections: sight.connections)
+    init(leaving id: String, _ sight: ServerStats) {
+        let fate = EndpointStatus.leaving(connections: sight.connections)
         self.id = id
         endpoint = sight.endpoint?.description ?? ""
         (state, reasons) = (fate.state, fate.reasons)
@@ -94,14 +94,14 @@ extension EndpointReport {
 
 extension EndpointReport.Server {
     /// Takes what HAProxy says.
-    init(_ sight: ServerSight) {
+    init(_ sight: ServerStats) {
         (status, age, lastCheck, connections) = (sight.status, sight.age, sight.lastCheck, sight.connections)
     }
 }
 
 extension EndpointReport.Held {
     /// Takes what is known of a hold.
-    init(_ hold: Hold) {
+    init(_ hold: HeldEndpoint) {
         since = Timestamp.text(hold.since)
         until = Timestamp.text(hold.until)
         because = hold.reason.description
@@ -109,7 +109,7 @@ extension EndpointReport.Held {
 }
 
 /// What becomes of an endpoint, and why it gets no connections where it gets none.
-struct EndpointFate: Equatable, Sendable {
+struct EndpointStatus: Equatable, Sendable {
     /// What becomes of it.
     enum State: String, Encodable, Sendable {
         /// HAProxy gives it connections.
@@ -144,11 +144,11 @@ struct EndpointFate: Equatable, Sendable {
         /// Whether its service has a listener.
         var isServed = true
         /// Whether it is a listener of this HAProxy, from which its connections would come back.
-        var leadsBack = false
+        var loop = false
         /// Whether HAProxy has told what it does.
         var isSeen = true
         /// What HAProxy says of it; nil where it has no such server.
-        var sight: ServerSight?
+        var sight: ServerStats?
         /// Why HAProxy may be behind the registry; nil where it should not be.
         var delay: String?
         /// Who says that its weight is 0; nil where nobody does.
@@ -165,7 +165,7 @@ struct EndpointFate: Equatable, Sendable {
             self.init(.leftOut, "its service is not served here")
             return
         }
-        guard !facts.leadsBack else {
+        guard !facts.loop else {
             self.init(.leftOut, "this HAProxy itself listens there, so connections would go in circles")
             return
         }
@@ -185,7 +185,7 @@ struct EndpointFate: Equatable, Sendable {
         self.init(facts, sight)
     }
 
-    private init(_ facts: Facts, _ sight: ServerSight) {
+    private init(_ facts: Facts, _ sight: ServerStats) {
         let age = DurationText.text(.seconds(sight.age))
         if sight.isInMaintenance {
             self.init(.maintenance, "it was put into maintenance by a command to HAProxy, \(age) ago")
@@ -208,8 +208,8 @@ struct EndpointFate: Equatable, Sendable {
     }
 
     /// An endpoint that is no longer wanted.
-    static func leaving(connections: Int) -> EndpointFate {
+    static func leaving(connections: Int) -> EndpointStatus {
         let rest = connections == 0 ? "is about to go" : "ends its \(connections) open connections"
-        return EndpointFate(.leaving, "it is no longer in the registry, and \(rest)")
+        return EndpointStatus(.leaving, "it is no longer in the registry, and \(rest)")
     }
 }

@@ -1,7 +1,7 @@
 import Shared
 
 /// What docker-discover would do now, as `plan` prints it.
-struct Forecast: Equatable, Sendable {
+struct ReconcilePlan: Equatable, Sendable {
     /// The revision of the registry that it is about; nil for a copy.
     var revision: Int64?
     /// How haproxy.cfg would change, as `diff -u` says it.
@@ -9,13 +9,13 @@ struct Forecast: Equatable, Sendable {
     /// What HAProxy would be told while it runs.
     var commands: [RuntimeCommand] = []
     /// What else is needed: a start or a reload.
-    var step = Update.none
+    var step = ConfigChange.none
     /// What would be written into the registry, so that services keep their ports.
-    var claims: [ClaimChange] = []
+    var claims: [PortClaimUpdate] = []
     /// Why HAProxy would not take the file; nil where it would.
     var refusal: String?
     /// What is wrong.
-    var problems: [Problem] = []
+    var problems: [Diagnostic] = []
     /// Whether etcd did not answer, and the registry is the copy on the disk.
     var isCopy = false
 
@@ -29,10 +29,11 @@ struct Forecast: Equatable, Sendable {
     var status: Int32 { isEmpty ? ExitStatus.success : Self.somethingToDo }
 }
 
-extension Forecast {
+extension ReconcilePlan {
     /// Decides what would be done; what runs is `running`.
     init(
-        from running: Update.Running, to next: HAProxyConfiguration, claims: [ClaimChange], problems: Set<Problem>
+        from running: ConfigChange.Running, to next: HAProxyConfiguration, claims: [PortClaimUpdate],
+        problems: Set<Diagnostic>
     ) {
         self.claims = claims
         self.problems = problems.sorted()
@@ -43,11 +44,11 @@ extension Forecast {
             commands = changes.commands
             reached = .confirmed(current.after(changes, until: .now))
         }
-        step = Update(from: reached, to: next)
+        step = ConfigChange(from: reached, to: next)
     }
 }
 
-extension Forecast {
+extension ReconcilePlan {
     /// What `plan` prints.
     func text(_ keyspace: Keyspace) -> String {
         var parts: [[String]] = []
@@ -84,7 +85,7 @@ extension Forecast {
         }
     }
 
-    private static func line(_ change: ClaimChange, _ keyspace: Keyspace) -> String {
+    private static func line(_ change: PortClaimUpdate, _ keyspace: Keyspace) -> String {
         switch change {
         case .put(let service, let claim, _):
             let value = (try? claim.json()).map { String(decoding: $0, as: UTF8.self) } ?? ""
@@ -95,7 +96,7 @@ extension Forecast {
 }
 
 /// `plan`: finds out what docker-discover would do now; it only reads.
-struct ForecastMaking: Sendable {
+struct PlanCommand: Sendable {
     /// Shows it instead of doing it.
     static let command = Command(
         "plan",
@@ -124,22 +125,22 @@ struct ForecastMaking: Sendable {
     }
 
     /// Answers the command.
-    func answer() async -> CommandAnswer {
+    func answer() async -> CommandResponse {
         do {
             let forecast = try await forecast()
-            return CommandAnswer(status: forecast.status, forecast.text(snapshot.store.keyspace))
+            return CommandResponse(status: forecast.status, forecast.text(snapshot.store.keyspace))
         } catch {
-            return CommandAnswer(status: ExitStatus.failure, "\(error)\n")
+            return CommandResponse(status: ExitStatus.failure, "\(error)\n")
         }
     }
 
-    private func forecast() async throws -> Forecast {
+    private func forecast() async throws -> ReconcilePlan {
         guard let registry = snapshot.registry, let (catalog, plan) = snapshot.wish() else {
             throw Failure.noRegistry("nothing was read yet")
         }
         let next = HAProxyConfiguration(plan, snapshot.settings)
         let claims = plan.claims + snapshot.holds.lostClaims(from: registry)
-        var forecast = Forecast(
+        var forecast = ReconcilePlan(
             from: await running(), to: next, claims: claims, problems: catalog.problems.union(plan.problems))
         forecast.revision = snapshot.store.isCopy ? nil : registry.revision
         forecast.isCopy = snapshot.store.isCopy
@@ -148,11 +149,11 @@ struct ForecastMaking: Sendable {
     }
 
     /// What HAProxy runs, read from HAProxy itself and its file.
-    private func running() async -> Update.Running {
+    private func running() async -> ConfigChange.Running {
         let process = snapshot.process
         guard let report = try? await process.runtime.report() else { return .nothing }
         guard let file = snapshot.file, report.worker.mark == file.mark else { return .unknown(.unknownState) }
-        var proxy = RunningProxy(worker: report.worker.pid, file: file, states: report.states, until: .now)
+        var proxy = RunningConfig(worker: report.worker.pid, file: file, states: report.states, until: .now)
         if let known = snapshot.running {
             (proxy.isDynamic, proxy.takesCookies) = (known.isDynamic, known.takesCookies)
         }
@@ -160,18 +161,18 @@ struct ForecastMaking: Sendable {
     }
 
     /// Compares the file on the disk with the next one, and has HAProxy check that.
-    private func compare(_ next: HAProxyConfiguration, _ forecast: inout Forecast) async throws {
+    private func compare(_ next: HAProxyConfiguration, _ forecast: inout ReconcilePlan) async throws {
         let current = snapshot.process.configuration.path
         let bytes = Array(next.text.utf8)
-        let before = try WholeFile(current).bytes
+        let before = try FileContents(current).bytes
         guard before != bytes else { return }
         let candidate = try AtomicFile.temporary(in: snapshot.process.directory).candidate(bytes)
         defer { candidate.discard() }
         forecast.diff = try await Self.diff(before == nil ? "/dev/null" : current, candidate.path)
         do {
             try await snapshot.process.program.check(candidate.path)
-        } catch let refusal as HAProxyProgram.Refusal {
-            forecast.refusal = ServiceRefusal(refusal.alerts, of: next).text
+        } catch let refusal as HAProxyProgram.Rejection {
+            forecast.refusal = ConfigErrors(refusal.alerts, of: next).text
         }
     }
 
@@ -192,7 +193,7 @@ struct ForecastMaking: Sendable {
     }
 }
 
-extension ServiceRefusal {
+extension ConfigErrors {
     /// What HAProxy says, by service where it names one.
     fileprivate var text: String {
         let named = byLine.merging(byName) { first, _ in first }
@@ -201,7 +202,7 @@ extension ServiceRefusal {
     }
 }
 
-extension ForecastMaking.Failure: CustomStringConvertible {
+extension PlanCommand.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {

@@ -45,7 +45,7 @@ struct ServiceReport: Encodable, Equatable, Sendable {
     /// What an operator's config says of it, by field.
     var config: [String: String]
     /// What is wrong with it, or was not understood.
-    var problems: [ProblemReport]
+    var problems: [DiagnosticReport]
     /// Its endpoints, by id.
     var endpoints: [EndpointReport]
 
@@ -54,7 +54,7 @@ struct ServiceReport: Encodable, Equatable, Sendable {
 }
 
 /// Something that is wrong, as `--json` prints it.
-struct ProblemReport: Encodable, Equatable, Sendable {
+struct DiagnosticReport: Encodable, Equatable, Sendable {
     /// A key, a service, or a setting.
     var of: String
     /// What is wrong, and what would be right.
@@ -63,9 +63,9 @@ struct ProblemReport: Encodable, Equatable, Sendable {
     var severe: Bool
 }
 
-extension ProblemReport {
+extension DiagnosticReport {
     /// Takes a problem.
-    init(_ problem: Problem) {
+    init(_ problem: Diagnostic) {
         self.init(of: problem.subject, problem: problem.explanation, severe: problem.isSevere)
     }
 }
@@ -75,14 +75,14 @@ struct ReportSources {
     let keyspace: Keyspace
     let zone: Zone?
     let claims: [ServiceName: Catalog.Claim]
-    let listeners: [ServiceName: ProxyPlan.Listener]
-    let holds: [EntryID: Hold]
-    let problems: [ServiceName: [Problem]]
-    let sight: ProxySight?
+    let listeners: [ServiceName: DesiredState.Listener]
+    let holds: [EntryID: HeldEndpoint]
+    let problems: [ServiceName: [Diagnostic]]
+    let sight: ProxyStats?
     let delay: String?
 
     /// Puts them together.
-    init(_ catalog: Catalog, _ plan: ProxyPlan, _ snapshot: Snapshot, _ sight: ProxySight?) {
+    init(_ catalog: Catalog, _ plan: DesiredState, _ snapshot: Snapshot, _ sight: ProxyStats?) {
         keyspace = snapshot.store.keyspace
         zone = snapshot.settings.host.zone
         claims = catalog.claims
@@ -93,14 +93,14 @@ struct ReportSources {
         delay = snapshot.delay
     }
 
-    private static func byService(_ problems: Set<Problem>, _ keyspace: Keyspace) -> [ServiceName: [Problem]] {
+    private static func byService(_ problems: Set<Diagnostic>, _ keyspace: Keyspace) -> [ServiceName: [Diagnostic]] {
         problems.sorted().reduce(into: [:]) { found, problem in
             if let service = problem.service(in: keyspace) { found[service, default: []].append(problem) }
         }
     }
 }
 
-extension Problem {
+extension Diagnostic {
     /// The service that it is about; nil for a key that belongs to none.
     func service(in keyspace: Keyspace) -> ServiceName? {
         if let service = ServiceName(subject) { return service }
@@ -126,7 +126,7 @@ extension Snapshot {
 extension ServiceReport {
     /// Makes the report of a service.
     init?(_ service: Catalog.Service, _ sources: ReportSources) {
-        guard let resolution = ServiceResolution(service, zone: sources.zone) else { return nil }
+        guard let resolution = ResolvedService(service, zone: sources.zone) else { return nil }
         let listener = sources.listeners[service.name]
         name = service.name.text
         self.listener = listener?.bind.description
@@ -142,7 +142,7 @@ extension ServiceReport {
         config = ServiceOptions.fields.reduce(into: [:]) { said, field in
             said[field.name] = field.text(service.config.options)
         }
-        problems = (sources.problems[service.name] ?? []).map(ProblemReport.init)
+        problems = (sources.problems[service.name] ?? []).map(DiagnosticReport.init)
         endpoints = []
         state = .leftOut
         let servers = sources.sight?.servers[name]
@@ -159,14 +159,14 @@ extension ServiceReport {
 private struct EndpointSources {
     let service: Catalog.Service
     let sources: ReportSources
-    let servers: [String: ServerSight]
+    let servers: [String: ServerStats]
     let isServed: Bool
-    private let wanted: [InstanceID: ProxyPlan.Server]
+    private let wanted: [InstanceID: DesiredState.Server]
     private let hasPrimary: Bool
 
     init(
-        _ service: Catalog.Service, _ resolution: ServiceResolution, _ sources: ReportSources,
-        _ servers: [String: ServerSight], isServed: Bool
+        _ service: Catalog.Service, _ resolution: ResolvedService, _ sources: ReportSources,
+        _ servers: [String: ServerStats], isServed: Bool
     ) {
         (self.service, self.sources, self.servers, self.isServed) = (service, sources, servers, isServed)
         wanted = Dictionary(resolution.servers.map { ($0.id, $0) }) { first, _ in first }
@@ -176,9 +176,9 @@ private struct EndpointSources {
     func report(_ instance: Catalog.Instance) -> EndpointReport {
         let name = EntryID(service: service.name, id: instance.id)
         let key = sources.keyspace.text(of: .entry(service.name, instance.id))
-        var facts = EndpointFate.Facts(endpoint: instance.endpoint)
+        var facts = EndpointStatus.Facts(endpoint: instance.endpoint)
         facts.isServed = isServed
-        facts.leadsBack = circular.contains(instance.id)
+        facts.loop = circular.contains(instance.id)
         facts.isSeen = sources.sight != nil
         facts.sight = servers[instance.id.text]
         facts.delay = refusal ?? sources.delay
@@ -195,7 +195,7 @@ private struct EndpointSources {
     private var circular: Set<InstanceID> {
         Set(
             (sources.problems[service.name] ?? []).compactMap { problem in
-                if case .leadsBack(_, let id, _) = problem { id } else { nil }
+                if case .loop(_, let id, _) = problem { id } else { nil }
             })
     }
 

@@ -46,33 +46,33 @@ struct Snapshot: Sendable {
     /// The lost endpoints that stay in service.
     var holds: HoldKeeper
     /// The services that HAProxy refuses.
-    var quarantine = Quarantine()
+    var quarantine = RejectedServices()
     /// Which addresses services cannot listen on, and why.
     var obstacles: [BindAddress: String] = [:]
     /// Why files that are added to haproxy.cfg are not used, by setting.
     var refusedAdditions: [String: String] = [:]
     /// What came of bringing HAProxy to configurations; nil where no agent did.
-    var history: ProxyHistory?
+    var history: ReloadHistory?
     /// What HAProxy runs, as far as the agent knows.
-    var running: RunningProxy?
+    var running: RunningConfig?
     /// How HAProxy is asked.
-    var process: HAProxyProcess
+    var process: SupervisedHAProxy
 }
 
 extension Snapshot {
     /// What the registry with all that is held comes to; nil where nobody knows what it says.
     ///
     /// It takes as long as a turn of the loop, so it is made by who asks, and not kept.
-    func wish() -> (catalog: Catalog, plan: ProxyPlan)? {
+    func wish() -> (catalog: Catalog, plan: DesiredState)? {
         guard let registry else { return nil }
         let catalog = Catalog(registry.holding(holds.records))
-        let plan = quarantine.treating(ProxyPlan(catalog, on: settings.host))
+        let plan = quarantine.treating(DesiredState(catalog, on: settings.host))
         return (catalog, plan.without(obstacles).withoutCircles())
     }
 }
 
 /// What came of bringing HAProxy to configurations, since the agent runs.
-struct ProxyHistory: Equatable, Sendable {
+struct ReloadHistory: Equatable, Sendable {
     /// A reload.
     struct Reload: Encodable, Equatable, Sendable {
         /// When, RFC 3339.
@@ -86,12 +86,12 @@ struct ProxyHistory: Equatable, Sendable {
     /// The newest reload.
     private(set) var lastReload: Reload?
     /// Since when, and why, HAProxy does not do what it should; nil while it does.
-    private(set) var trouble: Trouble?
+    private(set) var trouble: ErrorRecord?
     /// What failed last, also if it is over.
-    private(set) var lastTrouble: Trouble?
+    private(set) var lastTrouble: ErrorRecord?
 
     /// Notes that HAProxy runs what it should, and how it was brought there.
-    mutating func note(_ update: Update) {
+    mutating func note(_ update: ConfigChange) {
         trouble = nil
         guard case .reload(let reason) = update else { return }
         reloads += 1
@@ -100,7 +100,7 @@ struct ProxyHistory: Equatable, Sendable {
 
     /// Notes that it does not.
     mutating func note(_ error: any Error) {
-        let failed = Trouble(error)
+        let failed = ErrorRecord(error)
         lastTrouble = failed
         if trouble?.error != failed.error { trouble = failed }
     }
@@ -109,7 +109,7 @@ struct ProxyHistory: Equatable, Sendable {
 extension Snapshot {
     /// The file that HAProxy runs, as it is on the disk; nil where there is none of ours.
     var file: HAProxyConfiguration? {
-        let text = try? WholeFile(process.configuration.path).text
+        let text = try? FileContents(process.configuration.path).text
         return text.flatMap { HAProxyConfiguration(text: $0) }
     }
 
@@ -120,7 +120,7 @@ extension Snapshot {
         obstacles = [:]
         guard let binds = wish()?.plan.binds else { return }
         let isRunning = (try? await process.runtime.report(on: [])) != nil
-        obstacles = await PortOccupancy.obstacles(
+        obstacles = await PortCheck.obstacles(
             to: binds, beside: isRunning ? file?.binds ?? [] : [], patience: .zero)
     }
 }

@@ -1,7 +1,7 @@
 import Shared
 
 /// The commands that ask what is routed: what they are called, and what they answer from what is known.
-enum Questions {
+enum StatusCommands {
     private static let json = Setting(flag: "--json", help: "as one JSON object, for programs")
 
     /// Shows everything.
@@ -23,35 +23,35 @@ enum Questions {
     private static let deadline = Duration.seconds(5)
 
     /// The line that asks a running agent.
-    static func line(_ call: Command.Call, _ reading: inout Reading) -> String {
+    static func line(_ call: Command.Call, _ reading: inout ParsedSettings) -> String {
         let flags = call.command.flags.filter { reading.isOn($0) }.map(\.flag)
         return ([call.command.name] + flags + call.operands).joined(separator: " ")
     }
 
     /// Answers the words of a line; HAProxy is asked on the way.
-    static func answer(_ words: [String], _ snapshot: Snapshot) async -> CommandAnswer {
+    static func answer(_ words: [String], _ snapshot: Snapshot) async -> CommandResponse {
         let isJSON = words.contains(json.flag)
         let words = words.filter { $0 != json.flag }
         guard words.count == (words.first == why.name ? 2 : 1) else {
             let usages = [status, why].map(\.usage).joined(separator: "; ")
-            return CommandAnswer(status: ExitStatus.wrongUsage, "there are: \(usages)\n")
+            return CommandResponse(status: ExitStatus.wrongUsage, "there are: \(usages)\n")
         }
         let report = StatusReport(snapshot, await snapshot.process.sightOrSilence(deadline: deadline))
         do {
             guard words.count == 2 else {
-                return CommandAnswer(isJSON ? try ReportJSON.text(report) : report.text)
+                return CommandResponse(isJSON ? try ReportJSON.text(report) : report.text)
             }
             let answer = WhyReport(words[1], in: report)
-            return CommandAnswer(status: answer.status, isJSON ? try ReportJSON.text(answer) : answer.text)
+            return CommandResponse(status: answer.status, isJSON ? try ReportJSON.text(answer) : answer.text)
         } catch {
-            return CommandAnswer(status: ExitStatus.failure, "\(error)\n")
+            return CommandResponse(status: ExitStatus.failure, "\(error)\n")
         }
     }
 }
 
-extension HAProxyProcess {
+extension SupervisedHAProxy {
     /// What HAProxy says now, or why it says nothing.
-    func sightOrSilence(deadline: Duration) async -> Result<ProxySight, RuntimeFailure> {
+    func sightOrSilence(deadline: Duration) async -> Result<ProxyStats, RuntimeFailure> {
         do {
             return .success(try await sight(deadline: deadline))
         } catch let failure as RuntimeFailure {

@@ -41,9 +41,9 @@ struct StatusReport: Encodable, Equatable, Sendable {
         /// How long ago that was, in seconds.
         var age: Double?
         /// Since when, and why, it does not answer.
-        var lost: Trouble?
+        var lost: ErrorRecord?
         /// What failed last, also if it is over.
-        var lastError: Trouble?
+        var lastError: ErrorRecord?
     }
 
     /// HAProxy.
@@ -63,11 +63,11 @@ struct StatusReport: Encodable, Equatable, Sendable {
         /// How many reloads the running agent has had it do.
         var reloads: Int?
         /// The newest of them.
-        var lastReload: ProxyHistory.Reload?
+        var lastReload: ReloadHistory.Reload?
         /// Since when, and why, it does not do what it should.
-        var failure: Trouble?
+        var failure: ErrorRecord?
         /// What failed last, also if it is over.
-        var lastError: Trouble?
+        var lastError: ErrorRecord?
         /// Where its stats page is.
         var stats: String
     }
@@ -95,7 +95,7 @@ struct StatusReport: Encodable, Equatable, Sendable {
     /// HAProxy.
     var haproxy: Proxy
     /// All that is wrong, the severe first.
-    var problems: [ProblemReport]
+    var problems: [DiagnosticReport]
     /// The services by name.
     var services: [ServiceReport]
     /// What was taken out on purpose a short while ago.
@@ -106,7 +106,7 @@ struct StatusReport: Encodable, Equatable, Sendable {
 
 extension StatusReport {
     /// Makes the report of what is known, and of what HAProxy says; `sight` is why it says nothing.
-    init(_ snapshot: Snapshot, _ sight: Result<ProxySight, RuntimeFailure>) {
+    init(_ snapshot: Snapshot, _ sight: Result<ProxyStats, RuntimeFailure>) {
         let seen = try? sight.get()
         agent = Agent(
             version: Version.current, running: snapshot.agent != nil, process: snapshot.agent?.process,
@@ -119,10 +119,10 @@ extension StatusReport {
             services = catalog.services.compactMap { ServiceReport($0, sources) }
             withdrawn = Self.withdrawals(in: registry)
             empty = Self.said(in: registry).subtracting(catalog.services.map(\.name)).sorted().map(\.text)
-            problems = catalog.problems.union(plan.problems).sorted().map(ProblemReport.init)
+            problems = catalog.problems.union(plan.problems).sorted().map(DiagnosticReport.init)
         }
         problems += snapshot.refusedAdditions.sorted { $0.key < $1.key }
-            .map { ProblemReport(of: $0.key, problem: $0.value, severe: true) }
+            .map { DiagnosticReport(of: $0.key, problem: $0.value, severe: true) }
         problems = problems.filter(\.severe) + problems.filter { !$0.severe }
     }
 
@@ -179,7 +179,7 @@ extension StatusReport.Store {
 
 extension StatusReport.Proxy {
     /// Takes what is known of it, and what it says.
-    init(_ snapshot: Snapshot, _ sight: Result<ProxySight, RuntimeFailure>) {
+    init(_ snapshot: Snapshot, _ sight: Result<ProxyStats, RuntimeFailure>) {
         switch sight {
         case .success(let seen):
             running = true

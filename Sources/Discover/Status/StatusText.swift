@@ -150,7 +150,7 @@ extension EndpointReport {
     }
 }
 
-extension EndpointFate.State {
+extension EndpointStatus.State {
     /// For people.
     var words: String { self == .leftOut ? "left out" : rawValue }
 }

@@ -3,14 +3,14 @@ import Glibc
 import Shared
 
 /// Whose network the agent itself is in.
-enum Placement: Equatable, Sendable {
+enum AgentPlacement: Equatable, Sendable {
     /// The host's: on the host itself, or in a container with the host's network.
     case host
     /// That of a container, with its name where the engine knows it, and the gateways of its networks by their names.
     case container(String?, gateways: [String: Set<IPAddress>])
 
     /// Finds out from what this process sees of itself and what the engine says of its containers.
-    init(_ signs: Signs, among containers: [Docker.Listed], _ interfaces: HostInterfaces) {
+    init(_ signs: Evidence, among containers: [Docker.Listed], _ interfaces: NetworkInterfaces) {
         guard signs.isInContainer else {
             self = .host
             return
@@ -43,7 +43,7 @@ enum Placement: Equatable, Sendable {
     }
 
     /// What a process sees of itself.
-    struct Signs: Equatable, Sendable {
+    struct Evidence: Equatable, Sendable {
         /// The full id of the container, where its mounts show it.
         var id: String?
         /// The host's name, which in a container is the beginning of its id unless somebody chose another one.
@@ -63,11 +63,11 @@ enum Placement: Equatable, Sendable {
         }
 
         /// Looks at this process.
-        static func read() -> Signs {
+        static func read() -> Evidence {
             let files = FileManager.default
             let mounts = files.contents(atPath: "/proc/self/mountinfo") ?? Data()
             let name = files.contents(atPath: "/proc/sys/kernel/hostname") ?? Data()
-            return Signs(
+            return Evidence(
                 id: id(in: String(decoding: mounts, as: UTF8.self)),
                 hostName: String(decoding: name.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self))
         }

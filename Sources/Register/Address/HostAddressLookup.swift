@@ -5,7 +5,7 @@ struct HostAddressLookup: Sendable {
     /// What `HOST_IP` says.
     let setting: HostAddress
     /// Where the agent is.
-    let placement: Placement
+    let placement: AgentPlacement
     /// etcd's members.
     let members: [HTTPOrigin]
     /// The engine; nil on a host without one.
@@ -33,25 +33,25 @@ struct HostAddressLookup: Sendable {
     }
 
     /// This host's interfaces, for which the kernel is asked each time.
-    static func interfaces() throws(HostAddressError) -> HostInterfaces {
+    static func interfaces() throws(HostAddressError) -> NetworkInterfaces {
         do {
-            return try HostInterfaces.read()
+            return try NetworkInterfaces.read()
         } catch {
             throw .unreadable(reason: "\(error)")
         }
     }
 
     /// Whether this process shares the network of the engine's host, so that what listens there can be seen.
-    func isOnHost(_ interfaces: HostInterfaces) -> Bool { placement == .host && !engineIsElsewhere(interfaces) }
+    func isOnHost(_ interfaces: NetworkInterfaces) -> Bool { placement == .host && !engineIsElsewhere(interfaces) }
 
     /// Whether the engine is reached at an address that is not this host's; of names nothing is known.
-    private func engineIsElsewhere(_ interfaces: HostInterfaces) -> Bool {
+    private func engineIsElsewhere(_ interfaces: NetworkInterfaces) -> Bool {
         guard let address = engine?.host.flatMap({ IPAddress($0) }), !address.isLoopback else { return false }
         return !interfaces.entries.contains { $0.address == address }
     }
 
     /// The network of which this is the host's own address; nil where there is none.
-    private func bridge(with address: IPAddress, _ interfaces: HostInterfaces) -> String? {
+    private func bridge(with address: IPAddress, _ interfaces: NetworkInterfaces) -> String? {
         switch placement {
         case .host: interfaces.bridge(with: address)
         case .container(_, let gateways):
@@ -65,7 +65,7 @@ struct HostAddressLookup: Sendable {
         for member in members {
             guard let host = member.host, let port = member.port else { continue }
             do {
-                for address in try await HostNames.addresses(of: host, limit: deadline / members.count) {
+                for address in try await NameLookup.addresses(of: host, limit: deadline / members.count) {
                     switch SocketAddress(address, port: port.number).localAddress() {
                     case .success(let local) where local.isLoopback: errors.append(.loopback(to: member.base))
                     case .success(let local) where local.isLinkLocal:
@@ -74,7 +74,7 @@ struct HostAddressLookup: Sendable {
                     case .failure(let error): errors.append(.noRoute(to: address, reason: "\(error)"))
                     }
                 }
-            } catch let error as HostNames.Failure {
+            } catch let error as NameLookup.Failure {
                 errors.append(.unknownName(error.name, reason: error.reason))
             }
         }
@@ -128,7 +128,7 @@ extension HostAddressLookup {
     }
 }
 
-extension HostInterfaces {
+extension NetworkInterfaces {
     /// The first address of an interface that other hosts may reach, IPv4 before IPv6.
     func address(of name: String) throws(HostAddressError) -> IPAddress {
         guard names.contains(name) else { throw .noInterface(name, present: names.sorted()) }

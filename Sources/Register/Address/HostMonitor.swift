@@ -2,14 +2,14 @@ import Shared
 
 /// What the agent has to know of its host besides the containers: the address under which others reach it, and where
 /// its programs listen.
-struct Whereabouts: Sendable {
+struct HostMonitor: Sendable {
     /// What `HOST_IP` was at the start.
     let address: IPAddress
 
     private let lookup: HostAddressLookup
-    private let listenerWatch: ListenerWatch
-    private let newestAddress = Latest<IPAddress>()
-    private let newestListeners = Latest<Listeners>()
+    private let listenerWatch: ListeningPortMonitor
+    private let newestAddress = LatestValue<IPAddress>()
+    private let newestListeners = LatestValue<ListeningPorts>()
     private let interval: Duration
     private let logger: Logger
 
@@ -18,7 +18,7 @@ struct Whereabouts: Sendable {
         /// The host's address, where that has changed.
         var address: IPAddress?
         /// Where programs listen, where that has changed.
-        var listeners: Listeners?
+        var listeners: ListeningPorts?
 
         /// Whether there is any.
         var isEmpty: Bool { address == nil && listeners == nil }
@@ -39,13 +39,13 @@ struct Whereabouts: Sendable {
         deadline: Duration, interval: Duration, waits: Bool = true, logger: Logger
     ) async throws {
         let interfaces = try HostAddressLookup.interfaces()
-        let signs = Placement.Signs.read()
+        let signs = AgentPlacement.Evidence.read()
         var containers: [Docker.Listed] = []
         if signs.isInContainer, let engine { containers = try await Self.containers(of: engine, with: signs) }
-        let placement = Placement(signs, among: containers, interfaces)
+        let placement = AgentPlacement(signs, among: containers, interfaces)
         lookup = HostAddressLookup(
             setting: setting, placement: placement, members: members, engine: origin, deadline: deadline)
-        listenerWatch = ListenerWatch(lookup.isOnHost(interfaces) ? .table : .connections, logger: logger)
+        listenerWatch = ListeningPortMonitor(lookup.isOnHost(interfaces) ? .table : .connections, logger: logger)
         self.interval = interval
         self.logger = logger
         address = try await waits ? lookup.first(logger: logger) : lookup.look()
@@ -55,7 +55,7 @@ struct Whereabouts: Sendable {
     ///
     /// A container's program may ask before the engine's list has it running, and in its networks: at most a second.
     private static func containers(
-        of engine: Docker.Client, with signs: Placement.Signs
+        of engine: Docker.Client, with signs: AgentPlacement.Evidence
     ) async throws -> [Docker.Listed] {
         for _ in 0..<20 {
             let all = try await engine.list(all: true)
@@ -66,8 +66,8 @@ struct Whereabouts: Sendable {
     }
 
     /// Where programs listen now, of the ports that matter.
-    func listeners(on ports: Set<Port>) async throws -> Listeners {
-        ports.isEmpty ? Listeners() : try await listenerWatch.once(ports, at: address)
+    func listeners(on ports: Set<Port>) async throws -> ListeningPorts {
+        ports.isEmpty ? ListeningPorts() : try await listenerWatch.once(ports, at: address)
     }
 
     /// Follows both until the task is cancelled; `ring` is called when there are news.

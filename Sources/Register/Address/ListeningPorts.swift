@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// It is told the ports that matter, as a state, and hands over what it knows of them whenever that changes. While no
 /// port matters it does nothing at all.
-final class ListenerWatch: Sendable {
+final class ListeningPortMonitor: Sendable {
     /// How it finds out.
     enum Means: Equatable, Sendable {
         /// The kernel's table, where this process is in the same network.
@@ -62,21 +62,21 @@ final class ListenerWatch: Sendable {
     }
 
     /// Looks once.
-    func once(_ ports: Set<Port>, at address: IPAddress) async throws -> Listeners {
-        Listeners().after(asking: ports, found: try await look(ports, address))
+    func once(_ ports: Set<Port>, at address: IPAddress) async throws -> ListeningPorts {
+        ListeningPorts().after(asking: ports, found: try await look(ports, address))
     }
 
     /// Looks until the task is cancelled; what is known is handed over after each change.
-    func run(handOver: @escaping @Sendable (Listeners) -> Void) async throws {
-        var (known, isFirst, isTold) = (Listeners(), true, false)
+    func run(handOver: @escaping @Sendable (ListeningPorts) -> Void) async throws {
+        var (known, isFirst, isTold) = (ListeningPorts(), true, false)
         var tick: Task<Void, any Error>?
         defer { tick?.cancel() }
         while await bell.answer() != nil {
             let (ports, address) = wanted.withLock { ($0.ports, $0.address) }
             guard let address, !ports.isEmpty else {
                 // What was known would be wrong when somebody asks again.
-                if !isFirst { handOver(Listeners()) }
-                (known, isFirst) = (Listeners(), true)
+                if !isFirst { handOver(ListeningPorts()) }
+                (known, isFirst) = (ListeningPorts(), true)
                 continue
             }
             do {
@@ -101,7 +101,7 @@ final class ListenerWatch: Sendable {
 
     private func look(_ ports: Set<Port>, _ address: IPAddress) async throws -> [ListeningSocket] {
         switch means {
-        case .table: try ListenerTable.read()
+        case .table: try ListeningSockets.read()
         case .connections:
             try await ConnectProbe.openPorts(of: ports, at: address, limit: limit).map {
                 ListeningSocket(address: address, port: $0)
@@ -111,13 +111,13 @@ final class ListenerWatch: Sendable {
 }
 
 /// Where programs listen on this host, of the ports that were asked about.
-struct Listeners: Equatable, Sendable {
+struct ListeningPorts: Equatable, Sendable {
     /// On which addresses something listens, by port.
     ///
     /// Of a port that is not there nothing is known; one with an empty set was looked at, and nobody listens.
     private(set) var known: [Port: Set<ListeningSocket>] = [:]
     /// Ports that nothing listened on at the last look, although something did before.
-    private var fading: Set<Port> = []
+    private var missedOnce: Set<Port> = []
 
     /// Knows nothing yet.
     init() {}
@@ -129,14 +129,14 @@ struct Listeners: Equatable, Sendable {
     ///
     /// A port on which something listened is given up at the second look that finds nothing: a program that opens its
     /// listener anew is not away.
-    func after(asking ports: Set<Port>, found: some Sequence<ListeningSocket>) -> Listeners {
+    func after(asking ports: Set<Port>, found: some Sequence<ListeningSocket>) -> ListeningPorts {
         let byPort = Dictionary(grouping: found, by: \.port)
-        var next = Listeners()
+        var next = ListeningPorts()
         for port in ports {
             let bindings = Set(byPort[port] ?? [])
-            if bindings.isEmpty, let before = known[port], !before.isEmpty, !fading.contains(port) {
+            if bindings.isEmpty, let before = known[port], !before.isEmpty, !missedOnce.contains(port) {
                 next.known[port] = before
-                next.fading.insert(port)
+                next.missedOnce.insert(port)
             } else {
                 next.known[port] = bindings
             }

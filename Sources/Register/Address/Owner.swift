@@ -33,7 +33,7 @@ enum HostIdentity {
             return unsafe start.map { unsafe gethostname($0, room.count - 1) } == 0
         }
         let host = isKnown ? String(decoding: name.prefix { $0 != 0 }, as: UTF8.self) : "localhost"
-        let machine = (try? WholeFile("/etc/machine-id", limit: 1024))?.text ?? ""
+        let machine = (try? FileContents("/etc/machine-id", limit: 1024))?.text ?? ""
         return Docker.Identity(id: id(machineID: machine), name: host)
     }
 

@@ -14,7 +14,7 @@ struct CheckSchedule: Sendable {
     }
 
     private struct Entry {
-        var course: CheckCourse
+        var course: CheckState
         /// The number of its check that runs.
         var running: Int?
     }
@@ -29,7 +29,7 @@ struct CheckSchedule: Sendable {
     private var running: [Int: Running] = [:]
     private var count = 0
     /// When the next check is due that is not due yet; nil where that is to be found out.
-    private var earliest: CheckCourse.Instant?
+    private var earliest: CheckState.Instant?
     /// Whether checks are due for which there was no room.
     private var isCrowded = false
 
@@ -37,21 +37,21 @@ struct CheckSchedule: Sendable {
     init(room: Int) { self.room = room }
 
     /// What the checks have come to.
-    var verdicts: [CheckTarget: CheckVerdict] { entries.mapValues(\.course.verdict) }
+    var verdicts: [CheckTarget: CheckResult] { entries.mapValues(\.course.verdict) }
 
     /// Makes these the targets, each with whether it counts as passing until its checks say otherwise.
     ///
     /// What is known of those that were targets before stays known.
-    mutating func want(_ targets: [CheckTarget: Bool], now: CheckCourse.Instant, phase: () -> Double) {
+    mutating func want(_ targets: [CheckTarget: Bool], now: CheckState.Instant, phase: () -> Double) {
         entries = entries.filter { targets[$0.key] != nil }
         for (target, passes) in targets where entries[target] == nil {
-            entries[target] = Entry(course: CheckCourse(target, passes: passes, now: now, phase: phase()))
+            entries[target] = Entry(course: CheckState(target, passes: passes, now: now, phase: phase()))
         }
         earliest = nil
     }
 
     /// The checks that begin now.
-    mutating func begin(now: CheckCourse.Instant) -> [Check] {
+    mutating func begin(now: CheckState.Instant) -> [Check] {
         if !isCrowded, let earliest, earliest > now { return [] }
         let waiting = entries.filter { $0.value.running == nil && $0.value.course.due <= now }
             .sorted { $0.value.course.due < $1.value.course.due }
@@ -77,7 +77,7 @@ struct CheckSchedule: Sendable {
     /// The result of one whose target has gone since counts for nothing, also where the same target is back.
     ///
     /// - Returns: whether a verdict has changed.
-    mutating func end(_ number: Int, _ failure: CheckFailure?, now: CheckCourse.Instant) -> Bool {
+    mutating func end(_ number: Int, _ failure: CheckFailure?, now: CheckState.Instant) -> Bool {
         guard let target = running.removeValue(forKey: number)?.target, var entry = entries[target],
             entry.running == number
         else { return false }
@@ -89,11 +89,11 @@ struct CheckSchedule: Sendable {
     }
 
     /// When ``begin(now:)`` has something to do again, if no result and no new target comes before.
-    var nextDue: CheckCourse.Instant? { earliest }
+    var nextDue: CheckState.Instant? { earliest }
 }
 
 /// What the checks of a target have come to.
-enum CheckVerdict: Equatable, Sendable {
+enum CheckResult: Equatable, Sendable {
     /// It has not passed yet.
     case pending
     /// It passes.
@@ -103,12 +103,12 @@ enum CheckVerdict: Equatable, Sendable {
 }
 
 /// The course of one target's checks: when the next one is due, and what follows from each result.
-struct CheckCourse: Sendable {
+struct CheckState: Sendable {
     /// The time, which all of this is told.
     typealias Instant = ContinuousClock.Instant
 
     /// What they have come to.
-    private(set) var verdict: CheckVerdict
+    private(set) var verdict: CheckResult
     /// When the next one begins.
     private(set) var due: Instant
     /// Whether the last one ran into its limit, so that the next one may hold its place as long.

@@ -49,7 +49,7 @@ struct CheckTarget: Hashable, Sendable {
     /// What is to be checked of an endpoint; nil where nothing is.
     ///
     /// - Parameter options: what else is said of the endpoint: host, method and statuses of the check count here too.
-    init?(life: String, endpoint: Endpoint, _ check: RegisterCheck, _ options: ServiceOptions) {
+    init?(life: String, endpoint: Endpoint, _ check: RegistrationCheck, _ options: ServiceOptions) {
         switch check.check ?? ServiceCheck.none {
         case .none: return nil
         case .tcp: probe = .tcp
@@ -95,7 +95,7 @@ extension CheckFailure: CustomStringConvertible {
 /// How the agent itself checks a port before it registers it, and while it is registered.
 ///
 /// nil means that nothing is said.
-struct RegisterCheck: Hashable, Sendable {
+struct RegistrationCheck: Hashable, Sendable {
     /// What is tried; nil or ``ServiceCheck/none`` for no check.
     var check: ServiceCheck?
     /// Between two checks.
@@ -108,8 +108,8 @@ struct RegisterCheck: Hashable, Sendable {
     var fall: Int?
 
     /// This check, with what `other` says instead where it says something.
-    func overridden(by other: RegisterCheck) -> RegisterCheck {
-        RegisterCheck(
+    func overridden(by other: RegistrationCheck) -> RegistrationCheck {
+        RegistrationCheck(
             check: other.check ?? check, interval: other.interval ?? interval, timeout: other.timeout ?? timeout,
             rise: other.rise ?? rise, fall: other.fall ?? fall)
     }

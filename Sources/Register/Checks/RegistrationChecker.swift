@@ -4,7 +4,7 @@ import Synchronization
 /// Checks what it is told to, again and again, and keeps what came of it.
 ///
 /// It takes whole sets of targets and calls out when a verdict changes; who asks gets all verdicts.
-final class RegisterChecks: Sendable {
+final class RegistrationChecker: Sendable {
     /// Why its loop turns.
     private enum Reason: Hashable {
         case targets
@@ -19,15 +19,15 @@ final class RegisterChecks: Sendable {
 
     private let http: HTTPClient
     private let bell = Doorbell<Reason>()
-    private let wanted = Latest<[CheckTarget: Bool]>()
+    private let wanted = LatestValue<[CheckTarget: Bool]>()
     private let results = Mutex<[(number: Int, failure: CheckFailure?)]>([])
-    private let known = Mutex<[CheckTarget: CheckVerdict]>([:])
+    private let known = Mutex<[CheckTarget: CheckResult]>([:])
 
     /// Begins with nothing to check.
     init(_ http: HTTPClient) { self.http = http }
 
     /// What the checks of each target have come to; those that were not looked at yet have none.
-    var verdicts: [CheckTarget: CheckVerdict] { known.withLock { $0 } }
+    var verdicts: [CheckTarget: CheckResult] { known.withLock { $0 } }
 
     /// Makes these the targets, each with whether it counts as passing until its checks say otherwise.
     func want(_ targets: [CheckTarget: Bool]) {

@@ -3,7 +3,7 @@ import Synchronization
 
 extension Docker {
     /// What is known of an engine's containers, by full id, from lists, inspections and signals.
-    struct KnownContainers {
+    struct ContainerCache {
         /// A container that runs as far as the list and the events say.
         struct Followed {
             /// The line of the list that it was inspected for; without one it is inspected again.
@@ -27,7 +27,7 @@ extension Docker {
         /// Those that run.
         private(set) var followed: [String: Followed] = [:]
         /// Those that do not, are paused or restart.
-        private var idle: [String: Subject] = [:]
+        private var idle: [String: ContainerRef] = [:]
         /// Those that the newest list has.
         private var listed: [String: Listed] = [:]
 
@@ -42,7 +42,7 @@ extension Docker {
         /// inspection waits for the container's lock, so for what an event has just named it decides, and not the list.
         ///
         /// - Parameter isFull: whether the list has also what does not run.
-        mutating func take(_ list: [Listed], isFull: Bool, _ named: Hints.Named) -> Set<String> {
+        mutating func take(_ list: [Listed], isFull: Bool, _ named: EventHints.Named) -> Set<String> {
             let all = Dictionary(list.map { ($0.id, $0) }) { first, _ in first }
             listed = all.filter(\.value.isRunning)
             if isFull { idle = [:] }
@@ -79,7 +79,7 @@ extension Docker {
         ///
         /// - Returns: whether there are more of them than before.
         @discardableResult
-        mutating func noteStops(_ named: Hints.Named, margin: Duration, now: ContinuousClock.Instant) -> Bool {
+        mutating func noteStops(_ named: EventHints.Named, margin: Duration, now: ContinuousClock.Instant) -> Bool {
             var isNew = false
             for (id, entry) in followed {
                 guard let container = entry.container else { continue }
@@ -96,15 +96,15 @@ extension Docker {
         }
 
         /// All of it, for the agent.
-        var look: Look {
+        var look: ContainerList {
             let unreadable = followed.filter { $0.value.isUnreadable && $0.value.container == nil }.keys
-                .compactMap { id in listed[id]?.subject ?? Subject(fullID: id) }
+                .compactMap { id in listed[id]?.subject ?? ContainerRef(fullID: id) }
             let stopping = followed.values.filter { $0.stop != nil }.compactMap { $0.container?.subject }
             let others =
-                unreadable.map { Idle(subject: $0, reason: .unreadable) }
-                + stopping.map { Idle(subject: $0, reason: .stopping) }
-                + idle.values.map { Idle(subject: $0, reason: .notRunning(state: $0.state)) }
-            return Look(
+                unreadable.map { StoppedContainer(subject: $0, reason: .unreadable) }
+                + stopping.map { StoppedContainer(subject: $0, reason: .stopping) }
+                + idle.values.map { StoppedContainer(subject: $0, reason: .notRunning(state: $0.state)) }
+            return ContainerList(
                 containers: followed.values.filter { $0.stop == nil }.compactMap(\.container),
                 unreadable: Set(unreadable.map(\.id)), idle: others)
         }
@@ -113,7 +113,7 @@ extension Docker {
 
 extension Docker {
     /// What the events of the last moment have named, kept for the next look.
-    final class Hints: Sendable {
+    final class EventHints: Sendable {
         /// What they have named, for one look.
         struct Named: Sendable {
             /// Containers that changed themselves.

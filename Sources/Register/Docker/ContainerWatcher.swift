@@ -6,7 +6,7 @@ extension Docker {
     ///
     /// It subscribes to the events first and lists then; every event only makes it look again. It lists again after
     /// each `resync` and each lost connection, and never gives up. A failed look hands nothing over.
-    struct ContainerSource: Sendable {
+    struct ContainerWatcher: Sendable {
         private let http: HTTPClient
         private let origin: HTTPOrigin
         private let deadline: Duration
@@ -50,12 +50,13 @@ extension Docker {
         ///   - handOver: takes the newest list.
         ///   - lose: is called when the engine does not answer any more, with the error.
         func run(
-            handOver: @escaping @Sendable (Look) -> Void, lose: @escaping @Sendable (any Swift.Error) -> Void = { _ in }
+            handOver: @escaping @Sendable (ContainerList) -> Void,
+            lose: @escaping @Sendable (any Swift.Error) -> Void = { _ in }
         ) async throws {
             // Short, so that everything is right again within a second of the engine's return.
             var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(400))
-            var loss = EngineLoss(shortestStream: shortestStream)
-            var known = KnownContainers()
+            var loss = EngineConnection(shortestStream: shortestStream)
+            var known = ContainerCache()
             while true {
                 let begin = ContinuousClock.now
                 var hasLooked = false
@@ -86,19 +87,19 @@ extension Docker {
         }
 
         /// Looks once, at everything.
-        func once(_ client: Client) async throws -> Look {
-            var known = KnownContainers()
-            let nothing = Hints.Named(containers: [], inNetworks: [], signals: [:], begun: [])
+        func once(_ client: Client) async throws -> ContainerList {
+            var known = ContainerCache()
+            let nothing = EventHints.Named(containers: [], inNetworks: [], signals: [:], begun: [])
             return try await look(client, &known, nothing, isFull: true)
         }
 
         /// Looks at once, and again after each event and resync, until the stream or a look fails.
         private func follow(
-            _ client: Client, _ events: HTTPStream, _ known: inout KnownContainers, _ handOver: (Look) -> Void
+            _ client: Client, _ events: HTTPStream, _ known: inout ContainerCache, _ handOver: (ContainerList) -> Void
         ) async throws {
             defer { events.close() }
             let bell = Doorbell<Reason>()
-            let hints = Hints()
+            let hints = EventHints()
             let listener = Task { try await Self.listen(to: events, hints, bell) }
             let clock = Task { try await bell.ring(.resync, every: resync) }
             var echo: Task<Void, any Swift.Error>?
@@ -119,7 +120,7 @@ extension Docker {
                 let now = ContinuousClock.now
                 var pauses = known.followed.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
                 // Also after a look without an event: it takes the place of the echo that an event has asked for.
-                if reasons.contains(.event) || !named.containers.isEmpty { pauses.append(Hints.lifetime) }
+                if reasons.contains(.event) || !named.containers.isEmpty { pauses.append(EventHints.lifetime) }
                 if known.followed.values.contains(where: \.isUnreadable) { pauses.append(deadline) }
                 guard let pause = pauses.min() else { continue }
                 echo?.cancel()
@@ -131,7 +132,7 @@ extension Docker {
             throw CancellationError()
         }
 
-        private static func listen(to events: HTTPStream, _ hints: Hints, _ bell: Doorbell<Reason>) async throws {
+        private static func listen(to events: HTTPStream, _ hints: EventHints, _ bell: Doorbell<Reason>) async throws {
             defer { bell.ring(.failure) }
             for try await line in events {
                 // A line that cannot be read still says that something happened.
@@ -148,8 +149,8 @@ extension Docker {
         /// - Parameter isFull: whether those that do not run are listed too; an engine takes long where there are many,
         ///   and the inspections tell as well which containers have ended or were removed.
         private func look(
-            _ client: Client, _ known: inout KnownContainers, _ named: Hints.Named, isFull: Bool
-        ) async throws -> Look {
+            _ client: Client, _ known: inout ContainerCache, _ named: EventHints.Named, isFull: Bool
+        ) async throws -> ContainerList {
             var next = known
             let changed = next.take(try await client.list(all: isFull), isFull: isFull, named)
             for (id, result) in try await inspect(changed, client) {
@@ -201,7 +202,7 @@ extension Docker {
     ///
     /// An engine, or a proxy before it, that ends its streams of events soon after they began would be back at each of
     /// them. After the second one in a row it counts as lost until a stream has lasted.
-    struct EngineLoss: Equatable {
+    struct EngineConnection: Equatable {
         /// From when on a stream has lasted.
         let shortestStream: Duration
         /// Whether the engine counts as lost, which the log was told.

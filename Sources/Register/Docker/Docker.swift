@@ -36,7 +36,7 @@ enum Docker {
         var exposed: Set<Port> = []
 
         /// What tells it from others.
-        var subject: Subject { Subject(id: id, name: name, image: image, state: Subject.running) }
+        var subject: ContainerRef { ContainerRef(id: id, name: name, image: image, state: ContainerRef.running) }
     }
 
     /// A container's TCP port and where the host publishes it.
@@ -53,7 +53,7 @@ enum Docker {
     }
 
     /// Which container, and in which state.
-    struct Subject: Hashable, Sendable {
+    struct ContainerRef: Hashable, Sendable {
         /// The short id.
         var id: InstanceID
         /// The name without the leading slash.
@@ -86,13 +86,13 @@ enum Docker {
         /// A container that runs.
         case running(Container)
         /// One that does not, is paused or restarts.
-        case idle(Subject)
+        case idle(ContainerRef)
         /// Nothing: it was removed.
         case gone
     }
 
     /// A container that has no entries now, whatever its labels say.
-    struct Idle: Hashable, Sendable {
+    struct StoppedContainer: Hashable, Sendable {
         /// Why it has none.
         enum Reason: Hashable, Sendable {
             /// It does not run, is paused or restarts.
@@ -104,7 +104,7 @@ enum Docker {
         }
 
         /// Which one.
-        var subject: Subject
+        var subject: ContainerRef
         /// Why it has none.
         var reason: Reason
 
@@ -118,13 +118,13 @@ enum Docker {
     }
 
     /// What one look at an engine has found.
-    struct Look: Equatable, Sendable {
+    struct ContainerList: Equatable, Sendable {
         /// The running containers, each in its last known state, without those that were told to stop.
         var containers: [Container]
         /// Containers that run but could not be inspected even once: nothing is known of them.
         var unreadable: Set<InstanceID> = []
         /// All others of this host, as far as they are known.
-        var idle: [Idle] = []
+        var idle: [StoppedContainer] = []
     }
 
     /// Who an engine is.
@@ -164,7 +164,7 @@ extension Docker.Error: CustomStringConvertible {
     }
 }
 
-extension Docker.Idle.Reason: CustomStringConvertible {
+extension Docker.StoppedContainer.Reason: CustomStringConvertible {
     /// How it goes on after "not registered".
     var description: String {
         switch self {

@@ -48,7 +48,7 @@ extension Docker {
         /// Asks whether the engine is there, in front of all else that it can refuse. `GET /_ping`
         private static func ping(
             _ version: String, _ http: HTTPClient, _ origin: HTTPOrigin, _ deadline: Duration
-        ) async throws -> HTTPAnswer {
+        ) async throws -> HTTPResponse {
             do {
                 let request = HTTPRequest(.get, version + "/_ping")
                 return try await http.send(request, to: origin, deadline: deadline, cap: 1 << 20)

@@ -137,11 +137,11 @@ extension Docker {
         }
 
         /// Whether it runs, rather than being paused or restarting.
-        var isRunning: Bool { state == Subject.running }
+        var isRunning: Bool { state == ContainerRef.running }
 
         /// What tells it from others; nil where its id makes no sense.
-        var subject: Subject? {
-            InstanceID(containerID: id).map { Subject(id: $0, name: name, image: image, state: state) }
+        var subject: ContainerRef? {
+            InstanceID(containerID: id).map { ContainerRef(id: $0, name: name, image: image, state: state) }
         }
     }
 
@@ -171,7 +171,7 @@ extension WireContainer {
     func inspected() throws(Docker.Error) -> Docker.Inspected {
         let id = try id()
         if let container = try container() { return .running(container) }
-        return .idle(Docker.Subject(id: id, name: name, image: image, state: State?.Status ?? ""))
+        return .idle(Docker.ContainerRef(id: id, name: name, image: image, state: State?.Status ?? ""))
     }
 
     /// The container as the agent knows it; nil where it does not run, or is paused.

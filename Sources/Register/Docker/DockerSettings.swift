@@ -3,7 +3,7 @@ import Shared
 
 /// The settings that say where the engine is; they are those of Docker's own client
 /// (https://docs.docker.com/reference/cli/docker/#environment-variables).
-enum DockerOptions {
+enum DockerSettings {
     private static let host = Setting(
         flag: "--docker", variable: "DOCKER_HOST", placeholder: "URL", fallback: "unix:///var/run/docker.sock",
         help: "the Docker Engine: unix:///path or tcp://host:port; none on a host without one, with SERVICES_FILE")
@@ -17,15 +17,15 @@ enum DockerOptions {
     static let settings = [host, verify, certificates]
 
     /// Whether there is no engine, and only the services file counts.
-    static func isNone(_ reading: inout Reading) -> Bool { reading.text(host) == "none" }
+    static func isNone(_ reading: inout ParsedSettings) -> Bool { reading.text(host) == "none" }
 
     /// Records that without an engine there is nothing to register.
-    static func reportNone(_ reading: inout Reading) {
+    static func reportNone(_ reading: inout ParsedSettings) {
         reading.problem(host, "none leaves nothing to register; set SERVICES_FILE, or say where the engine is")
     }
 
     /// Reads them; nil where something is wrong, which is then recorded.
-    static func origin(from reading: inout Reading, home: String) -> HTTPOrigin? {
+    static func origin(from reading: inout ParsedSettings, home: String) -> HTTPOrigin? {
         var tls: HTTPOrigin.TLS?
         if reading.isOn(verify) {
             let folder = reading.text(certificates) ?? "\(home)/.docker"

@@ -4,7 +4,7 @@ import Shared
 /// That this docker-register runs, said in etcd under its lease; and who else says the same of the same engine.
 ///
 /// Two of them on one host would move each other's entries between their leases for ever. The younger one gives way.
-struct Presence {
+struct AgentRegistration {
     /// What an agent says of itself: the JSON object at `<prefix>-agents/<engine>/<instance>`.
     struct Record: Codable, Equatable, Sendable {
         /// The host's name.
@@ -27,7 +27,7 @@ struct Presence {
         var createRevision: Int64
     }
 
-    private let registry: EtcdRegistry
+    private let registry: EntryStore
     private var owner: Owner
     private let folder: String
     private let key: String
@@ -36,7 +36,7 @@ struct Presence {
     private let clock: @Sendable () -> ContinuousClock.Instant
     private var holder: Int64?
     private var createRevision: Int64 = 0
-    private var rivals = Rivals()
+    private var rivals = OtherAgents()
     private var told: [Other] = []
     private var isRefused = false
 
@@ -54,7 +54,7 @@ struct Presence {
     ///
     /// - Parameter instance: tells this run from every other one.
     init(
-        _ registry: EtcdRegistry, _ owner: Owner, instance: String, logger: Logger,
+        _ registry: EntryStore, _ owner: Owner, instance: String, logger: Logger,
         clock: @escaping @Sendable () -> ContinuousClock.Instant
     ) {
         self.clock = clock
@@ -146,9 +146,9 @@ struct Presence {
 /// Which other agents are alive, rather than dead with a lease that has not run out.
 ///
 /// A lease that outlives what was left of it when it was first seen was kept alive.
-struct Rivals: Equatable {
+struct OtherAgents: Equatable {
     private struct Sight: Equatable {
-        var other: Presence.Other
+        var other: AgentRegistration.Other
         var deadline: ContinuousClock.Instant
         var isAlive = false
     }
@@ -164,7 +164,7 @@ struct Rivals: Equatable {
     /// Takes those that are there now.
     ///
     /// - Parameter remaining: the seconds that were left of the leases that are new.
-    mutating func see(_ others: [Presence.Other], remaining: [Int64: Int64], at now: ContinuousClock.Instant) {
+    mutating func see(_ others: [AgentRegistration.Other], remaining: [Int64: Int64], at now: ContinuousClock.Instant) {
         var next: [Int64: Sight] = [:]
         for other in others {
             let left = Duration.seconds(remaining[other.lease] ?? 0) + Self.margin
@@ -177,7 +177,7 @@ struct Rivals: Equatable {
     }
 
     /// Those that are alive, the oldest first.
-    var alive: [Presence.Other] {
+    var alive: [AgentRegistration.Other] {
         sights.values.filter(\.isAlive).map(\.other).sorted { $0.createRevision < $1.createRevision }
     }
 }

@@ -17,7 +17,7 @@ struct Drains {
         var at: String
     }
 
-    private let registry: EtcdRegistry
+    private let registry: EntryStore
     private var owner: Owner
     private let logger: Logger
     private var wanted: [InstanceID: Drain] = [:]
@@ -25,7 +25,7 @@ struct Drains {
     private var isRefused = false
 
     /// Begins without knowing any.
-    init(_ registry: EtcdRegistry, _ owner: Owner, logger: Logger) {
+    init(_ registry: EntryStore, _ owner: Owner, logger: Logger) {
         self.registry = registry
         self.owner = owner
         self.logger = logger
@@ -58,12 +58,12 @@ struct Drains {
     mutating func undrain(_ id: InstanceID) { wanted[id] = nil }
 
     /// Forgets the drains of containers that ended or were started anew.
-    mutating func keepOnly(_ look: Docker.Look) {
+    mutating func keepOnly(_ look: Docker.ContainerList) {
         wanted = wanted.filter { id, drain in Self.is(drain, of: id, in: look) }
     }
 
     /// Whether a drain is about the life that a container of this host has now, or may go on with.
-    private static func `is`(_ drain: Drain, of id: InstanceID, in look: Docker.Look) -> Bool {
+    private static func `is`(_ drain: Drain, of id: InstanceID, in look: Docker.ContainerList) -> Bool {
         if let container = look.containers.first(where: { $0.id == id }) { return container.started == drain.started }
         return look.idle.contains { $0.mayGoOn && $0.subject.id == id }
     }
@@ -72,7 +72,7 @@ struct Drains {
     ///
     /// A role that may not read it costs only that drains end with the agent. A drain that an agent of this host left
     /// under another `HOST_IP`, or another id of the engine, is told by the container's id and start.
-    mutating func learn(_ look: Docker.Look?) async throws {
+    mutating func learn(_ look: Docker.ContainerList?) async throws {
         guard stored == nil, let look else { return }
         do {
             let found = try await read().filter { id, drain in

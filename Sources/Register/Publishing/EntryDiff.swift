@@ -1,7 +1,7 @@
 import Shared
 
 /// What the registry holds of one entry of ours.
-struct Published: Hashable, Sendable {
+struct RegisteredEntry: Hashable, Sendable {
     /// The entry's value; nil where the key is missing.
     var value: [UInt8]?
     /// The meta's value; nil where the key is missing.
@@ -23,9 +23,9 @@ struct Published: Hashable, Sendable {
     }
 }
 
-extension Standing {
+extension CurrentEntry {
     /// Takes what the registry holds; nil where that is no whole entry.
-    init?(_ published: Published) {
+    init?(_ published: RegisteredEntry) {
         guard let value = published.value, let endpoint = Endpoint(String(decoding: value, as: UTF8.self)),
             let meta = published.meta.flatMap({ Meta(json: $0) })
         else { return nil }
@@ -35,15 +35,15 @@ extension Standing {
 }
 
 /// One change to the registry.
-enum Action: Equatable, Sendable {
+enum EntryChange: Equatable, Sendable {
     /// Puts the entry and its meta under the lease.
-    case put(Registration)
+    case put(DesiredEntry)
     /// Deletes the entry, and says in its meta why and of which container it was, where that is known.
     case withdraw(EntryID, reason: String, container: String? = nil)
 }
 
 /// From what should be and what is to what has to be done.
-enum Plan {
+enum EntryDiff {
     /// The changes that lead from `published` to `desired`, sorted: what should be there first, then what should go.
     ///
     /// - Parameters:
@@ -52,10 +52,10 @@ enum Plan {
     ///   - obstacles: why single entries may not be there, which is then the reason.
     ///   - knowsContainers: whether it is known which containers there are; otherwise all are like unreadable ones.
     static func actions(
-        desired: [EntryID: Registration], published: [EntryID: Published], reasons: [InstanceID: String],
-        unreadable: Set<InstanceID> = [], obstacles: [EntryID: Obstacle] = [:], knowsContainers: Bool = true
-    ) -> [Action] {
-        var actions: [Action] = []
+        desired: [EntryID: DesiredEntry], published: [EntryID: RegisteredEntry], reasons: [InstanceID: String],
+        unreadable: Set<InstanceID> = [], obstacles: [EntryID: NotReadyReason] = [:], knowsContainers: Bool = true
+    ) -> [EntryChange] {
+        var actions: [EntryChange] = []
         let missing = desired.filter { !isThere($0.value, published[$0.key]) }
         for registration in missing.values.sorted(by: { $0.slot < $1.slot }) { actions.append(.put(registration)) }
         let surplus = published.filter { desired[$0.key] == nil }
@@ -75,14 +75,14 @@ enum Plan {
     }
 
     /// An entry that nothing is known against stays as it is, under the agent's own lease.
-    private static func keep(_ slot: EntryID, _ state: Published) -> [Action] {
+    private static func keep(_ slot: EntryID, _ state: RegisteredEntry) -> [EntryChange] {
         guard !state.isLeased, let meta = state.meta, let value = state.value,
             let endpoint = Endpoint(String(decoding: value, as: UTF8.self))
         else { return [] }
-        return [.put(Registration(slot: slot, endpoint: endpoint, meta: meta))]
+        return [.put(DesiredEntry(slot: slot, endpoint: endpoint, meta: meta))]
     }
 
-    private static func isThere(_ registration: Registration, _ published: Published?) -> Bool {
+    private static func isThere(_ registration: DesiredEntry, _ published: RegisteredEntry?) -> Bool {
         guard let published, published.isLeased else { return false }
         return published.value == registration.value && published.meta == registration.meta
     }

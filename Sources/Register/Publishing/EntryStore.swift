@@ -1,7 +1,7 @@
 import Shared
 
 /// The registry in etcd, as an agent that owns some of its entries reads and changes it.
-struct EtcdRegistry: Sendable {
+struct EntryStore: Sendable {
     /// The client.
     let etcd: Etcd.Client
     /// Where the keys are.
@@ -26,7 +26,7 @@ struct EtcdRegistry: Sendable {
     static let actionsAtOnce = Etcd.Transaction.mostOperations / operationsPerAction
 
     /// The entries that an agent with this owner text has put, under whatever lease.
-    func entries(ownedBy owner: String, lease: Int64) async throws -> [EntryID: Published] {
+    func entries(ownedBy owner: String, lease: Int64) async throws -> [EntryID: RegisteredEntry] {
         let listing = try await etcd.range(prefix: keyspace.prefix, deadline: deadline)
         var values: [EntryID: Etcd.KeyValue] = [:]
         var owned: [EntryID: Etcd.KeyValue] = [:]
@@ -39,12 +39,12 @@ struct EtcdRegistry: Sendable {
             }
         }
         return Dictionary(
-            uniqueKeysWithValues: owned.map { ($0, Published(value: values[$0], meta: $1, lease: lease)) })
+            uniqueKeysWithValues: owned.map { ($0, RegisteredEntry(value: values[$0], meta: $1, lease: lease)) })
     }
 
     /// What is there now of some entries.
-    func read(_ slots: [EntryID], lease: Int64) async throws -> [EntryID: Published] {
-        var found: [EntryID: Published] = [:]
+    func read(_ slots: [EntryID], lease: Int64) async throws -> [EntryID: RegisteredEntry] {
+        var found: [EntryID: RegisteredEntry] = [:]
         for start in stride(from: 0, to: slots.count, by: Self.actionsAtOnce) {
             let chunk = slots[start..<min(start + Self.actionsAtOnce, slots.count)]
             let operations = chunk.flatMap { slot in
@@ -56,7 +56,7 @@ struct EtcdRegistry: Sendable {
                     server: "etcd", reason: "\(reads.count) of \(operations.count) reads answered")
             }
             for (index, slot) in chunk.enumerated() {
-                found[slot] = Published(value: reads[2 * index], meta: reads[2 * index + 1], lease: lease)
+                found[slot] = RegisteredEntry(value: reads[2 * index], meta: reads[2 * index + 1], lease: lease)
             }
         }
         return found
@@ -68,7 +68,7 @@ struct EtcdRegistry: Sendable {
     ///
     /// - Parameter confirm: the containers whose withdrawals all consumers are asked to confirm.
     func apply(
-        _ actions: some Sequence<Action>, lease: Int64, at time: String, confirm: Set<InstanceID> = []
+        _ actions: some Sequence<EntryChange>, lease: Int64, at time: String, confirm: Set<InstanceID> = []
     ) async throws -> Int64 {
         func tombstone(_ reason: String, _ slot: EntryID, _ container: String?) throws -> [UInt8] {
             var meta = Meta()
@@ -122,7 +122,7 @@ struct EtcdRegistry: Sendable {
     func metaKey(_ slot: EntryID) -> String { keyspace.text(of: .meta(slot.service, slot.id)) }
 }
 
-extension Published {
+extension RegisteredEntry {
     /// Takes what etcd holds.
     init(value: Etcd.KeyValue?, meta: Etcd.KeyValue?, lease: Int64) {
         self.init(

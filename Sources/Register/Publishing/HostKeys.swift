@@ -5,8 +5,8 @@ import Shared
 /// A key is the agent's while it goes with the agent's lease. It is put where it is missing, has another value or goes
 /// with another lease, so an agent that was restarted takes its keys over. It is deleted when it is no longer wanted,
 /// unless somebody has taken it in the meantime. What another agent's lease holds goes with that lease.
-struct PlainKeys {
-    private let registry: EtcdRegistry
+struct HostKeys {
+    private let registry: EntryStore
     private let logger: Logger
 
     private var desired: [String: [UInt8]] = [:]
@@ -20,7 +20,7 @@ struct PlainKeys {
     private var refusal: String?
 
     /// Begins without keys.
-    init(_ registry: EtcdRegistry, logger: Logger) {
+    init(_ registry: EntryStore, logger: Logger) {
         self.registry = registry
         self.logger = logger
     }
@@ -52,7 +52,7 @@ struct PlainKeys {
             try await carryOut(under: lease)
             if refusal != nil { logger.info("etcd takes the plain keys again") }
             refusal = nil
-        } catch  where Etcd.needsPerson(error) {
+        } catch  where Etcd.needsOperator(error) {
             if refusal != "\(error)" { logger.error("etcd refuses the plain keys", ["error": "\(error)"]) }
             refusal = "\(error)"
         }
@@ -75,7 +75,7 @@ struct PlainKeys {
     }
 
     /// What is there of some keys.
-    static func read(_ keys: [String], _ registry: EtcdRegistry) async throws -> [String: Etcd.KeyValue] {
+    static func read(_ keys: [String], _ registry: EntryStore) async throws -> [String: Etcd.KeyValue] {
         var found: [String: Etcd.KeyValue] = [:]
         for start in stride(from: 0, to: keys.count, by: Etcd.Transaction.mostOperations) {
             let chunk = keys[start..<min(start + Etcd.Transaction.mostOperations, keys.count)]

@@ -7,13 +7,13 @@ struct Publisher {
     /// Who the agent is.
     private(set) var owner: Owner
     /// The values that are expected to stand in the registry, for the watcher.
-    let expectation = RegistryWatcher.Expectation()
+    let expectation = RegistryWatcher.ExpectedValues()
 
     /// What the agent's entries have said of who it is, since it has known its lease.
     var owners: Set<String>
 
     /// Where it publishes.
-    let registry: EtcdRegistry
+    let registry: EntryStore
     /// How long its entries outlive it.
     let ttl: Duration
     /// Where it tells what it did.
@@ -25,7 +25,7 @@ struct Publisher {
     private(set) var lease: Etcd.Lease?
     private var renewed = ContinuousClock.now
     /// What should be there; nil before that was decided.
-    private(set) var desired: [EntryID: Registration]?
+    private(set) var desired: [EntryID: DesiredEntry]?
     /// Why containers that run have no entries.
     private(set) var reasons: [InstanceID: String] = [:]
     /// The containers of which what is published stays.
@@ -33,29 +33,29 @@ struct Publisher {
     /// Whether it is known which containers there are.
     private(set) var knowsContainers = true
     /// Why single entries may not be there.
-    private(set) var obstacles: [EntryID: Obstacle] = [:]
+    private(set) var obstacles: [EntryID: NotReadyReason] = [:]
     /// What the registry holds of ours, as far as it is known; nil before it was read once.
-    var published: [EntryID: Published]?
+    var published: [EntryID: RegisteredEntry]?
     /// Whether what is published has to be read anew.
     var isInDoubt = false
     /// The entries that another docker-register keeps instead.
     var yielded: Set<EntryID> = []
     /// The agents of this host, this one included.
-    private(set) var presence: Presence
+    private(set) var presence: AgentRegistration
     /// How often somebody else changed what is published.
-    var contention = Contention()
+    var contention = RestoreBackoff()
     /// The containers of which the next withdrawal is to be confirmed by all consumers.
     var toConfirm: Set<InstanceID> = []
     /// At which revision entries of containers were withdrawn last, as long as their metas say so.
     var withdrawals: [InstanceID: Int64] = [:]
     /// The withdrawn entries whose metas still tell why, and until when they do.
-    var graves: [(tombstone: EtcdRegistry.Tombstone, due: ContinuousClock.Instant)] = []
+    var tombstones: [(tombstone: EntryStore.Tombstone, due: ContinuousClock.Instant)] = []
 
     /// Begins with nothing: no lease, nothing desired, and nothing known of what is published.
     ///
     /// - Parameter clock: the time by which other agents and withdrawn entries are judged.
     init(
-        _ registry: EtcdRegistry, _ owner: Owner, ttl: Duration, logger: Logger,
+        _ registry: EntryStore, _ owner: Owner, ttl: Duration, logger: Logger,
         clock: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) {
         self.registry = registry
@@ -65,7 +65,7 @@ struct Publisher {
         self.ttl = ttl
         self.logger = logger
         let instance = String(UInt64.random(in: 0...(.max)), radix: 16)
-        presence = Presence(registry, owner, instance: instance, logger: logger, clock: clock)
+        presence = AgentRegistration(registry, owner, instance: instance, logger: logger, clock: clock)
     }
 
     /// Says that the host has another address now; entries with the former one stay the agent's own.
@@ -83,8 +83,8 @@ struct Publisher {
     ///   - obstacles: why single entries may not be there.
     ///   - knowsContainers: whether it is known which containers there are; otherwise what is published of any stays.
     mutating func desire(
-        _ registrations: [EntryID: Registration], reasons: [InstanceID: String] = [:],
-        unreadable: Set<InstanceID> = [], obstacles: [EntryID: Obstacle] = [:], knowsContainers: Bool = true
+        _ registrations: [EntryID: DesiredEntry], reasons: [InstanceID: String] = [:],
+        unreadable: Set<InstanceID> = [], obstacles: [EntryID: NotReadyReason] = [:], knowsContainers: Bool = true
     ) {
         self.obstacles = obstacles
         desired = registrations
@@ -154,13 +154,13 @@ struct Publisher {
         }
     }
 
-    private func withdraw(_ entries: [EntryID: Published], because reason: String) async throws {
+    private func withdraw(_ entries: [EntryID: RegisteredEntry], because reason: String) async throws {
         let slots = entries.keys.sorted()
         let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
         let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
-        for start in stride(from: 0, to: slots.count, by: EtcdRegistry.actionsAtOnce) {
-            let chunk = slots[start..<min(start + EtcdRegistry.actionsAtOnce, slots.count)]
-            let actions = chunk.map { Action.withdraw($0, reason: reason, container: entries[$0]?.container) }
+        for start in stride(from: 0, to: slots.count, by: EntryStore.actionsAtOnce) {
+            let chunk = slots[start..<min(start + EntryStore.actionsAtOnce, slots.count)]
+            let actions = chunk.map { EntryChange.withdraw($0, reason: reason, container: entries[$0]?.container) }
             _ = try await registry.apply(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
         logger.info("withdrew everything", ["entries": slots.count, "reason": reason])
@@ -210,19 +210,19 @@ extension Publisher {
     /// Carries out what differs between what should be and what is published.
     mutating func carryOut() async throws {
         guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
-        let planned = Plan.actions(
+        let planned = EntryDiff.actions(
             desired: desired, published: known, reasons: reasons, unreadable: unreadable, obstacles: obstacles,
             knowsContainers: knowsContainers)
         let actions = planned + repeated(besides: known)
-        for start in stride(from: 0, to: actions.count, by: EtcdRegistry.actionsAtOnce) {
+        for start in stride(from: 0, to: actions.count, by: EntryStore.actionsAtOnce) {
             try await keepLease()
             // What is published has to be known anew, and so what is to be done.
             guard !isInDoubt, let lease else { return try await publish() }
-            try await carryOut(actions[start..<min(start + EtcdRegistry.actionsAtOnce, actions.count)], under: lease)
+            try await carryOut(actions[start..<min(start + EntryStore.actionsAtOnce, actions.count)], under: lease)
         }
     }
 
-    private mutating func carryOut(_ actions: ArraySlice<Action>, under lease: Etcd.Lease) async throws {
+    private mutating func carryOut(_ actions: ArraySlice<EntryChange>, under lease: Etcd.Lease) async throws {
         for action in actions { expect(action) }
         let time = Timestamp.text(Timestamp.now())
         do {
@@ -235,20 +235,20 @@ extension Publisher {
     }
 
     /// The withdrawals that consumers are asked to confirm, of entries that are withdrawn already.
-    private func repeated(besides known: [EntryID: Published]) -> [Action] {
-        graves.map(\.tombstone).filter { toConfirm.contains($0.slot.id) && known[$0.slot] == nil }
+    private func repeated(besides known: [EntryID: RegisteredEntry]) -> [EntryChange] {
+        tombstones.map(\.tombstone).filter { toConfirm.contains($0.slot.id) && known[$0.slot] == nil }
             .map { .withdraw($0.slot, reason: reasons[$0.slot.id] ?? "container stopped", container: $0.container) }
     }
 
     /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
-    private mutating func suspect(_ actions: some Sequence<Action>) {
+    private mutating func suspect(_ actions: some Sequence<EntryChange>) {
         isInDoubt = true
         for case .put(let registration) in actions where published?[registration.slot] == nil {
-            published?[registration.slot] = Published(value: nil, meta: nil, isLeased: false)
+            published?[registration.slot] = RegisteredEntry(value: nil, meta: nil, isLeased: false)
         }
     }
 
-    private func expect(_ action: Action) {
+    private func expect(_ action: EntryChange) {
         switch action {
         case .put(let registration):
             expectation.set(registry.key(registration.slot), to: registration.value)
@@ -258,14 +258,14 @@ extension Publisher {
     }
 
     /// Keeps in mind what etcd has confirmed.
-    private mutating func note(_ action: Action, _ revision: Int64, _ time: String) {
+    private mutating func note(_ action: EntryChange, _ revision: Int64, _ time: String) {
         switch action {
         case .put(let registration):
             let slot = registration.slot
-            published?[slot] = Published(
+            published?[slot] = RegisteredEntry(
                 value: registration.value, meta: registration.meta, isLeased: true,
-                put: Published.Put(revision: revision, time: time))
-            graves.removeAll { $0.tombstone.slot == slot }
+                put: RegisteredEntry.Put(revision: revision, time: time))
+            tombstones.removeAll { $0.tombstone.slot == slot }
             withdrawals[slot.id] = nil
             logger.info(
                 "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])
@@ -273,9 +273,9 @@ extension Publisher {
             published?[slot] = nil
             withdrawals[slot.id] = revision
             toConfirm.remove(slot.id)
-            graves.removeAll { $0.tombstone.slot == slot }
-            let tombstone = EtcdRegistry.Tombstone(slot: slot, revision: revision, container: container)
-            graves.append((tombstone, clock() + ttl * Self.graveTTLs))
+            tombstones.removeAll { $0.tombstone.slot == slot }
+            let tombstone = EntryStore.Tombstone(slot: slot, revision: revision, container: container)
+            tombstones.append((tombstone, clock() + ttl * Self.graveTTLs))
             logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
         }
     }
@@ -286,9 +286,9 @@ extension Publisher {
     /// Deletes the metas of entries that were withdrawn long enough ago.
     mutating func bury() async throws {
         let now = clock()
-        while let grave = graves.first, grave.due <= now {
+        while let grave = tombstones.first, grave.due <= now {
             try await registry.bury(grave.tombstone)
-            graves.removeFirst()
+            tombstones.removeFirst()
             withdrawals[grave.tombstone.slot.id] = nil
         }
     }
@@ -338,16 +338,16 @@ extension Publisher {
     }
 
     /// Whether the meta names another agent, which has taken the entry over.
-    private func isAnothers(_ state: Published) -> Bool {
+    private func isAnothers(_ state: RegisteredEntry) -> Bool {
         Self.owner(of: state).map { !owners.contains($0) } ?? false
     }
 
-    private static func owner(of state: Published) -> String? {
+    private static func owner(of state: RegisteredEntry) -> String? {
         state.meta.flatMap { Meta(json: $0)?.owner }
     }
 
     /// The entries that are left to older agents of the same engine that run under another address.
-    private func yield(to elders: Set<String>, _ found: [EntryID: Published]) -> Set<EntryID> {
+    private func yield(to elders: Set<String>, _ found: [EntryID: RegisteredEntry]) -> Set<EntryID> {
         let held = found.filter { slot, state in
             desired?[slot] != nil && Self.owner(of: state).map(elders.contains) == true
         }

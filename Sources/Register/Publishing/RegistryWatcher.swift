@@ -9,7 +9,7 @@ struct RegistryWatcher: Sendable {
     /// The values that the agent's keys should have, kept by the agent.
     ///
     /// Set before a change is sent, so that the echo of the agent's own change is not taken for somebody else's.
-    final class Expectation: Sendable {
+    final class ExpectedValues: Sendable {
         private let values = Mutex<[[UInt8]: [UInt8]]>([:])
 
         /// The value of `key` is to be `value`; nil for a key that the agent does not care about.
@@ -29,12 +29,12 @@ struct RegistryWatcher: Sendable {
         }
     }
 
-    private let registry: EtcdRegistry
-    private let expectation: Expectation
+    private let registry: EntryStore
+    private let expectation: ExpectedValues
     private let logger: Logger
 
     /// Prepares to watch.
-    init(_ registry: EtcdRegistry, _ expectation: Expectation, logger: Logger) {
+    init(_ registry: EntryStore, _ expectation: ExpectedValues, logger: Logger) {
         self.registry = registry
         self.expectation = expectation
         self.logger = logger
@@ -66,7 +66,7 @@ struct RegistryWatcher: Sendable {
 /// Limits how often entries are put back that somebody destroys again and again.
 ///
 /// The first times are at once; then each waits longer than the one before, until it has been quiet for a while.
-struct Contention: Equatable {
+struct RestoreBackoff: Equatable {
     private var count = 0
     private var last: ContinuousClock.Instant?
     private var pause = Duration.zero

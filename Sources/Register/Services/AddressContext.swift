@@ -1,16 +1,16 @@
 import Shared
 
-extension Addressing {
+extension EndpointResolver {
     /// What it is decided from besides the container itself.
-    struct Surroundings: Sendable {
+    struct AddressContext: Sendable {
         /// What counts as reachable on this host.
-        let reach: Reach
+        let reach: ReachabilityRules
         /// What is registered, as far as settings say it.
-        let rules: Rules
+        let rules: RegistrationPolicy
         /// The running containers.
         let containers: [InstanceID: Docker.Container]
         /// Where programs of this host listen.
-        let listeners: Listeners
+        let listeners: ListeningPorts
         /// Which container the engine publishes at a port of this host, by name: what listens there is the engine.
         let publishers: [Port: String]
 
@@ -19,12 +19,12 @@ extension Addressing {
 
         /// Takes all that is known of the host.
         init(
-            _ containers: [Docker.Container], host: IPAddress, _ rules: Rules, _ listeners: Listeners,
+            _ containers: [Docker.Container], host: IPAddress, _ rules: RegistrationPolicy, _ listeners: ListeningPorts,
             unreadable: Set<InstanceID> = []
         ) {
             self.unreadable = unreadable
             let gateways = containers.flatMap { $0.networks.values }.reduce(into: Set()) { $0.formUnion($1.gateways) }
-            reach = Reach(host: host, gateways: gateways)
+            reach = ReachabilityRules(host: host, gateways: gateways)
             self.rules = rules
             self.containers = Dictionary(containers.map { ($0.id, $0) }) { first, _ in first }
             self.listeners = listeners
@@ -41,7 +41,7 @@ extension Addressing {
 }
 
 /// Where other hosts reach a port that this host publishes, or that something listens on.
-struct Reach: Equatable, Sendable {
+struct ReachabilityRules: Equatable, Sendable {
     /// `HOST_IP`.
     let host: IPAddress
     /// This host's own addresses in the containers' networks, which nobody else reaches.

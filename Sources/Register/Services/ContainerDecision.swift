@@ -1,17 +1,17 @@
 import Shared
 
 /// What becomes of one container of this host, and why.
-struct Verdict: Equatable, Sendable {
+struct ContainerDecision: Equatable, Sendable {
     /// One published port that is in the registry, or should be.
     struct Entry: Equatable, Sendable {
         /// The port inside of the container.
         var port: Port
         /// What should be in the registry for it.
-        var registration: Registration
+        var registration: DesiredEntry
     }
 
     /// Something about the container that is worth one log line.
-    struct Remark: Hashable, Sendable {
+    struct Reason: Hashable, Sendable {
         /// What it says of what is registered.
         enum Kind: Hashable, Sendable {
             /// Why something is not registered, as it is meant.
@@ -34,7 +34,7 @@ struct Verdict: Equatable, Sendable {
     }
 
     /// Which container, and in which state.
-    var subject: Docker.Subject
+    var subject: Docker.ContainerRef
     /// The container as it was decided about; nil where it was not, because it does not run.
     var container: Docker.Container?
     /// What its labels say; nil where they were not read.
@@ -42,7 +42,7 @@ struct Verdict: Equatable, Sendable {
     /// What should be in the registry, by container port.
     var entries: [Entry] = []
     /// Why something is not there, and what somebody should change.
-    var remarks: [Remark] = []
+    var remarks: [Reason] = []
 
     /// The verdict on a container that runs, before anything is decided.
     init(on container: Docker.Container, _ labels: Labels) {
@@ -52,18 +52,18 @@ struct Verdict: Equatable, Sendable {
     }
 
     /// The verdict on a container that has no entries, whatever its labels say.
-    init(on idle: Docker.Idle) {
+    init(on idle: Docker.StoppedContainer) {
         subject = idle.subject
-        remarks = [Remark(port: nil, text: "not registered: \(idle.reason)", kind: .reason)]
+        remarks = [Reason(port: nil, text: "not registered: \(idle.reason)", kind: .reason)]
     }
 }
 
 /// What the log was told of containers and of the services file: each thing once, as long as it lasts.
-struct RemarkLog {
+struct ReasonLog {
     private struct Told: Hashable {
         var id: InstanceID
         var name: String
-        var remark: Verdict.Remark
+        var remark: ContainerDecision.Reason
     }
 
     private var told: Set<Told> = []
@@ -77,7 +77,8 @@ struct RemarkLog {
     ///   - obstacles: why entries may not be there.
     ///   - before: the entries that were there until now; why one of these goes is told with its withdrawal.
     mutating func tell(
-        _ verdicts: [Verdict], _ obstacles: [EntryID: Obstacle] = [:], besides before: [EntryID: Standing] = [:],
+        _ verdicts: [ContainerDecision], _ obstacles: [EntryID: NotReadyReason] = [:],
+        besides before: [EntryID: CurrentEntry] = [:],
         to logger: Logger
     ) {
         let ofContainers = verdicts.flatMap { verdict in

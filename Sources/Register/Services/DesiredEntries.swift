@@ -1,19 +1,19 @@
 import Shared
 
 /// From containers to entries: what should be in the registry, and why something is not.
-struct Services: Sendable {
+struct DesiredEntries: Sendable {
     /// The entries that should be there.
-    private(set) var registrations: [EntryID: Registration] = [:]
+    private(set) var registrations: [EntryID: DesiredEntry] = [:]
     /// What decides of each of them whether it may be there now.
-    private(set) var gates: [EntryID: Gate] = [:]
+    private(set) var gates: [EntryID: ReadinessGate] = [:]
     /// What becomes of each container, in the order of their ids.
-    private(set) var verdicts: [Verdict] = []
+    private(set) var verdicts: [ContainerDecision] = []
 
     /// The entries that should be there because the services file says so.
-    private(set) var statics: [EntryID: Registration] = [:]
+    private(set) var statics: [EntryID: DesiredEntry] = [:]
 
     /// What is to be said of all of them.
-    var remarks: [Verdict.Remark] { verdicts.flatMap(\.remarks) }
+    var remarks: [ContainerDecision.Reason] { verdicts.flatMap(\.remarks) }
 
     /// Why containers that run have no entries, in the words of a withdrawal.
     private(set) var reasons: [InstanceID: String] = [:]
@@ -23,7 +23,7 @@ struct Services: Sendable {
     /// Containers of which that is not known yet; what is published of them stays.
     private(set) var undecided: Set<InstanceID> = []
 
-    private let rules: Rules
+    private let rules: RegistrationPolicy
     private let drained: Set<InstanceID>
 
     /// Decides for all containers of the host.
@@ -34,12 +34,13 @@ struct Services: Sendable {
     ///   - listeners: what is known of the ports of the host that matter.
     ///   - unreadable: containers that run, and of which nothing is known.
     init(
-        of containers: [Docker.Container], statics: [StaticService] = [], owner: Owner, rules: Rules = Rules(),
-        drained: Set<InstanceID> = [], listeners: Listeners = Listeners(), unreadable: Set<InstanceID> = []
+        of containers: [Docker.Container], statics: [StaticService] = [], owner: Owner,
+        rules: RegistrationPolicy = RegistrationPolicy(),
+        drained: Set<InstanceID> = [], listeners: ListeningPorts = ListeningPorts(), unreadable: Set<InstanceID> = []
     ) {
         self.rules = rules
         self.drained = drained
-        let surroundings = Addressing.Surroundings(
+        let surroundings = EndpointResolver.AddressContext(
             containers, host: owner.address, rules, listeners, unreadable: unreadable)
         for container in containers.sorted(by: { $0.id < $1.id }) {
             add(container, owner, surroundings)
@@ -54,7 +55,7 @@ struct Services: Sendable {
         else { return }
         statics[registration.slot] = registration
         registrations[registration.slot] = registration
-        gates[registration.slot] = Gate(service, registration.endpoint)
+        gates[registration.slot] = ReadinessGate(service, registration.endpoint)
     }
 
     /// Warns of services that are fed by different repositories: `a/web` and `b/web` are both `web`.
@@ -72,10 +73,10 @@ struct Services: Sendable {
     }
 
     private mutating func add(
-        _ container: Docker.Container, _ owner: Owner, _ surroundings: Addressing.Surroundings
+        _ container: Docker.Container, _ owner: Owner, _ surroundings: EndpointResolver.AddressContext
     ) {
         let labels = Labels(labels: container.labels, environment: container.environment)
-        verdicts.append(Verdict(on: container, labels))
+        verdicts.append(ContainerDecision(on: container, labels))
         for problem in labels.problems { remark(container, problem, .warning) }
         reasons[container.id] = "no longer published"
         guard !labels.container.isIgnored else { return remark(container, "not registered: SERVICE_IGNORE is set") }
@@ -83,14 +84,14 @@ struct Services: Sendable {
             reasons[container.id] = "drained"
             return remark(container, "not registered: it was drained; docker-register undrain takes that back")
         }
-        let addressing = Addressing(of: container, labels, in: surroundings)
+        let addressing = EndpointResolver(of: container, labels, in: surroundings)
         for told in addressing.remarks { remark(container, told.text, told.kind, told.port) }
         awaited.formUnion(addressing.awaited)
         if addressing.isUndecided { undecided.insert(container.id) }
         remarkLabelsOfNoPort(container, labels, addressing)
         guard let primary = primary(of: addressing.endpoints.keys, container, labels) else { return }
         for (port, endpoint) in addressing.endpoints.sorted(by: { $0.key < $1.key }) {
-            let names = Naming(rules, container, labels).names(of: port, isPrimary: port == primary)
+            let names = ServiceNaming(rules, container, labels).names(of: port, isPrimary: port == primary)
             if let reason = names.reason {
                 remark(
                     container, reason, names.isWarning ? .obstacle : .reason, names.isOfWhole ? nil : port)
@@ -105,7 +106,7 @@ struct Services: Sendable {
     ///
     /// Variables may be the application's own.
     private mutating func remarkLabelsOfNoPort(
-        _ container: Docker.Container, _ labels: Labels, _ addressing: Addressing
+        _ container: Docker.Container, _ labels: Labels, _ addressing: EndpointResolver
     ) {
         let there = Set(addressing.endpoints.keys).union(addressing.remarks.compactMap(\.port))
         guard !there.isEmpty, container.network == .own else { return }
@@ -128,10 +129,10 @@ struct Services: Sendable {
         }
         let fields = labels.fields(of: port, isPrimary: isPrimary)
         guard let json = try? meta(of: port, container, fields, owner).json() else { return }
-        let registration = Registration(slot: slot, endpoint: endpoint, meta: json)
+        let registration = DesiredEntry(slot: slot, endpoint: endpoint, meta: json)
         registrations[slot] = registration
-        gates[slot] = Gate(container, port, endpoint, fields, labels.whole)
-        verdicts[verdicts.count - 1].entries.append(Verdict.Entry(port: port, registration: registration))
+        gates[slot] = ReadinessGate(container, port, endpoint, fields, labels.whole)
+        verdicts[verdicts.count - 1].entries.append(ContainerDecision.Entry(port: port, registration: registration))
     }
 
     /// The port that carries the bare name; nil where there is none.
@@ -161,16 +162,17 @@ struct Services: Sendable {
     }
 
     private mutating func remark(
-        _ container: Docker.Container, _ text: String, _ kind: Verdict.Remark.Kind = .reason, _ port: Port? = nil
+        _ container: Docker.Container, _ text: String, _ kind: ContainerDecision.Reason.Kind = .reason,
+        _ port: Port? = nil
     ) {
         guard let index = verdicts.lastIndex(where: { $0.subject.id == container.id }) else { return }
-        let remark = Verdict.Remark(port: port, text: text, kind: kind)
+        let remark = ContainerDecision.Reason(port: port, text: text, kind: kind)
         if !verdicts[index].remarks.contains(remark) { verdicts[index].remarks.append(remark) }
     }
 }
 
 /// An entry that should be in the registry.
-struct Registration: Hashable, Sendable {
+struct DesiredEntry: Hashable, Sendable {
     /// Which entry.
     var slot: EntryID
     /// Its value.

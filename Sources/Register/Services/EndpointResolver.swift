@@ -1,11 +1,11 @@
 import Shared
 
 /// Where other hosts reach the ports of one container, and why they do not reach the others.
-struct Addressing: Equatable, Sendable {
+struct EndpointResolver: Equatable, Sendable {
     /// The endpoint of each container port that is reached.
     private(set) var endpoints: [Port: Endpoint] = [:]
     /// Why others are not.
-    private(set) var remarks: [Verdict.Remark] = []
+    private(set) var remarks: [ContainerDecision.Reason] = []
     /// The ports of the host of which it matters whether something listens.
     private(set) var awaited: Set<Port> = []
     /// Whether something of that is not known yet, so that nothing may be withdrawn.
@@ -13,16 +13,16 @@ struct Addressing: Equatable, Sendable {
 
     private let container: Docker.Container
     private let labels: Labels
-    private let around: Surroundings
+    private let around: AddressContext
 
     /// Compares what was decided.
-    static func == (left: Addressing, right: Addressing) -> Bool {
+    static func == (left: EndpointResolver, right: EndpointResolver) -> Bool {
         left.endpoints == right.endpoints && left.remarks == right.remarks && left.awaited == right.awaited
             && left.isUndecided == right.isUndecided
     }
 
     /// Decides for one container.
-    init(of container: Docker.Container, _ labels: Labels, in around: Surroundings) {
+    init(of container: Docker.Container, _ labels: Labels, in around: AddressContext) {
         self.container = container
         self.labels = labels
         self.around = around
@@ -183,8 +183,8 @@ struct Addressing: Equatable, Sendable {
         return ports.filter { !isIgnored($0) }.sorted()
     }
 
-    private mutating func tell(_ text: String, _ kind: Verdict.Remark.Kind = .reason, _ port: Port? = nil) {
-        remarks.append(Verdict.Remark(port: port, text: text, kind: kind))
+    private mutating func tell(_ text: String, _ kind: ContainerDecision.Reason.Kind = .reason, _ port: Port? = nil) {
+        remarks.append(ContainerDecision.Reason(port: port, text: text, kind: kind))
     }
 
     private mutating func tell(_ text: String, port: Port) { tell(text, .reason, port) }

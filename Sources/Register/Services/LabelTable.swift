@@ -1,7 +1,7 @@
 import Shared
 
 /// One label: its name without `SERVICE_`, its grammar and what it means; the README's table is made of these.
-struct Label: Sendable {
+struct LabelDefinition: Sendable {
     /// The name in capitals, without `SERVICE_`.
     let name: String
     /// Whether it may also be said of one port: `SERVICE_<port>_NAME`.
@@ -16,7 +16,7 @@ struct Label: Sendable {
     let set: @Sendable (String, inout Labels.Fields, inout Labels.ContainerFields) -> String?
 
     /// All labels, in the order of the documentation.
-    static let all: [Label] = names + options + checks + containers
+    static let all: [LabelDefinition] = names + options + checks + containers
 
     /// The labels by name.
     static let named = Dictionary(all.map { ($0.name, $0) }) { first, _ in first }
@@ -38,9 +38,9 @@ struct Label: Sendable {
     }
 }
 
-extension Label {
-    private static let names: [Label] = [
-        Label(
+extension LabelDefinition {
+    private static let names: [LabelDefinition] = [
+        LabelDefinition(
             name: "NAME", isOfPort: true,
             expected: "up to \(mostNames) names, separated by commas: \(ServiceName.expected)",
             standard: "the last part of the image's name",
@@ -53,15 +53,15 @@ extension Label {
             fields.names = known
             return known.map(\.text).joined(separator: ", ")
         },
-        Label(
-            name: "IGNORE", isOfPort: true, expected: Truth.expected, standard: "false",
+        LabelDefinition(
+            name: "IGNORE", isOfPort: true, expected: BooleanText.expected, standard: "false",
             meaning: "whether the container, or the port, is left out"
         ) { text, fields, _ in
-            guard let isOn = Truth.of(text) else { return nil }
+            guard let isOn = BooleanText.of(text) else { return nil }
             fields.isIgnored = isOn
             return "\(isOn)"
         },
-        Label(
+        LabelDefinition(
             name: "TAGS", isOfPort: true, expected: "words, separated by commas, at most \(longestTags) bytes",
             standard: "none", meaning: "kept in the entry's meta for whoever reads it; they mean nothing to the agents"
         ) { text, fields, _ in
@@ -72,8 +72,8 @@ extension Label {
         },
     ]
 
-    private static let options: [Label] = ServiceOptions.fields.map { field in
-        Label(
+    private static let options: [LabelDefinition] = ServiceOptions.fields.map { field in
+        LabelDefinition(
             name: field.name.uppercased(), isOfPort: true, expected: field.expected, standard: field.standard,
             meaning: field.meaning
         ) { text, fields, _ in field.set(text, &fields.options) ? field.text(fields.options) : nil }
@@ -94,10 +94,10 @@ extension Substring {
     }
 }
 
-extension Label {
+extension LabelDefinition {
     /// The labels about the agent's own checks.
-    static let checks: [Label] = [
-        Label(
+    static let checks: [LabelDefinition] = [
+        LabelDefinition(
             name: "REGISTER_CHECK", isOfPort: true, expected: ServiceCheck.expected, standard: "none",
             meaning: "what docker-register tries itself before it registers the port, and while it is registered"
         ) { text, fields, _ in
@@ -120,8 +120,8 @@ extension Label {
     ]
 
     /// The labels about a container as such.
-    static let containers: [Label] = [
-        Label(
+    static let containers: [LabelDefinition] = [
+        LabelDefinition(
             name: "PRIMARY_PORT", isOfPort: false, expected: Port.expected, standard: "the lowest",
             meaning: "which of several ports carries the service's bare name"
         ) { text, _, container in
@@ -129,7 +129,7 @@ extension Label {
             container.primaryPort = port
             return port.description
         },
-        Label(
+        LabelDefinition(
             name: "HEALTH", isOfPort: false, expected: "docker or ignore", standard: "docker",
             meaning: "whether a container with a HEALTHCHECK is registered only while it is healthy"
         ) { text, _, container in
@@ -137,7 +137,7 @@ extension Label {
             container.health = health
             return health.rawValue
         },
-        Label(
+        LabelDefinition(
             name: "NETWORK", isOfPort: false, expected: "the name of one of its networks",
             standard: "`INTERNAL_NETWORK`", meaning: "with `INTERNAL`: the network whose address is registered"
         ) { text, _, container in
@@ -150,10 +150,10 @@ extension Label {
     private static func time(
         _ name: String, _ range: ClosedRange<Duration>, _ standard: String, _ meaning: String,
         _ take: @escaping @Sendable (inout Labels.Fields, Duration) -> Void
-    ) -> Label {
+    ) -> LabelDefinition {
         let (least, most) = (DurationText.text(range.lowerBound), DurationText.text(range.upperBound))
         let expected = "a time from \(least) to \(most), such as 15s or 500ms"
-        return Label(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
+        return LabelDefinition(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
             text, fields, _ in
             guard let time = DurationText.parse(text), range.contains(time) else { return nil }
             take(&fields, time)
@@ -164,9 +164,9 @@ extension Label {
     private static func count(
         _ name: String, _ standard: String, _ meaning: String,
         _ take: @escaping @Sendable (inout Labels.Fields, Int) -> Void
-    ) -> Label {
+    ) -> LabelDefinition {
         let expected = "a whole number from 1 to 100"
-        return Label(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
+        return LabelDefinition(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
             text, fields, _ in
             guard let number = Int(text), (1...100).contains(number) else { return nil }
             take(&fields, number)

@@ -16,7 +16,7 @@ struct Labels: Equatable, Sendable {
         /// Free words for consumers.
         var tags: [String]?
         /// How the agent itself checks it before it is registered, and afterwards.
-        var registerCheck = RegisterCheck()
+        var registerCheck = RegistrationCheck()
     }
 
     /// What is said of the container.
@@ -76,8 +76,8 @@ struct Labels: Equatable, Sendable {
         let name = variable.uppercased()
         guard name.hasPrefix(prefix) else { return false }
         let field = String(name.dropFirst(prefix.count))
-        guard let (_, ofPort) = splitPort(field) else { return Label.named[field] != nil }
-        return Label.named[ofPort]?.isOfPort == true
+        guard let (_, ofPort) = splitPort(field) else { return LabelDefinition.named[field] != nil }
+        return LabelDefinition.named[ofPort]?.isOfPort == true
     }
 
     /// Splits `8000_NAME` into port and field; nil where no number stands in front.
@@ -92,8 +92,9 @@ struct Labels: Equatable, Sendable {
     private mutating func read(_ field: String, _ value: String) -> Outcome {
         if let (number, field) = Self.splitPort(field) {
             guard let port = Port(text: number) else { return .isWrong("\(number) is not \(Port.expected)") }
-            guard let label = Label.named[field] else {
-                return .isWrong(Self.unknown(field, among: Label.portNames, prefix: "\(Self.prefix)\(number)_"))
+            guard let label = LabelDefinition.named[field] else {
+                return .isWrong(
+                    Self.unknown(field, among: LabelDefinition.portNames, prefix: "\(Self.prefix)\(number)_"))
             }
             guard label.isOfPort else { return .isWrong("\(Self.prefix)\(field) cannot be said of one port") }
             var fields = ports[port] ?? Fields()
@@ -101,8 +102,8 @@ struct Labels: Equatable, Sendable {
             ports[port] = fields
             return .means("of port \(port): \(label.meaning)", counts: known)
         }
-        guard let label = Label.named[field] else {
-            return .isWrong(Self.unknown(field, among: Label.all.map(\.name), prefix: Self.prefix))
+        guard let label = LabelDefinition.named[field] else {
+            return .isWrong(Self.unknown(field, among: LabelDefinition.all.map(\.name), prefix: Self.prefix))
         }
         guard let known = label.set(value, &container, &whole) else { return .isWrong("expected \(label.expected)") }
         return .means(label.meaning, counts: known)

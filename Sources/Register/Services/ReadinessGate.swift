@@ -1,7 +1,7 @@
 import Shared
 
 /// What decides, besides that its container runs, whether an entry may be in the registry: health before traffic.
-struct Gate: Equatable, Sendable {
+struct ReadinessGate: Equatable, Sendable {
     /// The container port that the entry is about.
     var port: Port
     /// When its container started.
@@ -38,7 +38,7 @@ struct Gate: Equatable, Sendable {
     /// - Parameters:
     ///   - standing: the entry as it was last; nil where it was not there.
     ///   - verdict: what the agent's own checks have come to; nil where there are none yet.
-    func obstacle(_ standing: Standing?, _ verdict: CheckVerdict?) -> Obstacle? {
+    func obstacle(_ standing: CurrentEntry?, _ verdict: CheckResult?) -> NotReadyReason? {
         switch health {
         case .unhealthy(let failures): return .unhealthy(failures: failures)
         // What was registered in this life was healthy already, or counted as such: only `unhealthy` says otherwise,
@@ -55,13 +55,13 @@ struct Gate: Equatable, Sendable {
     }
 
     /// Whether the check counts as passing until it says otherwise: a restart of the agent takes nothing out.
-    func passes(_ check: CheckTarget, _ standing: Standing?) -> Bool {
-        standing == Standing(endpoint: check.endpoint, started: started)
+    func passes(_ check: CheckTarget, _ standing: CurrentEntry?) -> Bool {
+        standing == CurrentEntry(endpoint: check.endpoint, started: started)
     }
 }
 
 /// An entry that is in the registry, or was just to be put there.
-struct Standing: Equatable, Sendable {
+struct CurrentEntry: Equatable, Sendable {
     /// Its value.
     var endpoint: Endpoint
     /// When its container started.
@@ -69,7 +69,7 @@ struct Standing: Equatable, Sendable {
 }
 
 /// Why an entry may not be in the registry although its container runs.
-enum Obstacle: Hashable, Sendable {
+enum NotReadyReason: Hashable, Sendable {
     /// Its HEALTHCHECK has not passed yet.
     case starting
     /// Its HEALTHCHECK has failed this often in a row.
@@ -93,22 +93,22 @@ enum Obstacle: Hashable, Sendable {
     /// What is said of the container.
     ///
     /// Without the number of failures, which grows: it is told once.
-    var remark: Verdict.Remark {
+    var remark: ContainerDecision.Reason {
         switch self {
         case .starting:
-            Verdict.Remark(
+            ContainerDecision.Reason(
                 text: "not registered yet: its HEALTHCHECK has not passed; SERVICE_HEALTH=ignore does not wait for it",
                 kind: .reason)
         case .unhealthy:
-            Verdict.Remark(
+            ContainerDecision.Reason(
                 text: "not registered: its HEALTHCHECK fails; SERVICE_HEALTH=ignore registers it all the same",
                 kind: .obstacle)
         case .unchecked(let port):
-            Verdict.Remark(
+            ContainerDecision.Reason(
                 port: port, text: "port \(port) not registered yet: SERVICE_REGISTER_CHECK has not passed",
                 kind: .reason)
         case .checkFailed(let port, let failure):
-            Verdict.Remark(
+            ContainerDecision.Reason(
                 port: port, text: "port \(port) not registered: SERVICE_REGISTER_CHECK failed: \(failure)",
                 kind: .obstacle)
         }
@@ -118,15 +118,15 @@ enum Obstacle: Hashable, Sendable {
 /// Which of the entries that should be there may be there now.
 struct Admission: Equatable, Sendable {
     /// The entries that may.
-    private(set) var registrations: [EntryID: Registration] = [:]
+    private(set) var registrations: [EntryID: DesiredEntry] = [:]
     /// Why the others may not.
-    private(set) var obstacles: [EntryID: Obstacle] = [:]
+    private(set) var obstacles: [EntryID: NotReadyReason] = [:]
     /// What the agent has to check, each with whether it counts as passing until its checks say otherwise.
     private(set) var targets: [CheckTarget: Bool] = [:]
     /// The entries that may be there, for the next decision.
-    private(set) var standing: [EntryID: Standing] = [:]
+    private(set) var standing: [EntryID: CurrentEntry] = [:]
     /// What becomes of each container, in the order of their ids.
-    private(set) var verdicts: [Verdict]
+    private(set) var verdicts: [ContainerDecision]
 
     /// Decides for all entries.
     ///
@@ -136,8 +136,8 @@ struct Admission: Equatable, Sendable {
     ///   - unreadable: containers of which not all is known now; what stands of them stands, unless it is decided.
     ///   - checks: what the agent's own checks have come to.
     init(
-        of services: Services, standing: [EntryID: Standing], unreadable: Set<InstanceID> = [],
-        checks: [CheckTarget: CheckVerdict]
+        of services: DesiredEntries, standing: [EntryID: CurrentEntry], unreadable: Set<InstanceID> = [],
+        checks: [CheckTarget: CheckResult]
     ) {
         verdicts = services.verdicts
         self.standing = standing.filter { unreadable.contains($0.key.id) }
@@ -152,14 +152,14 @@ struct Admission: Equatable, Sendable {
                 self.standing[slot] = nil
             } else {
                 registrations[slot] = registration
-                self.standing[slot] = Standing(endpoint: registration.endpoint, started: gate.started)
+                self.standing[slot] = CurrentEntry(endpoint: registration.endpoint, started: gate.started)
             }
         }
         for index in verdicts.indices { amend(&verdicts[index]) }
     }
 
     /// Takes out of a verdict what may not be there, and says why.
-    private func amend(_ verdict: inout Verdict) {
+    private func amend(_ verdict: inout ContainerDecision) {
         for slot in verdict.entries.map(\.registration.slot) {
             guard let remark = obstacles[slot]?.remark else { continue }
             verdict.entries.removeAll { $0.registration.slot == slot }

@@ -1,7 +1,7 @@
 import Shared
 
 /// What is registered, and under which names, as far as settings say it.
-struct Rules: Equatable, Sendable {
+struct RegistrationPolicy: Equatable, Sendable {
     /// Where a name comes from that no label gives.
     enum NameSource: String, CaseIterable, Sendable {
         /// The last part of the image's name.
@@ -22,7 +22,7 @@ struct Rules: Equatable, Sendable {
     var network: String?
 }
 
-extension Rules {
+extension RegistrationPolicy {
     private static let explicit = Setting(
         flag: "--explicit", variable: "EXPLICIT",
         help: "register only containers and ports that a SERVICE_NAME or SERVICE_<port>_NAME label names")
@@ -44,7 +44,7 @@ extension Rules {
     static let settings = [explicit, nameFrom, zoneSetting, internalSetting, internalNetwork]
 
     /// Reads them; nil where something is wrong, which is then recorded.
-    init?(_ reading: inout Reading) {
+    init?(_ reading: inout ParsedSettings) {
         isExplicit = reading.isOn(Self.explicit)
         zone = reading.value(Self.zoneSetting, "a name: \(ServiceName.expected)") { Zone($0) }
         isInternal = reading.isOn(Self.internalSetting)
@@ -57,13 +57,13 @@ extension Rules {
 }
 
 /// Which services a container's ports belong to.
-struct Naming {
-    private let rules: Rules
+struct ServiceNaming {
+    private let rules: RegistrationPolicy
     private let container: Docker.Container
     private let labels: Labels
 
     /// Takes what names are made of.
-    init(_ rules: Rules, _ container: Docker.Container, _ labels: Labels) {
+    init(_ rules: RegistrationPolicy, _ container: Docker.Container, _ labels: Labels) {
         self.rules = rules
         self.container = container
         self.labels = labels

@@ -7,10 +7,10 @@ struct ServicesFile: Equatable, Sendable {
     /// The instances, in the order of the file.
     var services: [StaticService] = []
     /// The plain keys.
-    var keys: [PlainKey] = []
+    var keys: [HostKey] = []
 
     /// A key without meta.
-    struct PlainKey: Equatable, Sendable {
+    struct HostKey: Equatable, Sendable {
         /// The key.
         var key: KeyTemplate
         /// Its value.
@@ -20,7 +20,7 @@ struct ServicesFile: Equatable, Sendable {
     /// All that is wrong with a file, in the order of the text.
     struct Mistakes: Error, Equatable {
         /// At least one.
-        var all: [PlacedJSON.Mistake]
+        var all: [LocatedJSON.Diagnostic]
     }
 
     /// The most bytes of a file.
@@ -32,9 +32,9 @@ struct ServicesFile: Equatable, Sendable {
     ///
     /// - Parameter keyspace: where the registry is: plain keys must not lie in it.
     init(_ text: some Collection<UInt8>, keyspace: Keyspace?) throws(Mistakes) {
-        let json: PlacedJSON
+        let json: LocatedJSON
         do {
-            json = try PlacedJSONParser.parse(text)
+            json = try LocatedJSONParser.parse(text)
         } catch {
             throw Mistakes(all: [error])
         }
@@ -49,7 +49,7 @@ struct ServicesFile: Equatable, Sendable {
     }
 
     /// The entries of the instances.
-    func registrations(by owner: Owner, zone: Zone?) -> [EntryID: Registration] {
+    func registrations(by owner: Owner, zone: Zone?) -> [EntryID: DesiredEntry] {
         let all = services.compactMap { $0.registration(by: owner, zone: zone) }
         return Dictionary(all.map { ($0.slot, $0) }) { first, _ in first }
     }
@@ -62,7 +62,7 @@ struct ServicesFile: Equatable, Sendable {
 }
 
 /// The services file as the agent follows it: what it said when it was last right.
-struct StaticEntries: Sendable {
+struct ServicesFileState: Sendable {
     /// Where it is.
     let path: String
     /// What counts.
@@ -88,7 +88,7 @@ struct StaticEntries: Sendable {
     private static func read(_ path: String, _ keyspace: Keyspace?) throws(Failure) -> ServicesFile {
         let bytes: [UInt8]
         do throws(FileError) {
-            guard let found = try WholeFile(path, limit: ServicesFile.mostBytes).bytes else {
+            guard let found = try FileContents(path, limit: ServicesFile.mostBytes).bytes else {
                 throw FileError("open", path, code: FileError.noSuchFile)
             }
             bytes = found
@@ -138,7 +138,7 @@ struct StaticEntries: Sendable {
     }
 }
 
-extension StaticEntries.Failure {
+extension ServicesFileState.Failure {
     /// Mistakes that are told; whoever makes more has to try again in any case.
     private static let mostTold = 50
 
@@ -171,12 +171,12 @@ struct StaticService: Equatable, Sendable {
     var fields = Labels.Fields()
 
     /// How the agent itself checks it before it registers it, and while it is registered.
-    var registerCheck: RegisterCheck { fields.registerCheck }
+    var registerCheck: RegistrationCheck { fields.registerCheck }
 
     /// Its entry.
     ///
     /// It has no time of start: nobody knows it, and one of the agent's own would make each restart rewrite the entry.
-    func registration(by owner: Owner, zone: Zone?) -> Registration? {
+    func registration(by owner: Owner, zone: Zone?) -> DesiredEntry? {
         let endpoint = Endpoint(address: address ?? owner.address, port: port)
         guard let id = id ?? Self.id(of: endpoint, on: owner) else { return nil }
         var meta = Meta()
@@ -187,7 +187,7 @@ struct StaticService: Equatable, Sendable {
         meta.owner = owner.text
         meta.tags = fields.tags
         guard let json = try? meta.json() else { return nil }
-        return Registration(slot: EntryID(service: name, id: id), endpoint: endpoint, meta: json)
+        return DesiredEntry(slot: EntryID(service: name, id: id), endpoint: endpoint, meta: json)
     }
 
     /// `<host>-<address>-<port>`: no other host has the same, and no container's id looks like it.

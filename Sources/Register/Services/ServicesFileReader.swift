@@ -23,8 +23,8 @@ extension FieldReader {
     /// The plain keys of a file.
     mutating func keys(
         of file: Object, constants: [String: String], _ keyspace: Keyspace?
-    ) -> [ServicesFile.PlainKey] {
-        var keys: [ServicesFile.PlainKey] = []
+    ) -> [ServicesFile.HostKey] {
+        var keys: [ServicesFile.HostKey] = []
         var paths: [KeyTemplate: String] = [:]
         for element in list("keys", of: file, atMost: ServicesFile.mostElements) {
             guard let object = object(element, known: ["key", "value"]) else { continue }
@@ -37,7 +37,7 @@ extension FieldReader {
                 report(field.path, field.json.place, "is the same key as \(first)")
             } else {
                 paths[key] = field.path
-                keys.append(ServicesFile.PlainKey(key: key, value: value))
+                keys.append(ServicesFile.HostKey(key: key, value: value))
             }
         }
         return keys
@@ -87,10 +87,12 @@ extension FieldReader {
     /// The labels that are fields of a service as well, by the field's name.
     ///
     /// `port` is where the service itself listens; the listener at consumers is `listen_port`.
-    static let labels: [String: Label] = {
-        let names = ServiceOptions.fields.map { $0.name.uppercased() } + Label.checks.map(\.name)
+    static let labels: [String: LabelDefinition] = {
+        let names = ServiceOptions.fields.map { $0.name.uppercased() } + LabelDefinition.checks.map(\.name)
         return Dictionary(
-            names.compactMap { Label.named[$0] }.map { ($0.name == "PORT" ? "listen_port" : $0.name.lowercased(), $0) }
+            names.compactMap { LabelDefinition.named[$0] }.map {
+                ($0.name == "PORT" ? "listen_port" : $0.name.lowercased(), $0)
+            }
         ) { first, _ in first }
     }()
 
@@ -160,14 +162,14 @@ extension FieldReader {
 /// `null` counts as absent.
 struct FieldReader {
     /// What was wrong.
-    private(set) var mistakes: [PlacedJSON.Mistake] = []
+    private(set) var mistakes: [LocatedJSON.Diagnostic] = []
 
     /// A value that has a name and a place.
     struct Field {
         /// Which one, such as `services[1].port`; empty for the whole text.
         var path: String
         /// The value.
-        var json: PlacedJSON
+        var json: LocatedJSON
     }
 
     /// An object whose fields are known.
@@ -175,7 +177,7 @@ struct FieldReader {
         /// Which one.
         var path: String
         /// Where it begins.
-        var place: PlacedJSON.Place
+        var place: LocatedJSON.Location
         /// Its fields by name, without those that are null.
         var fields: [String: Field]
 
@@ -184,8 +186,8 @@ struct FieldReader {
     }
 
     /// Records a mistake.
-    mutating func report(_ path: String, _ place: PlacedJSON.Place, _ text: String) {
-        mistakes.append(PlacedJSON.Mistake(place: place, path: path, text: text))
+    mutating func report(_ path: String, _ place: LocatedJSON.Location, _ text: String) {
+        mistakes.append(LocatedJSON.Diagnostic(place: place, path: path, text: text))
     }
 
     /// Records that a value is not what it should be.

@@ -92,7 +92,7 @@ struct ContainerReport: Encodable, Equatable, Sendable {
     var warnings: [String]
 
     /// Makes the report of a verdict.
-    init(_ verdict: Verdict, _ snapshot: Snapshot) {
+    init(_ verdict: ContainerDecision, _ snapshot: Snapshot) {
         id = verdict.subject.id.text
         name = verdict.subject.name
         image = verdict.subject.image
@@ -110,7 +110,7 @@ struct ContainerReport: Encodable, Equatable, Sendable {
     }
 
     /// Notes what is in the registry without being wanted: until it is withdrawn, or because nothing is known.
-    private mutating func addLeftovers(_ verdict: Verdict, _ snapshot: Snapshot) {
+    private mutating func addLeftovers(_ verdict: ContainerDecision, _ snapshot: Snapshot) {
         let wanted = Set(verdict.entries.map(\.registration.slot))
         for (slot, found) in (snapshot.published ?? [:]).sorted(by: { $0.key < $1.key })
         where slot.id == verdict.subject.id && found.value != nil && !wanted.contains(slot) {
@@ -119,7 +119,7 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         }
     }
 
-    private static func labels(_ verdict: Verdict, ports: Set<UInt16>) -> [Label] {
+    private static func labels(_ verdict: ContainerDecision, ports: Set<UInt16>) -> [Label] {
         (verdict.labels?.said ?? [:]).sorted { $0.key < $1.key }.map { _, said in
             var label = Label(name: said.label, value: said.value, source: said.isVariable ? "variable" : "label")
             switch said.outcome {
@@ -135,7 +135,7 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         }
     }
 
-    private static func ports(_ verdict: Verdict) -> [Port] {
+    private static func ports(_ verdict: ContainerDecision) -> [Port] {
         let bindings = Dictionary(grouping: verdict.container?.bindings ?? [], by: \.containerPort)
         let ports = Set(bindings.keys).union(verdict.entries.map(\.port)).union(verdict.remarks.compactMap(\.port))
         return ports.sorted().map { port in
@@ -151,7 +151,7 @@ struct ContainerReport: Encodable, Equatable, Sendable {
 
 extension ContainerReport.Entry {
     /// Compares what should be with what is.
-    init(_ registration: Registration, port: Port?, _ snapshot: Snapshot) {
+    init(_ registration: DesiredEntry, port: Port?, _ snapshot: Snapshot) {
         let found = snapshot.published?[registration.slot]
         self.port = port?.number
         service = registration.slot.service.text

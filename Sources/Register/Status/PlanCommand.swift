@@ -1,7 +1,7 @@
 import Shared
 
 /// What a docker-register that starts now would change in the registry, as lines to print.
-enum DryRun {
+enum PlanCommand {
     /// Shows it instead of doing it.
     static let command = Command(
         "--dry-run", help: "Prints what docker-register would put into etcd and delete there, and changes nothing.")
@@ -11,14 +11,14 @@ enum DryRun {
     /// Entries that are as they should be, and would only move to the new agent's lease, are no changes.
     ///
     /// - Throws: why etcd did not answer.
-    static func lines(_ finding: Examination.Finding) throws -> [String] {
+    static func lines(_ finding: OfflineCollector.Finding) throws -> [String] {
         if let trouble = finding.snapshot.store.trouble { throw Failure.noRegistry(trouble.error) }
         let published = (finding.snapshot.published ?? [:]).mapValues { state in
             var state = state
             state.isLeased = true
             return state
         }
-        let actions = Plan.actions(
+        let actions = EntryDiff.actions(
             desired: finding.desired, published: published, reasons: finding.reasons,
             unreadable: finding.look.unreadable, obstacles: finding.obstacles)
         let keys = finding.plainKeys.sorted { $0.key < $1.key }
@@ -26,7 +26,7 @@ enum DryRun {
             + keys.map { "put \($0) \(String(decoding: $1, as: UTF8.self))" }
     }
 
-    private static func line(_ action: Action, _ keyspace: Keyspace) -> String {
+    private static func line(_ action: EntryChange, _ keyspace: Keyspace) -> String {
         switch action {
         case .put(let registration):
             let key = keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
@@ -43,7 +43,7 @@ enum DryRun {
     }
 }
 
-extension DryRun.Failure: CustomStringConvertible {
+extension PlanCommand.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {

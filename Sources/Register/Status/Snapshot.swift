@@ -18,7 +18,7 @@ struct Snapshot: Sendable {
         /// The API version that is spoken.
         var api: String
         /// Since when, and why, it does not answer; nil while it does.
-        var trouble: Trouble?
+        var trouble: ErrorRecord?
     }
 
     /// Where etcd is, and how.
@@ -30,9 +30,9 @@ struct Snapshot: Sendable {
         /// The agent's lease; nil where there is none.
         var lease: Etcd.Lease?
         /// Since when, and why, it does not answer; nil while it does.
-        var trouble: Trouble?
+        var trouble: ErrorRecord?
         /// What failed last, also if it is over.
-        var lastTrouble: Trouble?
+        var lastTrouble: ErrorRecord?
     }
 
     /// The agent that says this; nil where none does, and engine and etcd were asked directly.
@@ -44,13 +44,13 @@ struct Snapshot: Sendable {
     /// The registry's etcd.
     var store: Store
     /// What becomes of each container of this host.
-    var verdicts: [Verdict] = []
+    var verdicts: [ContainerDecision] = []
     /// What should be in the registry because the services file says so.
-    var statics: [EntryID: Registration] = [:]
+    var statics: [EntryID: DesiredEntry] = [:]
     /// Why entries may not be there now.
-    var obstacles: [EntryID: Obstacle] = [:]
+    var obstacles: [EntryID: NotReadyReason] = [:]
     /// What the registry holds of ours; nil where that is not known.
-    var published: [EntryID: Published]?
+    var published: [EntryID: RegisteredEntry]?
     /// The entries that another docker-register keeps instead.
     var yielded: Set<EntryID> = []
     /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.

@@ -1,7 +1,7 @@
 import Shared
 
 /// The commands that ask: what they are called, and what they answer from what is known.
-enum Questions {
+enum StatusCommands {
     private static let json = Setting(flag: "--json", help: "as one JSON object, for programs")
 
     /// Shows everything.
@@ -14,30 +14,30 @@ enum Questions {
         help: "Shows one container in full, by its name or id: what each label and port decides, and what etcd has.")
 
     /// The line that asks a running agent.
-    static func line(_ call: Command.Call, _ reading: inout Reading) -> String {
+    static func line(_ call: Command.Call, _ reading: inout ParsedSettings) -> String {
         let flags = call.command.flags.filter { reading.isOn($0) }.map(\.flag)
         return ([call.command.name] + flags + call.operands).joined(separator: " ")
     }
 
     /// Answers a line.
-    static func answer(_ line: String, _ snapshot: Snapshot) -> CommandAnswer {
+    static func answer(_ line: String, _ snapshot: Snapshot) -> CommandResponse {
         var words = line.split(separator: " ").map(String.init)
         let isJSON = words.contains(json.flag)
         words.removeAll { $0 == json.flag }
         let report = StatusReport(snapshot)
         do {
             switch (words.first, words.count) {
-            case (status.name, 1): return CommandAnswer(isJSON ? try ReportJSON.text(report) : report.text)
+            case (status.name, 1): return CommandResponse(isJSON ? try ReportJSON.text(report) : report.text)
             case (why.name, 2):
                 let container = try report.container(words[1])
-                return CommandAnswer(isJSON ? try ReportJSON.text(container) : container.text(report))
+                return CommandResponse(isJSON ? try ReportJSON.text(container) : container.text(report))
             default:
                 let usages = [status, why].map(\.usage).joined(separator: "; ")
-                return CommandAnswer(
+                return CommandResponse(
                     status: ExitStatus.wrongUsage, "\"\(line.prefix(100))\" is no command; there are: \(usages)\n")
             }
         } catch {
-            return CommandAnswer(status: ExitStatus.failure, "\(error)\n")
+            return CommandResponse(status: ExitStatus.failure, "\(error)\n")
         }
     }
 }

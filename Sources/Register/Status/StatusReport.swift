@@ -31,7 +31,7 @@ struct StatusReport: Encodable, Equatable, Sendable {
         /// The API version that is spoken.
         var api: String
         /// Since when, and why, it does not answer.
-        var lost: Trouble?
+        var lost: ErrorRecord?
     }
 
     /// etcd.
@@ -43,9 +43,9 @@ struct StatusReport: Encodable, Equatable, Sendable {
         /// What the entries go with.
         var lease: Lease?
         /// Since when, and why, it does not answer.
-        var lost: Trouble?
+        var lost: ErrorRecord?
         /// What failed last, also if it is over.
-        var lastError: Trouble?
+        var lastError: ErrorRecord?
     }
 
     /// The agent's lease.

@@ -40,7 +40,7 @@ extension StatusReport {
         return table.lines
     }
 
-    private static func lost(_ trouble: Trouble?) -> String {
+    private static func lost(_ trouble: ErrorRecord?) -> String {
         trouble.map { "; lost since \($0.time): \($0.error)" } ?? ""
     }
 }

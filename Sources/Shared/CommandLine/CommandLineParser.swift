@@ -1,12 +1,12 @@
 /// A program's settings and commands in tables, and what its command line and environment make of them.
-package struct Options: Sendable {
+package struct CommandLineParser: Sendable {
     /// What the program was asked to do.
     package enum Invocation: Sendable {
         case help
         case version
-        case run(Reading)
+        case run(ParsedSettings)
         /// A command; nil where none is known by the name that was given, which the reading has recorded.
-        case command(Command.Call?, Reading)
+        case command(Command.Call?, ParsedSettings)
     }
 
     /// The program's name.
@@ -35,15 +35,17 @@ package struct Options: Sendable {
     /// wrong.
     package func parse(arguments: [String], environment: [String: String]) -> Invocation {
         if let request = arguments.lazy.compactMap(Self.request).first { return request }
-        let line = CommandLineReader(settings: settings, commands: commands, arguments: arguments)
-        var given: [Setting: Reading.Given] = [:]
-        for (setting, value) in line.values { given[setting] = Reading.Given(name: setting.flag, text: value) }
+        let line = ArgumentReader(settings: settings, commands: commands, arguments: arguments)
+        var given: [Setting: ParsedSettings.RawValue] = [:]
+        for (setting, value) in line.values {
+            given[setting] = ParsedSettings.RawValue(name: setting.flag, text: value)
+        }
         for setting in settings where given[setting] == nil {
             if let value = environment[setting.variable], !value.isEmpty {
-                given[setting] = Reading.Given(name: setting.variable, text: value)
+                given[setting] = ParsedSettings.RawValue(name: setting.variable, text: value)
             }
         }
-        let reading = Reading(given: given, problems: line.problems, unusable: line.incomplete)
+        let reading = ParsedSettings(given: given, problems: line.problems, unusable: line.incomplete)
         return line.isCommandMeant ? .command(line.call, reading) : .run(reading)
     }
 
@@ -57,7 +59,7 @@ package struct Options: Sendable {
 }
 
 /// The flags of a command line with their values, its command, and everything in it that belongs to nothing.
-struct CommandLineReader {
+struct ArgumentReader {
     /// What was given for each setting; `true` for a bare switch.
     private(set) var values: [Setting: String] = [:]
     /// The settings whose flag came without its value: nobody needs to hear in addition that they are not set.

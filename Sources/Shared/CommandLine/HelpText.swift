@@ -1,4 +1,4 @@
-extension Options {
+extension CommandLineParser {
     private static let width = 90
 
     /// What `--help` prints: each flag with its variable and its default, and what it says.

@@ -2,19 +2,19 @@
 ///
 /// Ask for each value, then call ``finish()`` once: it reports all mistakes together. A method that gives nil has
 /// either recorded a problem or found neither a value nor a default.
-package struct Reading: Sendable {
+package struct ParsedSettings: Sendable {
     /// A value from the command line or the environment, with the name under which the user knows it.
-    struct Given: Sendable {
+    struct RawValue: Sendable {
         let name: String
         let text: String
     }
 
-    private let given: [Setting: Given]
+    private let given: [Setting: RawValue]
     private let unusable: Set<Setting>
     private var problems: [String]
 
     /// Makes the reading of what was given; settings that are `unusable` have their problem already.
-    init(given: [Setting: Given], problems: [String], unusable: Set<Setting>) {
+    init(given: [Setting: RawValue], problems: [String], unusable: Set<Setting>) {
         self.given = given
         self.problems = problems
         self.unusable = unusable

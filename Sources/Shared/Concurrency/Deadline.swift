@@ -52,7 +52,7 @@ private enum Race<T: Sendable>: Sendable {
 }
 
 /// A value that comes once, and that many may wait for.
-package final class Promise<Value: Sendable>: Sendable {
+package final class Future<Value: Sendable>: Sendable {
     private struct State {
         var value: Value?
         var waiting: [Int: CheckedContinuation<Value, any Error>] = [:]
@@ -68,7 +68,7 @@ package final class Promise<Value: Sendable>: Sendable {
     package var value: Value? { state.withLock { $0.value } }
 
     /// Gives the value to all who wait and will wait; a second value is ignored.
-    package func fulfil(_ value: Value) {
+    package func complete(_ value: Value) {
         let waiting = state.withLock { state in
             guard state.value == nil else { return [Int: CheckedContinuation<Value, any Error>]() }
             state.value = value

@@ -48,7 +48,7 @@ package final class Doorbell<Reason: Hashable & Sendable>: Sendable {
 }
 
 /// A place for the newest of a row of whole states: one task puts, another takes, and what nobody took is replaced.
-package final class Latest<State: Sendable>: Sendable {
+package final class LatestValue<State: Sendable>: Sendable {
     private let newest = Mutex<State?>(nil)
 
     /// Makes an empty place.
@@ -69,7 +69,7 @@ package final class Latest<State: Sendable>: Sendable {
 }
 
 /// A notice board: one task puts up the newest whole state, and any other reads it without waiting for the first.
-package final class Board<State: Sendable>: Sendable {
+package final class SharedSnapshot<State: Sendable>: Sendable {
     private let newest: Mutex<State>
 
     /// Puts up a first state.

@@ -1,9 +1,9 @@
 import Synchronization
 
 /// What the running agent does for each command, by the command's name.
-package struct ControlAnswers: Sendable {
+package struct CommandRouter: Sendable {
     /// Does what a command asks for; takes the words after its name.
-    package typealias Handler = @Sendable (_ words: [String]) async -> CommandAnswer
+    package typealias Handler = @Sendable (_ words: [String]) async -> CommandResponse
 
     private let handlers: [String: Handler]
     private let program: String
@@ -15,11 +15,11 @@ package struct ControlAnswers: Sendable {
     }
 
     /// Answers one line.
-    package func answer(_ line: String) async -> CommandAnswer {
+    package func answer(_ line: String) async -> CommandResponse {
         let words = line.split(separator: " ").map(String.init)
         guard let name = words.first, let handler = handlers[name] else {
             let known = handlers.keys.sorted().joined(separator: ", ")
-            return CommandAnswer(
+            return CommandResponse(
                 status: ExitStatus.wrongUsage, "this \(program) (\(Version.current)) knows only: \(known)\n")
         }
         return await handler(Array(words.dropFirst()))
@@ -37,13 +37,13 @@ package struct ControlAnswers: Sendable {
 }
 
 /// What people ask of the running agent that only its loop may do.
-package final class LoopRequests<State: Sendable>: Sendable {
+package final class LoopQueue<State: Sendable>: Sendable {
     /// One request.
     private struct Request: Sendable {
         /// Does it, on the state that the loop owns.
-        let perform: @Sendable (inout State) -> CommandAnswer
+        let perform: @Sendable (inout State) -> CommandResponse
         /// What came of it.
-        let answer = Promise<CommandAnswer>()
+        let answer = Future<CommandResponse>()
     }
 
     private let waiting = Mutex<[Request]>([])
@@ -64,12 +64,12 @@ package final class LoopRequests<State: Sendable>: Sendable {
     }
 
     /// Has the loop do something, and waits for what came of it.
-    package func ask(_ perform: @escaping @Sendable (inout State) -> CommandAnswer) async -> CommandAnswer {
+    package func ask(_ perform: @escaping @Sendable (inout State) -> CommandResponse) async -> CommandResponse {
         let request = Request(perform: perform)
         waiting.withLock { $0.append(request) }
         ring()
         let answer = try? await withDeadline(limit) { try await request.answer.get() }
-        return answer ?? CommandAnswer(status: ExitStatus.failure, "\(program) is busy; it will be done\n")
+        return answer ?? CommandResponse(status: ExitStatus.failure, "\(program) is busy; it will be done\n")
     }
 
     /// Does all that is asked for; the loop calls it.
@@ -78,6 +78,6 @@ package final class LoopRequests<State: Sendable>: Sendable {
             defer { waiting = [] }
             return waiting
         }
-        for request in requests { request.answer.fulfil(request.perform(&state)) }
+        for request in requests { request.answer.complete(request.perform(&state)) }
     }
 }

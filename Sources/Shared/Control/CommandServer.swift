@@ -27,13 +27,13 @@ package final class CommandServer: Sendable {
     private let limits: Limits
     private let listener: LocalListener
     private let clients = Atomic(0)
-    private let answer: @Sendable (String) async -> CommandAnswer
+    private let answer: @Sendable (String) async -> CommandResponse
 
     /// Begins to listen at `path`; what comes is answered by ``run()``.
     ///
     /// - Parameter answer: takes a line without its end. It runs for several clients at the same time.
     package init(
-        path: String, limits: Limits = Limits(), answer: @escaping @Sendable (String) async -> CommandAnswer
+        path: String, limits: Limits = Limits(), answer: @escaping @Sendable (String) async -> CommandResponse
     ) throws(LocalListener.Failure) {
         listener = try LocalListener(path: path)
         self.path = path
@@ -51,7 +51,7 @@ package final class CommandServer: Sendable {
                 group.addTask {
                     await self.serve(socket)
                     // An answer about 10 000 endpoints needs 40 MB while it is made, and nothing else does later.
-                    Heap.trim()
+                    MallocTuning.trim()
                 }
             }
             group.cancelAll()
@@ -81,7 +81,7 @@ package final class CommandServer: Sendable {
             guard let line = try await line(&connection) else { return }
             let answer =
                 line.utf8.count < limits.line
-                ? await answer(line) : CommandAnswer(status: ExitStatus.failure, "the line is too long\n")
+                ? await answer(line) : CommandResponse(status: ExitStatus.failure, "the line is too long\n")
             try await send(answer.wire, &connection)
         } catch {
             // The client has gone, or the agent ends.
@@ -90,7 +90,7 @@ package final class CommandServer: Sendable {
 
     /// The first line; nil where it does not come in time.
     private func line(_ connection: inout LocalConnection) async throws -> String? {
-        var pauses = ShortPauses(within: limits.reading)
+        var pauses = PollBackoff(within: limits.reading)
         while true {
             let isAll = try connection.readAvailable(upTo: limits.line)
             if let end = connection.received.firstIndex(of: UInt8(ascii: "\n")) {
@@ -106,7 +106,7 @@ package final class CommandServer: Sendable {
     }
 
     private func send(_ text: String, _ connection: inout LocalConnection) async throws {
-        var pauses = ShortPauses(within: limits.writing)
+        var pauses = PollBackoff(within: limits.writing)
         var rest = Array(text.utf8)[...]
         while !rest.isEmpty {
             let count = try connection.send(rest)

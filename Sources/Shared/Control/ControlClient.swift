@@ -1,14 +1,14 @@
 import Glibc
 
 /// The way from a command to the agent that runs: one line over its control socket.
-package struct AgentLine: Sendable {
+package struct ControlClient: Sendable {
     /// The agent's program, for messages.
     let program: String
     /// The path of its control socket.
     let path: String
 
     /// That no agent answers.
-    package struct Absent: Error, Equatable {
+    package struct NotRunning: Error, Equatable {
         private let program: String
         /// Why.
         private let reason: String
@@ -44,25 +44,25 @@ package struct AgentLine: Sendable {
     }
 
     /// What the running agent answers, within a limit.
-    package func ask(_ line: String, deadline: Duration) async throws(Failure) -> Result<CommandAnswer, Absent> {
+    package func ask(_ line: String, deadline: Duration) async throws(Failure) -> Result<CommandResponse, NotRunning> {
         do {
-            let wire = try await CommandSocket(path: path).send(line, deadline: deadline, upTo: Self.answerCap)
-            if let answer = CommandAnswer(wire: wire) { return .success(answer) }
-            return .failure(Absent(program, reason: "what listens on \(path) is something else", isSilent: true))
-        } catch let error as CommandSocket.Failure {
+            let wire = try await LineSocket(path: path).send(line, deadline: deadline, upTo: Self.answerCap)
+            if let answer = CommandResponse(wire: wire) { return .success(answer) }
+            return .failure(NotRunning(program, reason: "what listens on \(path) is something else", isSilent: true))
+        } catch let error as LineSocket.Failure {
             switch error {
             case .unreachable(let cause) where cause.code == EACCES:
                 throw .forbidden(program: program, path: path)
             case .unreachable, .timedOut:
-                return .failure(Absent(program, reason: error.description, isSilent: error.isOfSomebody))
+                return .failure(NotRunning(program, reason: error.description, isSilent: error.isOfSomebody))
             }
         } catch {
-            return .failure(Absent(program, reason: "\(error)"))
+            return .failure(NotRunning(program, reason: "\(error)"))
         }
     }
 }
 
-extension AgentLine.Failure: CustomStringConvertible {
+extension ControlClient.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     package var description: String {
         switch self {
@@ -72,7 +72,7 @@ extension AgentLine.Failure: CustomStringConvertible {
     }
 }
 
-extension CommandAnswer {
+extension CommandResponse {
     /// Prints it and gives the command's exit status.
     ///
     /// - Parameter answers: the statuses with which the text is an answer; with others it says what went wrong.
@@ -89,7 +89,7 @@ extension CommandAnswer {
 /// What an agent answers to a command: the command's exit status, and what it prints.
 ///
 /// On the wire, the first line is the status in decimal and the rest is the text as it is.
-package struct CommandAnswer: Equatable, Sendable {
+package struct CommandResponse: Equatable, Sendable {
     /// The exit status of the command.
     package var status: Int32
     /// What it prints: on standard output where the status is 0, on standard error otherwise.

@@ -1,7 +1,7 @@
 import FoundationEssentials
 
 /// Something that failed, as `status` tells it.
-package struct Trouble: Encodable, Equatable, Sendable {
+package struct ErrorRecord: Encodable, Equatable, Sendable {
     /// When, RFC 3339.
     package var time: String
     /// What, in one sentence.

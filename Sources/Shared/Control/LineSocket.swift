@@ -4,7 +4,7 @@ import Glibc
 ///
 /// One connection per line, as every version of HAProxy from 2.4 on understands it
 /// (https://docs.haproxy.org/2.6/management.html#9.3).
-package struct CommandSocket: Sendable {
+package struct LineSocket: Sendable {
     /// The socket's path.
     package let path: String
 
@@ -31,7 +31,7 @@ package struct CommandSocket: Sendable {
     ///
     /// - Parameter cap: the most bytes of it that are read.
     package func send(_ line: String, deadline: Duration, upTo cap: Int = answerCap) async throws -> String {
-        var pauses = ShortPauses(within: deadline)
+        var pauses = PollBackoff(within: deadline)
         do {
             var connection = try await connect(&pauses)
             // Lines are far shorter than a socket's buffer.
@@ -50,7 +50,7 @@ package struct CommandSocket: Sendable {
     }
 
     /// Connects; where the other side's queue is full, which passes, after a while.
-    private func connect(_ pauses: inout ShortPauses) async throws -> LocalConnection {
+    private func connect(_ pauses: inout PollBackoff) async throws -> LocalConnection {
         while true {
             do {
                 return try LocalConnection(to: path)
@@ -61,7 +61,7 @@ package struct CommandSocket: Sendable {
     }
 }
 
-extension CommandSocket.Failure {
+extension LineSocket.Failure {
     /// Whether somebody listens there, who only does not answer.
     package var isOfSomebody: Bool {
         switch self {
@@ -71,7 +71,7 @@ extension CommandSocket.Failure {
     }
 }
 
-extension CommandSocket.Failure: CustomStringConvertible {
+extension LineSocket.Failure: CustomStringConvertible {
     /// One sentence for the log.
     package var description: String {
         switch self {
@@ -84,7 +84,7 @@ extension CommandSocket.Failure: CustomStringConvertible {
 /// Growing pauses between two looks at a connection.
 ///
 /// They cost less than a thread: an answer mostly comes within a millisecond.
-struct ShortPauses {
+struct PollBackoff {
     private var next = Duration.microseconds(200)
     private let end: ContinuousClock.Instant
 

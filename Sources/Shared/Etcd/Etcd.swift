@@ -28,7 +28,7 @@ package enum Etcd {
     }
 
     /// All keys of a range as they were at one revision.
-    package struct Listing: Equatable, Sendable {
+    package struct RangeResult: Equatable, Sendable {
         /// The revision of the whole store that the listing shows.
         package var revision: Int64
         /// Which cluster answered; another one's revisions mean nothing here.

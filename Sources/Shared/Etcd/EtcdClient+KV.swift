@@ -37,7 +37,7 @@ extension Etcd {
     }
 
     /// What came of a transaction.
-    package struct Committed: Sendable {
+    package struct TransactionResult: Sendable {
         /// Whether the conditions held; otherwise nothing was done.
         package var succeeded: Bool
         /// The store's revision afterwards.
@@ -51,7 +51,7 @@ extension Etcd.Client {
     /// Lists all keys that begin with `prefix`, in pages, all of one revision.
     ///
     /// - Parameter deadline: the limit for each page.
-    package func range(prefix: String, deadline: Duration) async throws -> Etcd.Listing {
+    package func range(prefix: String, deadline: Duration) async throws -> Etcd.RangeResult {
         var keyValues: [Etcd.KeyValue] = []
         var listing = try await range(prefix: prefix, deadline: deadline) { keyValues += $0 }
         listing.keyValues = keyValues
@@ -65,13 +65,13 @@ extension Etcd.Client {
     /// - Returns: the listing without its keys.
     package func range(
         prefix: String, deadline: Duration, _ take: ([Etcd.KeyValue]) -> Void
-    ) async throws -> Etcd.Listing {
+    ) async throws -> Etcd.RangeResult {
         let first = try await page(
             WireRangeRequest(
                 key: Data(prefix.utf8), range_end: Data(Self.end(of: prefix)), limit: WireInteger(Self.firstPage)),
             deadline: deadline)
         var answer = try Self.rangeAnswer(first.body)
-        let listing = Etcd.Listing(
+        let listing = Etcd.RangeResult(
             revision: answer.header?.revision?.value ?? 0, clusterID: answer.header?.clusterID ?? "", keyValues: [])
         var rest = first.request.limited(to: first.isSmall ? Self.smallPage : Self.largePage)
         rest.revision = WireInteger(listing.revision)
@@ -146,27 +146,27 @@ extension Etcd.Client {
     /// Where the store is now, by a read of one key that need not exist.
     ///
     /// It takes the cluster's agreement.
-    package func position(readingAt key: String, deadline: Duration) async throws -> Etcd.Listing {
+    package func position(readingAt key: String, deadline: Duration) async throws -> Etcd.RangeResult {
         let answer = try await range(WireRangeRequest(key: Data(key.utf8)), deadline: deadline)
-        return Etcd.Listing(
+        return Etcd.RangeResult(
             revision: answer.header?.revision?.value ?? 0, clusterID: answer.header?.clusterID ?? "", keyValues: [])
     }
 
     /// Reads a range. `POST /v3/kv/range`
-    func range(_ request: WireRangeRequest, deadline: Duration) async throws -> WireRangeAnswer {
+    func range(_ request: WireRangeRequest, deadline: Duration) async throws -> WireRangeResponse {
         try Self.rangeAnswer(try await call("kv/range", request, deadline: deadline))
     }
 
-    private static func rangeAnswer(_ body: [UInt8]) throws -> WireRangeAnswer { try decode(body, from: "etcd") }
+    private static func rangeAnswer(_ body: [UInt8]) throws -> WireRangeResponse { try decode(body, from: "etcd") }
 
     /// Carries a transaction out. `POST /v3/kv/txn`
-    package func commit(_ transaction: Etcd.Transaction, deadline: Duration) async throws -> Etcd.Committed {
+    package func commit(_ transaction: Etcd.Transaction, deadline: Duration) async throws -> Etcd.TransactionResult {
         let message = WireTransaction(
             compare: transaction.conditions.map(Self.wire), success: transaction.operations.map(Self.wire), failure: [])
-        let answer: WireTransactionAnswer = try Self.decode(
+        let answer: WireTransactionResponse = try Self.decode(
             try await call("kv/txn", message, deadline: deadline), from: "etcd")
         let reads = (answer.responses ?? []).compactMap(\.response_range)
-        return Etcd.Committed(
+        return Etcd.TransactionResult(
             succeeded: answer.succeeded ?? false, revision: answer.header?.revision?.value ?? 0,
             reads: reads.map { $0.kvs?.first?.keyValue })
     }

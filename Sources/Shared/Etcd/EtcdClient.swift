@@ -81,7 +81,7 @@ extension Etcd {
                 guard left > .zero else { break }
                 do {
                     return try await work(members[index], left / (members.count - round))
-                } catch let error where Self.isTheMembersOwn(error) {
+                } catch let error where Self.shouldTryNextMember(error) {
                     last = error
                     leave(index)
                 }
@@ -103,8 +103,8 @@ extension Etcd {
             leave(index)
         }
 
-        private static func isTheMembersOwn(_ error: any Swift.Error) -> Bool {
-            if let error = error as? Etcd.Error { return error.isTheMembersOwn }
+        private static func shouldTryNextMember(_ error: any Swift.Error) -> Bool {
+            if let error = error as? Etcd.Error { return error.shouldTryNextMember }
             return error is HTTPError
         }
 
@@ -203,7 +203,7 @@ extension Etcd.Client {
     /// Grants a lease. `POST /v3/lease/grant`
     package func grantLease(ttl: Int64, deadline: Duration) async throws -> Etcd.Lease {
         let message = WireLeaseRequest(TTL: WireInteger(ttl))
-        let answer: WireLeaseAnswer = try Self.decode(
+        let answer: WireLeaseResponse = try Self.decode(
             try await call("lease/grant", message, deadline: deadline), from: "etcd")
         guard let id = answer.ID?.value, let ttl = answer.TTL?.value, ttl > 0 else {
             throw Etcd.Error.malformed(server: "etcd", reason: "a lease without ID or TTL")
@@ -216,7 +216,7 @@ extension Etcd.Client {
     /// A lease that is gone is answered with success, but without TTL.
     package func keepAlive(lease: Int64, deadline: Duration) async throws -> Bool {
         let body = try await call("lease/keepalive", WireLeaseRequest(ID: WireInteger(lease)), deadline: deadline)
-        let line: WireStreamLine<WireLeaseAnswer> = try Self.decode(body, from: "etcd")
+        let line: WireStreamLine<WireLeaseResponse> = try Self.decode(body, from: "etcd")
         if let error = line.error?.refusal { throw error }
         guard let result = line.result else {
             throw Etcd.Error.malformed(server: "etcd", reason: "a keep-alive without result")
@@ -227,7 +227,7 @@ extension Etcd.Client {
     /// Asks how long a lease has left, and which keys it holds. `POST /v3/lease/timetolive`
     package func timeToLive(lease: Int64, deadline: Duration) async throws -> Etcd.LeaseState {
         let message = WireLeaseRequest(ID: WireInteger(lease), keys: true)
-        let answer: WireLeaseAnswer = try Self.decode(
+        let answer: WireLeaseResponse = try Self.decode(
             try await call("lease/timetolive", message, deadline: deadline), from: "etcd")
         let remaining = answer.TTL?.value ?? 0
         return Etcd.LeaseState(

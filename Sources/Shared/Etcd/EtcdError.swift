@@ -44,7 +44,7 @@ extension Etcd {
 
 extension Etcd {
     /// Whether an error stays until a person changes something: rights, a password, a certificate, room.
-    package static func needsPerson(_ error: any Swift.Error) -> Bool {
+    package static func needsOperator(_ error: any Swift.Error) -> Bool {
         if case HTTPError.insecure? = error as? HTTPError { return true }
         guard case Error.refused(let code, _)? = error as? Error else { return false }
         let lasting: [Code] = [
@@ -69,7 +69,7 @@ extension Etcd.Error {
     }
 
     /// Whether another member may well answer the same call.
-    var isTheMembersOwn: Bool {
+    var shouldTryNextMember: Bool {
         switch self {
         case .refused(let code, _): code == .unavailable || code.rawValue == 2
         case .notEtcd, .malformed: true

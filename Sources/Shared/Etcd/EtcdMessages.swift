@@ -78,7 +78,7 @@ struct WireRangeRequest: Encodable {
     }
 }
 
-struct WireRangeAnswer: Decodable {
+struct WireRangeResponse: Decodable {
     let header: WireHeader?
     var count: WireInteger?
     let kvs: [WireKeyValue]?
@@ -133,9 +133,9 @@ struct WireTransaction: Encodable {
     let failure: [WireOperation]
 }
 
-struct WireTransactionAnswer: Decodable {
+struct WireTransactionResponse: Decodable {
     struct Response: Decodable {
-        let response_range: WireRangeAnswer?
+        let response_range: WireRangeResponse?
     }
     let header: WireHeader?
     let succeeded: Bool?
@@ -148,7 +148,7 @@ struct WireLeaseRequest: Encodable {
     var keys: Bool?
 }
 
-struct WireLeaseAnswer: Decodable {
+struct WireLeaseResponse: Decodable {
     let ID: WireInteger?
     let TTL: WireInteger?
     let grantedTTL: WireInteger?
@@ -178,7 +178,7 @@ struct WireWatchRequest: Encodable {
     let create_request: Create
 }
 
-struct WireWatchAnswer: Decodable {
+struct WireWatchResponse: Decodable {
     struct Event: Decodable {
         let type: String?
         let kv: WireKeyValue

@@ -1,7 +1,7 @@
 import FoundationEssentials
 
 /// The settings that say where etcd is, the same for both agents.
-package enum EtcdOptions {
+package enum EtcdSettings {
     /// `ETCD_HOST`: the members.
     package static let host = Setting(
         flag: "--etcd", variable: "ETCD_HOST", placeholder: "HOST[:PORT],...",
@@ -30,12 +30,12 @@ package enum EtcdOptions {
     package static let settings = [host, prefix, authorities, certificate, key, user, passwordFile, password]
 
     /// Reads `ETCD_PREFIX`; nil where it is wrong, which is then recorded.
-    package static func keyspace(from reading: inout Reading) -> Keyspace? {
+    package static func keyspace(from reading: inout ParsedSettings) -> Keyspace? {
         reading.value(prefix, "a path such as /backends", Keyspace.init(prefix:))
     }
 
     /// Reads everything else; nil where something is wrong, which is then recorded.
-    package static func configuration(from reading: inout Reading) -> Etcd.Configuration? {
+    package static func configuration(from reading: inout ParsedSettings) -> Etcd.Configuration? {
         let tls = HTTPOrigin.TLS(
             authorities: file(authorities, from: &reading), certificate: file(certificate, from: &reading),
             key: file(key, from: &reading))
@@ -91,10 +91,10 @@ package enum EtcdOptions {
     /// In bytes.
     private static let longestPassword = 65_536
 
-    private static func credentials(from reading: inout Reading) -> Etcd.Credentials? {
+    private static func credentials(from reading: inout ParsedSettings) -> Etcd.Credentials? {
         var secret = reading.text(password)
         if let path = reading.text(passwordFile) {
-            guard let text = try? WholeFile(path, limit: longestPassword).text else {
+            guard let text = try? FileContents(path, limit: longestPassword).text else {
                 reading.problem(passwordFile, "cannot be read: \(path)")
                 return nil
             }
@@ -111,7 +111,7 @@ package enum EtcdOptions {
         return Etcd.Credentials(user: name, password: secret)
     }
 
-    private static func file(_ setting: Setting, from reading: inout Reading) -> String? {
+    private static func file(_ setting: Setting, from reading: inout ParsedSettings) -> String? {
         guard let path = reading.text(setting) else { return nil }
         if !FileManager.default.isReadableFile(atPath: path) { reading.problem(setting, "cannot be read: \(path)") }
         return path

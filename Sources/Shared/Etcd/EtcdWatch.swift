@@ -184,7 +184,7 @@ struct WatchConnection: Sendable {
         guard let line = try await lines.next() else {
             throw HTTPError.broken(member.name, reason: "the watch ended")
         }
-        let message: WireStreamLine<WireWatchAnswer> = try Etcd.Client.decode(line, from: member.name)
+        let message: WireStreamLine<WireWatchResponse> = try Etcd.Client.decode(line, from: member.name)
         if let error = message.error?.refusal { throw error }
         guard let answer = message.result else {
             throw Etcd.Error.malformed(server: member.name, reason: "neither result nor error in a watch")
@@ -193,7 +193,7 @@ struct WatchConnection: Sendable {
     }
 
     /// Reads one answer.
-    private mutating func take(_ answer: WireWatchAnswer) throws -> Etcd.Changes? {
+    private mutating func take(_ answer: WireWatchResponse) throws -> Etcd.Changes? {
         if answer.canceled == true {
             if let oldest = answer.compact_revision?.value, oldest > 0 { throw Etcd.Error.compacted(oldest: oldest) }
             throw Etcd.Error.watchCancelled(reason: answer.cancel_reason ?? "no reason given")
@@ -235,7 +235,7 @@ final class WatchProber: Sendable {
                 try await Task.sleep(for: watch.timing.probeInterval)
                 let answer = try await client.call(
                     "kv/range", [UInt8](body), on: member, deadline: watch.timing.deadline)
-                let decoded: WireRangeAnswer = try Etcd.Client.decode(answer, from: member.name)
+                let decoded: WireRangeResponse = try Etcd.Client.decode(answer, from: member.name)
                 try watch.checkStore(decoded.header, reached: revision)
             } catch {
                 if !(error is CancellationError) { stream.close(error) }
@@ -257,7 +257,7 @@ extension Etcd.Watch {
     }
 }
 
-extension WireWatchAnswer.Event {
+extension WireWatchResponse.Event {
     /// The event; `type` is left out for puts.
     var event: Etcd.Event {
         type == "DELETE" ? .delete(key: kv.keyValue.key, modRevision: kv.keyValue.modRevision) : .put(kv.keyValue)

@@ -21,7 +21,7 @@ package final class HTTPClient: Sendable {
     /// - Throws: ``HTTPError``, or `CancellationError`. Any status is an answer, not an error.
     package func send(
         _ request: HTTPRequest, to origin: HTTPOrigin, deadline: Duration, cap: Int
-    ) async throws -> HTTPAnswer {
+    ) async throws -> HTTPResponse {
         let limits = Transfer.Limits(whole: deadline, connect: origin.connectLimit(within: deadline), silence: nil)
         let body = HTTPBody(Transfer(request, to: origin, limits: limits), loop)
         let head = try await body.head()
@@ -30,7 +30,7 @@ package final class HTTPClient: Sendable {
             guard bytes.count + more.count <= cap else { throw HTTPError.tooLarge(origin.name, cap: cap) }
             if bytes.isEmpty { bytes = more } else { bytes += more }
         }
-        return HTTPAnswer(head: head, body: bytes)
+        return HTTPResponse(head: head, body: bytes)
     }
 
     /// Sends a request whose answer is an endless stream of lines, and returns once its head has come.

@@ -36,7 +36,7 @@ package struct HTTPHead: Equatable, Sendable {
 }
 
 /// A collected answer.
-package struct HTTPAnswer: Equatable, Sendable {
+package struct HTTPResponse: Equatable, Sendable {
     /// Status and header fields.
     package var head: HTTPHead
     /// The whole body.

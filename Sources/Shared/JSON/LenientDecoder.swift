@@ -1,7 +1,7 @@
 /// Reads the fields of one JSON object one by one, so that a wrong field costs only itself.
 ///
 /// Fields that are not asked for are ignored, as the registry contract demands of readers.
-struct LenientFields {
+struct LenientDecoder {
     private let container: KeyedDecodingContainer<FieldName>
 
     /// The fields that were there but wrong, in the order in which they were read.

@@ -1,18 +1,18 @@
 /// A JSON value with the place where it stands, so that a mistake in it can be shown to whoever wrote it.
-package struct PlacedJSON: Equatable, Sendable {
+package struct LocatedJSON: Equatable, Sendable {
     /// Where it begins.
-    package var place: Place
+    package var place: Location
     /// What it is.
     package var value: Value
 
     /// Makes one.
-    package init(place: Place, value: Value) {
+    package init(place: Location, value: Value) {
         self.place = place
         self.value = value
     }
 
     /// A line and a column, both counted from 1; columns count Unicode scalars.
-    package struct Place: Hashable, Comparable, Sendable {
+    package struct Location: Hashable, Comparable, Sendable {
         /// The line.
         package var line: Int
         /// The column.
@@ -25,7 +25,7 @@ package struct PlacedJSON: Equatable, Sendable {
         }
 
         /// Orders as one reads.
-        package static func < (left: Place, right: Place) -> Bool {
+        package static func < (left: Location, right: Location) -> Bool {
             (left.line, left.column) < (right.line, right.column)
         }
     }
@@ -37,7 +37,7 @@ package struct PlacedJSON: Equatable, Sendable {
         /// A number as it was written: `5432`, `1.5e3`.
         case number(String)
         case text(String)
-        case list([PlacedJSON])
+        case list([LocatedJSON])
         /// The fields in their order; a name may come more than once.
         case object([Member])
     }
@@ -45,14 +45,14 @@ package struct PlacedJSON: Equatable, Sendable {
     /// A field of an object.
     package struct Member: Equatable, Sendable {
         /// Where its name begins.
-        package var place: Place
+        package var place: Location
         /// Its name.
         package var name: String
         /// What it is.
-        package var value: PlacedJSON
+        package var value: LocatedJSON
 
         /// Makes one.
-        package init(place: Place, name: String, value: PlacedJSON) {
+        package init(place: Location, name: String, value: LocatedJSON) {
             self.place = place
             self.name = name
             self.value = value
@@ -60,16 +60,16 @@ package struct PlacedJSON: Equatable, Sendable {
     }
 
     /// Something that is wrong with a text.
-    package struct Mistake: Error, Hashable, Sendable {
+    package struct Diagnostic: Error, Hashable, Sendable {
         /// Where.
-        package var place: Place
+        package var place: Location
         /// The field, such as `services[1].port`; empty for the text as a whole.
         package var path: String
         /// What is wrong.
         package var text: String
 
         /// Describes one.
-        package init(place: Place, path: String, text: String) {
+        package init(place: Location, path: String, text: String) {
             self.place = place
             self.path = path
             self.text = text
@@ -86,14 +86,14 @@ package struct PlacedJSON: Equatable, Sendable {
     }
 }
 
-extension PlacedJSON.Mistake: CustomStringConvertible {
+extension LocatedJSON.Diagnostic: CustomStringConvertible {
     /// `7:14: services[1].port: 70000 is not a port from 1 to 65535`.
     package var description: String {
         "\(place.line):\(place.column): " + (path.isEmpty ? text : "\(path): \(text)")
     }
 }
 
-extension PlacedJSON: CustomStringConvertible {
+extension LocatedJSON: CustomStringConvertible {
     /// How a message shows it: on one line, and not for ever long.
     package var description: String {
         switch value {
@@ -117,12 +117,12 @@ extension PlacedJSON: CustomStringConvertible {
 /// Reads JSON as RFC 8259 has it, and keeps the place of every value.
 ///
 /// JSONDecoder tells no places, and takes the last of two fields with one name without a word.
-package struct PlacedJSONParser {
-    private typealias Mistake = PlacedJSON.Mistake
+package struct LocatedJSONParser {
+    private typealias Diagnostic = LocatedJSON.Diagnostic
 
     private let bytes: [UInt8]
     private var index = 0
-    private var place = PlacedJSON.Place(line: 1, column: 1)
+    private var place = LocatedJSON.Location(line: 1, column: 1)
 
     /// Lists and objects within each other: each level is a call on the stack.
     private static let deepest = 32
@@ -130,31 +130,32 @@ package struct PlacedJSONParser {
     private init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     /// Reads a text that is one value; throws the first mistake.
-    package static func parse(_ text: some Collection<UInt8>) throws(PlacedJSON.Mistake) -> PlacedJSON {
+    package static func parse(_ text: some Collection<UInt8>) throws(LocatedJSON.Diagnostic) -> LocatedJSON {
         let byteOrderMark: [UInt8] = [0xef, 0xbb, 0xbf]
         let bytes = Array(text.starts(with: byteOrderMark) ? text.dropFirst(byteOrderMark.count) : text[...])
         try checkEncoding(bytes)
-        var parser = PlacedJSONParser(bytes)
+        var parser = LocatedJSONParser(bytes)
         let value = try parser.value(depth: 0)
         parser.skipSpace()
         guard parser.next == nil else { throw parser.mistake("here the text should end") }
         return value
     }
 
-    private static func checkEncoding(_ bytes: [UInt8]) throws(PlacedJSON.Mistake) {
+    private static func checkEncoding(_ bytes: [UInt8]) throws(LocatedJSON.Diagnostic) {
         guard String(validating: bytes, as: UTF8.self) == nil else { return }
         let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         let wrong = lines.firstIndex { String(validating: $0, as: UTF8.self) == nil } ?? 0
-        throw Mistake(place: PlacedJSON.Place(line: wrong + 1, column: 1), path: "", text: "this line is not UTF-8")
+        throw Diagnostic(
+            place: LocatedJSON.Location(line: wrong + 1, column: 1), path: "", text: "this line is not UTF-8")
     }
 
     // MARK: Values
 
-    private mutating func value(depth: Int) throws(PlacedJSON.Mistake) -> PlacedJSON {
+    private mutating func value(depth: Int) throws(LocatedJSON.Diagnostic) -> LocatedJSON {
         skipSpace()
         let start = place
         guard depth < Self.deepest else { throw mistake("more than \(Self.deepest) levels of lists and objects") }
-        let value: PlacedJSON.Value
+        let value: LocatedJSON.Value
         switch next {
         case UInt8(ascii: "{"): value = .object(try members(depth: depth))
         case UInt8(ascii: "["): value = .list(try elements(depth: depth))
@@ -162,11 +163,11 @@ package struct PlacedJSONParser {
         case let byte? where byte == UInt8(ascii: "-") || Self.isDigit(byte): value = .number(try number())
         default: value = try word()
         }
-        return PlacedJSON(place: start, value: value)
+        return LocatedJSON(place: start, value: value)
     }
 
-    private mutating func elements(depth: Int) throws(PlacedJSON.Mistake) -> [PlacedJSON] {
-        var elements: [PlacedJSON] = []
+    private mutating func elements(depth: Int) throws(LocatedJSON.Diagnostic) -> [LocatedJSON] {
+        var elements: [LocatedJSON] = []
         advance()
         skipSpace()
         if take("]") { return [] }
@@ -178,8 +179,8 @@ package struct PlacedJSONParser {
         }
     }
 
-    private mutating func members(depth: Int) throws(PlacedJSON.Mistake) -> [PlacedJSON.Member] {
-        var members: [PlacedJSON.Member] = []
+    private mutating func members(depth: Int) throws(LocatedJSON.Diagnostic) -> [LocatedJSON.Member] {
+        var members: [LocatedJSON.Member] = []
         advance()
         skipSpace()
         if take("}") { return [] }
@@ -190,15 +191,15 @@ package struct PlacedJSONParser {
             let name = try text()
             skipSpace()
             guard take(":") else { throw mistake("expected ':' after the field's name") }
-            members.append(PlacedJSON.Member(place: start, name: name, value: try value(depth: depth + 1)))
+            members.append(LocatedJSON.Member(place: start, name: name, value: try value(depth: depth + 1)))
             skipSpace()
             if take("}") { return members }
             guard take(",") else { throw mistake("expected ',' or '}'") }
         }
     }
 
-    private mutating func word() throws(PlacedJSON.Mistake) -> PlacedJSON.Value {
-        let words: [(StaticString, PlacedJSON.Value)] = [
+    private mutating func word() throws(LocatedJSON.Diagnostic) -> LocatedJSON.Value {
+        let words: [(StaticString, LocatedJSON.Value)] = [
             ("true", .boolean(true)), ("false", .boolean(false)), ("null", .null),
         ]
         for (word, value) in words where bytes[index...].starts(with: word.description.utf8) {
@@ -208,7 +209,7 @@ package struct PlacedJSONParser {
         throw mistake("expected a value")
     }
 
-    private mutating func number() throws(PlacedJSON.Mistake) -> String {
+    private mutating func number() throws(LocatedJSON.Diagnostic) -> String {
         let start = index
         _ = take("-")
         if !take("0") { try digits() }
@@ -220,14 +221,14 @@ package struct PlacedJSONParser {
         return String(decoding: bytes[start..<index], as: UTF8.self)
     }
 
-    private mutating func digits() throws(PlacedJSON.Mistake) {
+    private mutating func digits() throws(LocatedJSON.Diagnostic) {
         guard let first = next, Self.isDigit(first) else { throw mistake("expected a digit") }
         while let byte = next, Self.isDigit(byte) { advance() }
     }
 
     // MARK: Texts
 
-    private mutating func text() throws(PlacedJSON.Mistake) -> String {
+    private mutating func text() throws(LocatedJSON.Diagnostic) -> String {
         var text: [UInt8] = []
         advance()
         while let byte = next {
@@ -245,7 +246,7 @@ package struct PlacedJSONParser {
         throw mistake("the file ends within a text")
     }
 
-    private mutating func escaped() throws(PlacedJSON.Mistake) -> Unicode.Scalar {
+    private mutating func escaped() throws(LocatedJSON.Diagnostic) -> Unicode.Scalar {
         let start = place
         advance()
         let letters: [UInt8: Unicode.Scalar] = [
@@ -267,7 +268,7 @@ package struct PlacedJSONParser {
         return scalar
     }
 
-    private mutating func hexadecimal() throws(PlacedJSON.Mistake) -> UInt32 {
+    private mutating func hexadecimal() throws(LocatedJSON.Diagnostic) -> UInt32 {
         var code: UInt32 = 0
         for _ in 0..<4 {
             guard let digit = next.flatMap({ Character(Unicode.Scalar($0)).hexDigitValue }) else {
@@ -290,7 +291,7 @@ package struct PlacedJSONParser {
         index += 1
         let isContinuation = next.map { $0 & 0xc0 == 0x80 } ?? false
         if byte == UInt8(ascii: "\n") {
-            place = PlacedJSON.Place(line: place.line + 1, column: 1)
+            place = LocatedJSON.Location(line: place.line + 1, column: 1)
         } else if !isContinuation {
             place.column += 1
         }
@@ -306,8 +307,8 @@ package struct PlacedJSONParser {
         while let byte = next, " \t\r\n".utf8.contains(byte) { advance() }
     }
 
-    private func mistake(_ text: String, at place: PlacedJSON.Place? = nil) -> PlacedJSON.Mistake {
+    private func mistake(_ text: String, at place: LocatedJSON.Location? = nil) -> LocatedJSON.Diagnostic {
         let isOver = next == nil && place == nil
-        return Mistake(place: place ?? self.place, path: "", text: isOver ? "\(text), but here the file ends" : text)
+        return Diagnostic(place: place ?? self.place, path: "", text: isOver ? "\(text), but here the file ends" : text)
     }
 }

@@ -20,7 +20,7 @@ package enum Lifecycle {
         onHangup: (@Sendable () -> Void)? = nil,
         _ body: @escaping @Sendable () async throws -> Void
     ) async -> Int32 {
-        OrphanReaper.beginIfFirst()
+        ZombieReaper.beginIfFirst()
         let life = Life(logger: logger, grace: grace, onHangup: onHangup)
         let signals = [SIGTERM, SIGINT, SIGHUP]
         Signals.listen(to: signals) { life.handle(.signal($0)) }
@@ -41,10 +41,10 @@ private final class Life: Sendable {
     private let logger: Logger
     private let grace: Duration
     private let onHangup: (@Sendable () -> Void)?
-    private let sequence = Mutex(StopSequence())
+    private let sequence = Mutex(ShutdownStateMachine())
     private let work = Mutex(Work())
     private let isOver = Atomic(false)
-    private let verdict = Promise<StopSequence.Verdict>()
+    private let verdict = Future<ShutdownStateMachine.Verdict>()
 
     init(logger: Logger, grace: Duration, onHangup: (@Sendable () -> Void)?) {
         self.logger = logger
@@ -76,13 +76,13 @@ private final class Life: Sendable {
         return verdict.status
     }
 
-    func handle(_ input: StopSequence.Input) {
+    func handle(_ input: ShutdownStateMachine.Input) {
         switch sequence.withLock({ $0.handle(input) }) {
         case .nothing: break
         case .hangup: onHangup?()
         case .stop(let signal): stop(signal)
         case .exitNow(let status): _exit(status)
-        case .finish(let verdict): self.verdict.fulfil(verdict)
+        case .finish(let verdict): self.verdict.complete(verdict)
         }
     }
 
@@ -106,7 +106,7 @@ private final class Life: Sendable {
         _exit(ExitStatus.failure)
     }
 
-    private func result(of body: @Sendable () async throws -> Void) async -> StopSequence.BodyResult {
+    private func result(of body: @Sendable () async throws -> Void) async -> ShutdownStateMachine.BodyResult {
         do {
             try await body()
             return .returned

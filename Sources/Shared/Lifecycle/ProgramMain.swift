@@ -1,11 +1,11 @@
 /// From a command line to an exit status, the same for both agents.
-package struct Launch: Sendable {
-    private let options: Options
+package struct ProgramMain: Sendable {
+    private let options: CommandLineParser
     private let arguments: [String]
     private let environment: [String: String]
 
     /// Takes the program's options and what it was started with; `arguments` begin with the program's name.
-    package init(_ options: Options, arguments: [String], environment: [String: String]) {
+    package init(_ options: CommandLineParser, arguments: [String], environment: [String: String]) {
         self.options = options
         self.arguments = Array(arguments.dropFirst())
         self.environment = environment
@@ -21,8 +21,8 @@ package struct Launch: Sendable {
     ///   - onHangup: called at SIGHUP; must only ring or set something.
     /// - Returns: the exit status.
     package func status<Configuration: Sendable>(
-        command: @Sendable (Command.Call, Reading) async throws -> Int32 = { _, _ in ExitStatus.wrongUsage },
-        configure: @Sendable (inout Reading) -> Configuration?, grace: @Sendable (Configuration) -> Duration,
+        command: @Sendable (Command.Call, ParsedSettings) async throws -> Int32 = { _, _ in ExitStatus.wrongUsage },
+        configure: @Sendable (inout ParsedSettings) -> Configuration?, grace: @Sendable (Configuration) -> Duration,
         onHangup: (@Sendable () -> Void)? = nil,
         _ body: @escaping @Sendable (Configuration, Logger) async throws -> Void
     ) async -> Int32 {
@@ -39,14 +39,14 @@ package struct Launch: Sendable {
             }
         case .run(var reading):
             let configuration = configure(&reading)
-            let logger = LogOptions.logger(from: &reading, environment: environment)
+            let logger = LogSettings.logger(from: &reading, environment: environment)
             do {
                 try reading.finish()
             } catch {
                 return fail(error)
             }
             guard let configuration, let logger else { return ExitStatus.wrongUsage }
-            Heap.beModest()
+            MallocTuning.apply()
             return await Lifecycle.run(logger: logger, grace: grace(configuration), onHangup: onHangup) {
                 try await body(configuration, logger)
             }

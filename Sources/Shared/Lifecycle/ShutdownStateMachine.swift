@@ -1,7 +1,7 @@
 import Glibc
 
 /// What happens, in which order, when a program is asked to stop: the rules of ``Lifecycle`` without their effects.
-struct StopSequence {
+struct ShutdownStateMachine {
     /// Something that the program hears of.
     enum Input: Equatable {
         case signal(Int32)

@@ -113,7 +113,7 @@ extension Logger {
 }
 
 /// The settings that say what is logged and how, the same for both agents.
-package enum LogOptions {
+package enum LogSettings {
     static let level = Setting(
         flag: "--log-level", variable: "LOG_LEVEL", placeholder: "LEVEL", fallback: "info",
         help: "the least that is logged: debug, info, warning or error")
@@ -125,7 +125,7 @@ package enum LogOptions {
     package static let settings = [level, format]
 
     /// Reads them; nil where one is wrong, which is then recorded.
-    package static func logger(from reading: inout Reading, environment: [String: String]) -> Logger? {
+    package static func logger(from reading: inout ParsedSettings, environment: [String: String]) -> Logger? {
         let level: Logger.Level? = reading.choice(level)
         let format: Logger.Format? = reading.choice(format)
         guard let level, let format else { return nil }

@@ -16,7 +16,7 @@ package struct ListeningSocket: Hashable, Sendable {
 }
 
 /// The kernel's table of TCP sockets, of which those that listen come first.
-package enum ListenerTable {
+package enum ListeningSockets {
     /// All TCP listeners of the network that this process is in.
     package static func read() throws(SystemError) -> [ListeningSocket] {
         try listeners(in: "/proc/self/net/tcp") + listeners(in: "/proc/self/net/tcp6")
@@ -61,7 +61,7 @@ package enum ListenerTable {
 }
 
 /// The process that listens on a port, as far as /proc tells: only root sees the processes of others.
-package struct PortHolder: Equatable, Sendable, CustomStringConvertible {
+package struct PortOwner: Equatable, Sendable, CustomStringConvertible {
     /// Its process id.
     package let pid: Int32
     /// Its command's name.
@@ -85,7 +85,7 @@ package struct PortHolder: Equatable, Sendable, CustomStringConvertible {
 
     /// What to call the holder of a port.
     package static func name(of port: Port) -> String {
-        PortHolder(of: port)?.description ?? "another process"
+        PortOwner(of: port)?.description ?? "another process"
     }
 
     private static func holds(_ pid: Int32, _ sockets: Set<String>) -> Bool {
@@ -100,7 +100,7 @@ package struct PortHolder: Equatable, Sendable, CustomStringConvertible {
 
     /// The sockets that listen on the port, as /proc/<pid>/fd names them.
     private static func listeners(on port: Port) -> Set<String> {
-        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].compactMap { try? WholeFile($0).text }
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].compactMap { try? FileContents($0).text }
         let lines = tables.flatMap { $0.split(separator: "\n") }
         return Set(
             lines.compactMap { line in

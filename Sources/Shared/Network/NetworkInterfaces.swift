@@ -2,7 +2,7 @@ import FoundationEssentials
 import Glibc
 
 /// This host's network interfaces with their addresses.
-package struct HostInterfaces: Equatable, Sendable {
+package struct NetworkInterfaces: Equatable, Sendable {
     /// An address of an interface.
     package struct Entry: Hashable, Sendable {
         /// The interface's name.
@@ -29,15 +29,15 @@ package struct HostInterfaces: Equatable, Sendable {
     }
 }
 
-extension HostInterfaces {
+extension NetworkInterfaces {
     /// Asks the kernel.
-    package static func read() throws(SystemError) -> HostInterfaces {
+    package static func read() throws(SystemError) -> NetworkInterfaces {
         var first: UnsafeMutablePointer<ifaddrs>?
         guard unsafe getifaddrs(&first) == 0 else { throw SystemError(errno) }
         defer { unsafe freeifaddrs(first) }
         let table = FileManager.default.contents(atPath: "/proc/self/net/if_inet6") ?? Data()
         let unfit = unfit(in: String(decoding: table, as: UTF8.self))
-        var interfaces = HostInterfaces(entries: [], names: [])
+        var interfaces = NetworkInterfaces(entries: [], names: [])
         var next = unsafe first
         while let entry = unsafe next {
             let name = unsafe String(cString: entry.pointee.ifa_name)

@@ -86,7 +86,7 @@ package struct SocketAddress: Hashable, Sendable {
 }
 
 /// Looks host names up, as everything else on the host does.
-package enum HostNames {
+package enum NameLookup {
     /// Why a name gives no address.
     package struct Failure: Error, Equatable {
         /// The name.

@@ -55,7 +55,7 @@ package struct Meta: Equatable, Sendable {
 extension Meta: Codable {
     /// Reads the known fields, each for itself.
     package init(from decoder: any Decoder) throws {
-        var fields = try LenientFields(decoder)
+        var fields = try LenientDecoder(decoder)
         options = ServiceOptions(&fields)
         container = fields.read("container", "a string")
         image = fields.read("image", "a string")
@@ -65,7 +65,7 @@ extension Meta: Codable {
         tags = fields.read("tags", "a list of strings")
         withdrawn = fields.read("withdrawn", "a string")
         at = fields.read("at", "a string")
-        confirm = fields.read("confirm", Truth.expected)
+        confirm = fields.read("confirm", BooleanText.expected)
         problems = fields.problems
     }
 
@@ -108,7 +108,7 @@ package struct ServiceConfig: Equatable, Sendable, Decodable {
 
     /// Reads the known fields, each for itself.
     package init(from decoder: any Decoder) throws {
-        var fields = try LenientFields(decoder)
+        var fields = try LenientDecoder(decoder)
         options = ServiceOptions(&fields)
         problems = fields.problems
     }

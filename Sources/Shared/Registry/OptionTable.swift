@@ -94,7 +94,8 @@ extension ServiceOptions.Field {
     static func flag(
         _ name: String, _ scope: Scope, _ path: any Path<Bool>, standard: String, _ meaning: String
     ) -> Self {
-        make(name, scope, .boolean, path, Truth.expected, standard, meaning, { Truth.of($0) }, \.description)
+        make(
+            name, scope, .boolean, path, BooleanText.expected, standard, meaning, { BooleanText.of($0) }, \.description)
     }
 
     private static func make<Value: Sendable>(
@@ -115,7 +116,7 @@ extension ServiceOptions.Field {
 }
 
 /// Switches as people write them.
-package enum Truth {
+package enum BooleanText {
     /// What may be written, for messages.
     package static let expected = "true or false"
 

@@ -82,7 +82,7 @@ package struct ServiceOptions: Hashable, Sendable {
 
 extension ServiceOptions {
     /// Reads the options among the fields of an object.
-    init(_ fields: inout LenientFields) {
+    init(_ fields: inout LenientDecoder) {
         // Few of the many are said.
         for place in fields.names.compactMap({ Self.places[$0] }).sorted() {
             let field = Self.fields[place]

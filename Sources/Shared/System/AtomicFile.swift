@@ -82,7 +82,7 @@ package struct AtomicFile: Sendable {
     /// - Returns: whether anything was written.
     @discardableResult
     package func replace(with bytes: [UInt8], isFlushed: Bool = true) throws -> Bool {
-        if let current = try? WholeFile(path).bytes, current == bytes { return false }
+        if let current = try? FileContents(path).bytes, current == bytes { return false }
         try candidate(bytes, isFlushed: isFlushed).commit()
         return true
     }

@@ -47,8 +47,8 @@ package struct NoThreadLeft: Error, Equatable, CustomStringConvertible {
 package func onOwnThread<Value: Sendable>(
     limit: Duration, _ work: @escaping @Sendable () -> Value
 ) async throws -> Value {
-    let promise = Promise<Value>()
-    guard BackgroundThread.start({ promise.fulfil(work()) }) else { throw NoThreadLeft() }
+    let promise = Future<Value>()
+    guard BackgroundThread.start({ promise.complete(work()) }) else { throw NoThreadLeft() }
     return try await withDeadline(limit) { try await promise.get() }
 }
 

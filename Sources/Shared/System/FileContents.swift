@@ -2,7 +2,7 @@ import FoundationEssentials
 import Glibc
 
 /// All that is in a file, read at once; files in /proc, which tell no size, included.
-package struct WholeFile {
+package struct FileContents {
     /// The contents; nil where there is no file.
     package let bytes: [UInt8]?
 

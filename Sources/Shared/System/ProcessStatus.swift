@@ -12,7 +12,7 @@ package struct ProcessStatus: Equatable, Sendable {
 
     /// Reads it; nil for a process that does not exist, or has ended and only waits to be reaped.
     package init?(_ pid: Int32) {
-        guard let text = try? WholeFile("/proc/\(pid)/stat").text else { return nil }
+        guard let text = try? FileContents("/proc/\(pid)/stat").text else { return nil }
         self.init(pid, stat: text)
     }
 
@@ -32,15 +32,15 @@ package struct ProcessStatus: Equatable, Sendable {
 }
 
 /// The capabilities that a process has, and hands on to the programs that it starts.
-package struct ProcessRights: Equatable, Sendable {
+package struct ProcessCapabilities: Equatable, Sendable {
     /// CAP_SYS_CHROOT of capabilities(7).
     private static let chroot = 18
 
     private let effective: UInt64
 
     /// Reads those of this process; nil where /proc does not tell.
-    package static var own: ProcessRights? {
-        (try? WholeFile("/proc/self/status").text).flatMap { ProcessRights(status: $0) }
+    package static var own: ProcessCapabilities? {
+        (try? FileContents("/proc/self/status").text).flatMap { ProcessCapabilities(status: $0) }
     }
 
     /// Parses the text of /proc/<pid>/status.
@@ -61,7 +61,7 @@ package struct ProcessRights: Equatable, Sendable {
 ///
 /// HAProxy makes room for as many connections as the limit allows before it serves the first one. In containers the
 /// limit may be a thousand million, for which it would take gigabytes.
-package enum OpenFiles {
+package enum FileDescriptorLimit {
     /// The most that HAProxy is given; half as many connections are possible.
     package static let most: UInt = 1 << 20
 
@@ -89,12 +89,12 @@ package enum OpenFiles {
 }
 
 /// How this process keeps memory that it no longer uses.
-package enum Heap {
+package enum MallocTuning {
     /// Has the C library give memory back to the system soon, and share it between threads.
     ///
     /// By its own choice it keeps a heap for each thread, and the more the larger the blocks that were freed once:
     /// a start with 10 000 endpoints would count for ever. Called before there are threads (mallopt(3)).
-    package static func beModest() {
+    package static func apply() {
         _ = mallopt(M_ARENA_MAX, 2)
         // With less, work that goes on for long would ask the system for the same memory again and again.
         _ = mallopt(M_TRIM_THRESHOLD, 1 << 20)

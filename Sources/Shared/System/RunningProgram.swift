@@ -6,13 +6,13 @@ package final class RunningProgram: Sendable {
     /// The process; also the number of its group and session.
     package let pid: Int32
 
-    private let ended = Promise<Program.Ending>()
+    private let ended = Future<Program.Ending>()
     /// Held to reap and to signal: as long as the process is not reaped, its number cannot become another's.
     private let isReaped = Mutex(false)
 
     /// Starts a program; with `stopsReading` its output is read no longer than it lives itself.
     init(_ program: Program, stopsReading: Bool, onLine: @escaping @Sendable (String) -> Void) throws(ProgramError) {
-        let child = try OrphanReaper.starting { () throws(ProgramError) in try Spawn.start(program) }
+        let child = try ZombieReaper.starting { () throws(ProgramError) in try Spawn.start(program) }
         pid = child.pid
         let output = OutputReader(descriptor: child.output, onLine: onLine)
         guard output.begin(), BackgroundThread.start({ self.watch(output, stopsReading: stopsReading) }) else {
@@ -54,14 +54,14 @@ package final class RunningProgram: Sendable {
         // The end is noticed here and reaped under the lock.
         while waitid(P_PID, id_t(pid), nil, WEXITED | WNOWAIT) != 0, errno == EINTR {}
         let ending = reap()
-        output.drain(stop: stopsReading) { self.ended.fulfil(ending) }
+        output.drain(stop: stopsReading) { self.ended.complete(ending) }
     }
 
     private func reap() -> Program.Ending {
         isReaped.withLock { isReaped in
             isReaped = true
             // Afterwards the number may be an orphan's.
-            defer { OrphanReaper.forget(pid) }
+            defer { ZombieReaper.forget(pid) }
             var status: Int32 = 0
             while unsafe waitpid(pid, &status, 0) < 0 {
                 // Only where somebody else took the status away, as the system does if SIGCHLD is ignored.
@@ -77,7 +77,7 @@ package final class RunningProgram: Sendable {
 /// process 1, as in a container; nobody else would, and each stayed as a zombie.
 ///
 /// Statuses of the programs that this process started are left to those who wait for them (``RunningProgram``).
-package enum OrphanReaper {
+package enum ZombieReaper {
     /// The programs of ours that were not reaped yet.
     ///
     /// Held from before a program is started until it is known, so that

@@ -23,7 +23,7 @@ package enum Timestamp {
 }
 
 /// A clock that tells the time of day and never jumps while the program runs, whatever is done to the machine's.
-package struct SteadyClock: Sendable {
+package struct WallClock: Sendable {
     private let start = Timestamp.now()
     private let begin = ContinuousClock.now
 

@@ -17,11 +17,11 @@ struct FilesTests {
     }
 
     @Test func `contents are replaced, for the owner only, and equal ones are not written`() throws {
-        #expect(try WholeFile(file.path).bytes == nil)
+        #expect(try FileContents(file.path).bytes == nil)
         #expect(try file.replace(with: Array("one".utf8)))
         #expect(try !file.replace(with: Array("one".utf8)))
         #expect(try file.replace(with: []))
-        #expect(try WholeFile(file.path).bytes == [])
+        #expect(try FileContents(file.path).bytes == [])
         let mode = try FileManager.default.attributesOfItem(atPath: file.path)[.posixPermissions] as? Int
         #expect(mode == 0o600)
         #expect(names == ["f"])
@@ -30,12 +30,12 @@ struct FilesTests {
     @Test func `a candidate changes nothing until it is committed`() throws {
         try file.replace(with: Array("old".utf8))
         let candidate = try file.candidate(Array("new".utf8))
-        #expect(try WholeFile(file.path).text == "old")
-        #expect(try WholeFile(candidate.path).text == "new")
+        #expect(try FileContents(file.path).text == "old")
+        #expect(try FileContents(candidate.path).text == "new")
         candidate.discard()
         #expect(names == ["f"])
         try file.candidate(Array("new".utf8)).commit()
-        #expect(try WholeFile(file.path).text == "new")
+        #expect(try FileContents(file.path).text == "new")
     }
 
     @Test func `what lies in the way of a candidate is not written through`() throws {
@@ -43,8 +43,8 @@ struct FilesTests {
         try AtomicFile(path: victim).replace(with: Array("mine".utf8))
         try FileManager.default.createSymbolicLink(atPath: file.path + ".new", withDestinationPath: victim)
         try file.replace(with: Array("new".utf8))
-        #expect(try WholeFile(victim).text == "mine")
-        #expect(try WholeFile(file.path).text == "new")
+        #expect(try FileContents(victim).text == "mine")
+        #expect(try FileContents(file.path).text == "new")
     }
 
     @Test func `what cannot be written is told by its path`() throws {

@@ -14,7 +14,7 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
     /// Who may see the stats page.
     var statsUsers: [StatsUser] = []
     /// What an operator adds.
-    var additions = Additions()
+    var additions = ConfigSnippets()
 
     var testDescription: String { name }
 
@@ -29,7 +29,7 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
 
     /// The file.
     var configuration: HAProxyConfiguration {
-        HAProxyConfiguration(ProxyPlan(RegistryFixture(keys).catalog, on: settings.host), settings)
+        HAProxyConfiguration(DesiredState(RegistryFixture(keys).catalog, on: settings.host), settings)
     }
 
     static let all = [
@@ -55,17 +55,17 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
             "d/1": "10.0.0.5:1", "d/config": #"{"port":8002,"listen_address":"0.0.0.0"}"#,
             "e/1": "10.0.0.5:1", "e/1/meta": #"{"port":8003}"#,
         ],
-        host: ConsumerHost(
+        host: HostSettings(
             statsBind: BindAddress(address: IPAddress("::"), port: port(1936)), listenAddress: IPAddress("127.0.0.1")))
 
     private static let additions = GoldenCase(
         name: "additions", keys: ["web/1": "10.0.0.5:8000"],
         additions: {
-            var additions = Additions()
-            additions[.global] = Addition(path: "/etc/sidekick/global.cfg", lines: ["tune.maxaccept 50"])
-            additions[.defaults] = Addition(
+            var additions = ConfigSnippets()
+            additions[.global] = ConfigSnippet(path: "/etc/sidekick/global.cfg", lines: ["tune.maxaccept 50"])
+            additions[.defaults] = ConfigSnippet(
                 path: "/etc/sidekick/defaults.cfg", lines: ["    timeout client 5m", "", "    option dontlognull"])
-            additions[.extra] = Addition(
+            additions[.extra] = ConfigSnippet(
                 path: "/etc/sidekick/extra.cfg",
                 lines: ["userlist people", "    user me insecure-password x", "listen mine", "    bind :8001"])
             return additions
@@ -155,14 +155,14 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
             "web/1": "10.0.0.5:8000", "web/config": #"{"mode":"http"}"#,
             "near/1": "10.0.0.5:8001", "near/config": #"{"mode":"http","listen_address":"::1"}"#,
         ],
-        host: ConsumerHost(statsBind: BindAddress(port: port(1936)), name: "consumer-1.example"),
+        host: HostSettings(statsBind: BindAddress(port: port(1936)), name: "consumer-1.example"),
         statsUsers: (try? StatsUser.parse("me:secret\nthe other:it's \"$HOME\" \\#:\n", of: "users")) ?? [])
 
     private static let near = GoldenCase(
         name: "zone", keys: zones,
-        host: ConsumerHost(statsBind: BindAddress(port: port(1936)), zone: Zone("eu-1a")))
+        host: HostSettings(statsBind: BindAddress(port: port(1936)), zone: Zone("eu-1a")))
 
     private static let far = GoldenCase(
         name: "zone-without-endpoints", keys: zones,
-        host: ConsumerHost(statsBind: BindAddress(port: port(1936)), zone: Zone("mars")))
+        host: HostSettings(statsBind: BindAddress(port: port(1936)), zone: Zone("mars")))
 }

@@ -8,7 +8,7 @@ import Testing
 extension HAProxySettings {
     /// What tests render with.
     static let sample = HAProxySettings(
-        host: ConsumerHost(statsBind: BindAddress(port: port(1936))), statsSocket: "/run/d/haproxy-stats.sock",
+        host: HostSettings(statsBind: BindAddress(port: port(1936))), statsSocket: "/run/d/haproxy-stats.sock",
         statesFile: "/run/d/haproxy-servers.state", hardStopAfter: .seconds(600),
         abilities: .all)
 }
@@ -22,7 +22,7 @@ struct HAProxyConfigurationTests {
         if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] != nil {
             try AtomicFile(path: path).replace(with: Array(text.utf8))
         }
-        #expect(try WholeFile(path).text == text)
+        #expect(try FileContents(path).text == text)
     }
 
     @Test(
@@ -79,11 +79,11 @@ struct HAProxyConfigurationTests {
         #expect(HAProxyConfiguration(text: "") == nil)
     }
 
-    private static let common = "default-server \(ServerKeywords().fixed)"
+    private static let common = "default-server \(ServerOptions().fixed)"
 
     @Test(
         arguments: [
-            ([:], "server 1 10.0.0.5:80 weight 100 \(ServerKeywords().fixed)"),
+            ([:], "server 1 10.0.0.5:80 weight 100 \(ServerOptions().fixed)"),
             (["web/2": "10.0.0.6:80"], "\(common), server 1 10.0.0.5:80 weight 100, server 2 10.0.0.6:80 weight 100"),
             (
                 ["web/2": "10.0.0.6:80", "web/2/meta": #"{"backup":true,"weight":7}"#],
@@ -99,8 +99,8 @@ struct HAProxyConfigurationTests {
             ),
             (
                 ["web/2": "10.0.0.6:80", "web/2/meta": #"{"check_port":81}"#],
-                "server 1 10.0.0.5:80 weight 100 \(ServerKeywords().fixed), server 2 10.0.0.6:80 weight 100 "
-                    + ServerKeywords().fixed.replacing("rise 2", with: "rise 2 port 81")
+                "server 1 10.0.0.5:80 weight 100 \(ServerOptions().fixed), server 2 10.0.0.6:80 weight 100 "
+                    + ServerOptions().fixed.replacing("rise 2", with: "rise 2 port 81")
             ),
         ] as [(KeyValuePairs<String, String>, String)])
     func `a check that all servers have is said once, and read again for each`(
@@ -137,8 +137,8 @@ struct HAProxyConfigurationTests {
         #expect(isOff { _ in })
         #expect(!isOff { $0.hasOtherFiles = true })
         #expect(!isOff { $0.abilities.httpClientVerify = false })
-        for place in Addition.Place.allCases {
-            #expect(!isOff { $0.additions[place] = Addition(path: "/a", lines: ["lua-load /a.lua"]) })
+        for place in ConfigSnippet.Location.allCases {
+            #expect(!isOff { $0.additions[place] = ConfigSnippet(path: "/a", lines: ["lua-load /a.lua"]) })
         }
     }
 
@@ -150,7 +150,7 @@ struct HAProxyConfigurationTests {
     func `a listener takes half of the connections that HAProxy takes`(files: Int?, added: [String], limit: Int?) {
         var settings = HAProxySettings.sample
         settings.openFiles = files
-        if !added.isEmpty { settings.additions[.global] = Addition(path: "/a", lines: added) }
+        if !added.isEmpty { settings.additions[.global] = ConfigSnippet(path: "/a", lines: added) }
         #expect(settings.connectionsOfOne == limit)
         let lines = HAProxyConfiguration.init(.empty, settings).text.split(separator: "\n")
         let defaults = lines.drop { $0 != "defaults" }.prefix { !$0.hasPrefix("frontend") }
@@ -175,7 +175,7 @@ struct HAProxyConfigurationTests {
         let folder = try ScratchFolder()
         let states = AtomicFile(path: folder.path + "/states")
         try states.replace(with: Array(ServerState.fileHead.utf8))
-        let text = try #require(try WholeFile(path).text)
+        let text = try #require(try FileContents(path).text)
             .replacing(HAProxySettings.sample.statesFile, with: states.path)
         let file = AtomicFile(path: folder.path + "/haproxy.cfg")
         try file.replace(with: Array(text.utf8))

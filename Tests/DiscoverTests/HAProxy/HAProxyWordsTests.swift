@@ -81,8 +81,8 @@ struct HAProxyWordsTests {
 
     @Test func `a refusal keeps the alerts, and without any the last lines`() {
         let lines = ["[NOTICE]   (1) : a", "[ALERT]    (1) : b", "[ALERT]    (1) : c"]
-        #expect(HAProxyProgram.Refusal(lines: lines).alerts == ["b", "c"])
-        #expect(HAProxyProgram.Refusal(lines: ["x"]).alerts == ["x"])
-        #expect(!HAProxyProgram.Refusal(lines: []).description.isEmpty)
+        #expect(HAProxyProgram.Rejection(lines: lines).alerts == ["b", "c"])
+        #expect(HAProxyProgram.Rejection(lines: ["x"]).alerts == ["x"])
+        #expect(!HAProxyProgram.Rejection(lines: []).description.isEmpty)
     }
 }

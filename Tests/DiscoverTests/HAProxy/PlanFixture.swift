@@ -5,30 +5,30 @@ import Shared
 /// A configuration as tests write it down: `web: 1=10.0.0.5:80 2=10.0.0.6:80*50`, where `*` gives the weight; a service
 /// listens where its first server does, or where `@` says.
 struct PlanFixture {
-    let plan: ProxyPlan
+    let plan: DesiredState
 
-    init(_ sections: [String], _ adjust: (inout ServerKeywords) -> Void = { _ in }) {
-        plan = ProxyPlan(listeners: sections.map { Self.listener($0, adjust) }.sorted { $0.service < $1.service })
+    init(_ sections: [String], _ adjust: (inout ServerOptions) -> Void = { _ in }) {
+        plan = DesiredState(listeners: sections.map { Self.listener($0, adjust) }.sorted { $0.service < $1.service })
     }
 
     var configuration: HAProxyConfiguration { HAProxyConfiguration(plan, .sample) }
 
     /// What runs where a worker has loaded it.
-    var running: RunningProxy { RunningProxy(worker: 1, loaded: configuration) }
+    var running: RunningConfig { RunningConfig(worker: 1, loaded: configuration) }
 
-    private static func listener(_ text: String, _ adjust: (inout ServerKeywords) -> Void) -> ProxyPlan.Listener {
+    private static func listener(_ text: String, _ adjust: (inout ServerOptions) -> Void) -> DesiredState.Listener {
         let words = text.split(separator: " ")
         let title = words[0].dropLast().split(separator: "@")
         let servers = words.dropFirst().map { word in
             let parts = word.split(separator: "=")
             let value = parts[1].split(separator: "*")
-            var keywords = ServerKeywords()
+            var keywords = ServerOptions()
             if value.count > 1 { keywords.weight = Int(value[1]) ?? 100 }
             adjust(&keywords)
-            return ProxyPlan.Server(id: instance(parts[0]), endpoint: endpoint(value[0]), keywords: keywords)
+            return DesiredState.Server(id: instance(parts[0]), endpoint: endpoint(value[0]), keywords: keywords)
         }
         let place = title.count > 1 ? port(Int(title[1]) ?? 0) : servers[0].endpoint.port
-        return ProxyPlan.Listener(service: service(String(title[0])), port: place, servers: servers)
+        return DesiredState.Listener(service: service(String(title[0])), port: place, servers: servers)
     }
 }
 

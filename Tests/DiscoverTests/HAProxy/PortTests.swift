@@ -14,21 +14,21 @@ struct PortTests {
         let taken = port(server.port)
         // It listens on 127.0.0.1 only, which is in the way all the same.
         #expect(BindAddress(port: taken).socketAddress.bindFailure() == .addressInUse)
-        #expect(PortHolder(of: taken)?.pid == ProcessStatus(PortHolder(of: taken)?.pid ?? 0)?.pid)
-        #expect(PortHolder.name(of: taken).hasPrefix("process "))
-        #expect(PortHolder(of: free) == nil)
+        #expect(PortOwner(of: taken)?.pid == ProcessStatus(PortOwner(of: taken)?.pid ?? 0)?.pid)
+        #expect(PortOwner.name(of: taken).hasPrefix("process "))
+        #expect(PortOwner(of: free) == nil)
         let elsewhere = BindAddress(address: IPAddress("192.0.2.1"), port: free)
-        let obstacles = await PortOccupancy.obstacles(
+        let obstacles = await PortCheck.obstacles(
             to: [BindAddress(port: free), BindAddress(port: taken), elsewhere], patience: .zero)
         #expect(Set(obstacles.keys) == [BindAddress(port: taken), elsewhere])
         #expect(obstacles[BindAddress(port: taken)]?.hasPrefix("in use by process ") == true)
-        let beside = await PortOccupancy.obstacles(
+        let beside = await PortCheck.obstacles(
             to: [BindAddress(port: taken), elsewhere], beside: [BindAddress(port: taken)], patience: .zero)
         #expect(Array(beside.keys) == [elsewhere])
         // Who listens there does not share the port.
         let other = BindAddress(address: IPAddress("127.0.0.1"), port: taken)
         #expect(
-            await PortOccupancy.obstacles(to: [other], beside: [BindAddress(port: taken)], patience: .zero).count == 1)
+            await PortCheck.obstacles(to: [other], beside: [BindAddress(port: taken)], patience: .zero).count == 1)
         #expect(obstacles[elsewhere] == "not to be had: Cannot assign requested address")
         withExtendedLifetime(server) {}
     }

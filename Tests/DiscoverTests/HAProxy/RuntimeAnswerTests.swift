@@ -6,7 +6,7 @@ import Testing
 @Suite("Runtime answers")
 struct RuntimeAnswerTests {
     private static let line = ServerLine(
-        ProxyPlan.Server(id: instance("1"), endpoint: endpoint("10.0.0.5:80")), fixed: ServerKeywords().fixed)
+        DesiredState.Server(id: instance("1"), endpoint: endpoint("10.0.0.5:80")), fixed: ServerOptions().fixed)
     static let add = RuntimeCommand.add(server("web/1"), line)
     static let delete = RuntimeCommand.delete(server("web/1"))
     static let ready = RuntimeCommand.ready(server("web/1"))
@@ -144,7 +144,7 @@ struct ServerStateTests {
             Self.row("web/5", "10.0.0.9:80", up: false, admin: 8, weight: 0),
             Self.row("web/6", "10.0.0.5:80", admin: 8, weight: 0),
             Self.row("api/2", "10.0.0.6:80", up: false))
-        let text = StatesOverReload.text(states, for: configuration)
+        let text = ServerStateFile.text(states, for: configuration)
         #expect(text.hasPrefix(ServerState.fileHead))
         let rows = text.dropFirst(ServerState.fileHead.count).split(separator: "\n").map { $0.split(separator: " ") }
         #expect(
@@ -158,14 +158,14 @@ struct ServerStateTests {
         let states = try Self.states(
             Self.row("web/1", "10.0.0.5:80", admin: 8, weight: 0),
             Self.row("web/2", "10.0.0.6:80", up: false, admin: 1, weight: 0))
-        #expect(StatesOverReload.text(states, for: next) == ServerState.fileHead)
+        #expect(ServerStateFile.text(states, for: next) == ServerState.fileHead)
     }
 
     @Test func `a server that is no longer checked does not stay down, only drained`() throws {
         let next = PlanFixture(["web: 1=10.0.0.5:80 2=10.0.0.6:80"]) { $0.check = nil }.configuration
         let states = try Self.states(
             Self.row("web/1", "10.0.0.5:80", up: false), Self.row("web/2", "10.0.0.6:80", up: false, admin: 8))
-        let text = StatesOverReload.text(states, for: next)
+        let text = ServerStateFile.text(states, for: next)
         let kept = try #require(ServerState.table(text + "\n"))
         #expect(kept.map(\.server) == ["2"])
         #expect(kept.allSatisfy { $0.isOut && !$0.isDown })
@@ -174,30 +174,30 @@ struct ServerStateTests {
     @Test func `new servers with an HTTP check begin as down, others as up`() throws {
         let next = PlanFixture(["web: 1=10.0.0.5:80 2=10.0.0.6:80"]) { $0.check?.isHTTP = true }.configuration
         let states = try Self.states(Self.row("web/1", "10.0.0.5:80"))
-        let text = StatesOverReload.text(states, for: next)
+        let text = ServerStateFile.text(states, for: next)
         let state = try #require(ServerState.table(text + "\n")?.first)
         #expect(state.server == "2" && state.isDown && state.endpoint == endpoint("10.0.0.6:80"))
         #expect(ServerState.table(text + "\n")?.count == 1)
         let plain = PlanFixture(["web: 1=10.0.0.5:80 2=10.0.0.6:80"]).configuration
-        #expect(StatesOverReload.text(states, for: plain) == ServerState.fileHead)
+        #expect(ServerStateFile.text(states, for: plain) == ServerState.fileHead)
     }
 }
 
 @Suite("Running proxy")
-struct RunningProxyTests {
+struct RunningConfigTests {
     typealias States = ServerStateTests
 
     private let file = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80", "api: 1=10.0.0.5:81"]).configuration
 
-    private func adopted(_ rows: String...) throws -> RunningProxy {
+    private func adopted(_ rows: String...) throws -> RunningConfig {
         let states = try #require(ServerState.table(ServerState.fileHead + rows.joined() + "\n"))
-        return RunningProxy(worker: 7, file: file, states: states, until: .now)
+        return RunningConfig(worker: 7, file: file, states: states, until: .now)
     }
 
     @Test func `an HAProxy that runs its file needs nothing`() throws {
         let running = try adopted(
             States.row("web/2", "10.0.0.6:80"), States.row("web/1", "10.0.0.5:80"), States.row("api/1", "10.0.0.5:81"))
-        #expect(Update(from: .confirmed(running), to: file) == .none)
+        #expect(ConfigChange(from: .confirmed(running), to: file) == .none)
     }
 
     @Test func `what was changed and did not get into the file any more is put right`() throws {
@@ -210,7 +210,7 @@ struct RunningProxyTests {
         #expect(
             changes.commands.map(\.text) == [
                 "set server web/1 weight 100", "set server web/1 state ready",
-                "add server web/2 10.0.0.6:80 weight 100 \(UpdateTests.words)", "enable health web/2",
+                "add server web/2 10.0.0.6:80 weight 100 \(ConfigChangeTests.words)", "enable health web/2",
                 "set server web/2 state ready", "set server web/4 weight 0", "set server web/4 state drain",
             ])
     }
@@ -262,7 +262,7 @@ struct RunningProxyTests {
     }
 }
 
-extension RunningProxyTests {
+extension RunningConfigTests {
     @Test(
         arguments: [
             ("Name: HAProxy\nPid: 17\nnode: vm\ndescription: docker-discover-aa\n", 17, "docker-discover-aa"),

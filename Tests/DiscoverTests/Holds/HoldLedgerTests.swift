@@ -27,7 +27,7 @@ struct HoldLedgerTests {
             let taken = ledger.take(story.state, at: now)
             let names = story.state.losses.values.map(\.name) + ledger.holds.map(\.name)
             let up = Dictionary(names.map { ($0, !down.contains($0.description)) }) { first, _ in first }
-            let verdicts = ServerVerdicts(isUp: up.filter { !absent.contains($0.key.description) })
+            let verdicts = ServerHealth(isUp: up.filter { !absent.contains($0.key.description) })
             return taken + ledger.judge(verdicts, at: now)
         }
 
@@ -209,7 +209,7 @@ struct HoldLedgerTests {
 
 extension HoldChange {
     /// Why holds ended; nil where they began.
-    fileprivate var ending: Hold.Ending? {
+    fileprivate var ending: HeldEndpoint.EndReason? {
         if case .ended(_, let ending) = self { return ending }
         return nil
     }

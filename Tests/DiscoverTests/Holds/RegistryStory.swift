@@ -82,8 +82,8 @@ struct RegistryStory {
         return "10.0.0.\((parts[0].utf8.first ?? 0) % 100):\(8000 + (Int(parts[1]) ?? 0))"
     }
 
-    private var listing: Etcd.Listing {
-        Etcd.Listing(revision: revision, clusterID: cluster, keyValues: keys.values.shuffled())
+    private var listing: Etcd.RangeResult {
+        Etcd.RangeResult(revision: revision, clusterID: cluster, keyValues: keys.values.shuffled())
     }
 
     private mutating func happen(_ changes: [Change]) -> Etcd.Changes {

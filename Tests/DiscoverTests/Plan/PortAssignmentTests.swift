@@ -114,7 +114,7 @@ struct PortAssignmentTests {
 
     private func assignment(_ catalog: Catalog) throws -> PortAssignment {
         PortAssignment(
-            catalog.services.compactMap { ServiceResolution($0, zone: nil) }, claims: catalog.claims,
+            catalog.services.compactMap { ResolvedService($0, zone: nil) }, claims: catalog.claims,
             range: try #require(Self.range))
     }
 
@@ -158,7 +158,7 @@ struct PortAssignmentTests {
     }
 }
 
-extension ClaimChange {
+extension PortClaimUpdate {
     /// As the cases write it down.
     fileprivate var text: String {
         switch self {
@@ -197,7 +197,7 @@ private struct ChangingRegistry {
                 value: Array(entry.value.utf8), createRevision: entry.created,
                 modRevision: entry.modified, lease: 0)
         }
-        let listing = Etcd.Listing(revision: revision, clusterID: "c", keyValues: keyValues.shuffled())
+        let listing = Etcd.RangeResult(revision: revision, clusterID: "c", keyValues: keyValues.shuffled())
         return Catalog(RegistryState(keyspace: RegistryFixture.keyspace, listing: listing))
     }
 
@@ -221,7 +221,7 @@ private struct ChangingRegistry {
     }
 
     /// Does what still holds; returns whether there was nothing to do.
-    mutating func settle(_ changes: [ClaimChange]) -> Bool {
+    mutating func settle(_ changes: [PortClaimUpdate]) -> Bool {
         for change in changes {
             switch change {
             case .put(let service, let claim, let expected) where keys["-ports/\(service)"]?.modified == expected:
@@ -236,11 +236,11 @@ private struct ChangingRegistry {
 }
 
 @Suite("Claims of absent services")
-struct AbsentClaimsTests {
+struct ClaimExpiryTests {
     @Test func `a claim lives on for a day without an instance, counted from the last time that there was one`() {
-        var absent = AbsentClaims()
+        var absent = ClaimExpiry()
         let begin = ContinuousClock.now
-        func expired(_ hours: Int, _ keys: KeyValuePairs<String, String>) -> [ClaimChange] {
+        func expired(_ hours: Int, _ keys: KeyValuePairs<String, String>) -> [PortClaimUpdate] {
             absent.expired(in: RegistryFixture(keys).catalog, at: begin + .seconds(hours * 3600))
         }
         let gone: KeyValuePairs = ["-ports/a": #"{"port":80}"#, "b/1": "10.0.0.5:81", "-ports/b": #"{"port":81}"#]

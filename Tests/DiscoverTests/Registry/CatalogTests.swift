@@ -122,7 +122,7 @@ struct CatalogTests {
         #expect(Catalog(state).services.map(\.name.text) == ["web"])
         #expect(Catalog(state).services.first?.instances.map(\.id.text) == ["1", "2", "3"])
         #expect(state.revision == 5)
-        state.replace(with: Etcd.Listing(revision: 6, clusterID: "d", keyValues: []))
+        state.replace(with: Etcd.RangeResult(revision: 6, clusterID: "d", keyValues: []))
         #expect(Catalog(state).services.isEmpty)
     }
 }

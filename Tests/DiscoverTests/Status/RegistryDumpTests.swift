@@ -37,14 +37,14 @@ struct RegistryDumpTests {
     @Test func `one object of keys and values is a registry whose first key is the oldest`() throws {
         let dump = try dump(#"{"/backends/b/1": "10.0.0.5:80", "/backends/a/1": "10.0.0.6:80"}"#)
         #expect(dump.mistakes.isEmpty)
-        let plan = ProxyPlan(Catalog(dump.state), on: HAProxySettings.sample.host)
+        let plan = DesiredState(Catalog(dump.state), on: HAProxySettings.sample.host)
         #expect(plan.listeners.map(\.service.text) == ["b"])
     }
 
     @Test func `ports that would be claimed are as if they were`() throws {
         let dump = try dump(#"{"/backends/b/1": "10.0.0.5:80", "/backends/a/1": "10.0.0.6:80"}"#)
         let host = HAProxySettings.sample.host
-        let plan = ProxyPlan(Catalog(dump.settled { ProxyPlan(Catalog($0), on: host).claims }), on: host)
+        let plan = DesiredState(Catalog(dump.settled { DesiredState(Catalog($0), on: host).claims }), on: host)
         #expect(plan.listeners.map(\.service.text) == ["a", "b"] && plan.claims.isEmpty)
         #expect(plan.listeners.first.map { host.portRange.ports.contains($0.port.number) } == true)
     }
@@ -81,7 +81,7 @@ struct RegistryDumpTests {
     @Test func `a problem of the registry is found again in the file`() throws {
         let dump = try dump("{\n  \"/backends/web/1\": \"nonsense\"\n}")
         let problem = try #require(Catalog(dump.state).problems.first)
-        #expect(dump.place(of: problem) == PlacedJSON.Place(line: 2, column: 3))
+        #expect(dump.place(of: problem) == LocatedJSON.Location(line: 2, column: 3))
     }
 
     @Test func `golden registries give the golden files`() throws {
@@ -96,7 +96,7 @@ struct RegistryDumpTests {
                     + String(decoding: try encoder.encode(value), as: UTF8.self)
             }
             let dump = try dump("{\(lines.joined(separator: ",\n"))}")
-            let plan = ProxyPlan(Catalog(dump.state), on: each.host)
+            let plan = DesiredState(Catalog(dump.state), on: each.host)
             #expect(HAProxyConfiguration(plan, each.settings) == each.configuration, "\(each.name)")
         }
     }

@@ -90,15 +90,16 @@ struct StatusReportTests {
     @Test func `a refused service is told with HAProxy's words, and what of it is missing with them`() throws {
         var fixture = Self.fixture()
         let listener = try #require(fixture.snapshot.wish()?.plan.listeners.last)
-        let patient = Quarantine.Patient(refused: listener, form: .out, words: "unknown keyword 'x'")
+        let patient = RejectedServices.RejectedService(refused: listener, form: .out, words: "unknown keyword 'x'")
         fixture.snapshot.quarantine.admit([patient], at: .now)
         let web = try #require(fixture.report.services.last)
         #expect(web.state == .leftOut)
         #expect(web.problems.contains { $0.problem == "HAProxy says: unknown keyword 'x'" && $0.severe })
-        fixture.snapshot.quarantine = Quarantine()
+        fixture.snapshot.quarantine = RejectedServices()
         let section = try #require(
             HAProxyConfiguration(PlanFixture(["web@8000: 1=10.0.0.5:80"]).plan, .sample).section(of: service("web")))
-        let kept = Quarantine.Patient(refused: listener, form: .whole(section), words: "unknown keyword 'x'")
+        let kept = RejectedServices.RejectedService(
+            refused: listener, form: .whole(section), words: "unknown keyword 'x'")
         fixture.snapshot.quarantine.admit([kept], at: .now)
         fixture.servers["web"]?["2"] = nil
         let served = try #require(fixture.report.services.last)

@@ -78,7 +78,7 @@ struct WhyReportTests {
 
     @Test func `a silent HAProxy and a lost etcd are told`() {
         var fixture = Self.fixture()
-        fixture.snapshot.store.health.trouble = Trouble(time: "2026-08-01T10:00:00Z", error: "refused")
+        fixture.snapshot.store.health.trouble = ErrorRecord(time: "2026-08-01T10:00:00Z", error: "refused")
         let answer = WhyReport("web", in: fixture.silentReport)
         #expect(answer.status == 1)
         #expect(answer.text.contains("etcd is lost since 2026-08-01T10:00:00Z (refused): newer changes are not known."))

@@ -10,15 +10,15 @@ import Testing
 
 @Suite("Host address", .timeLimit(.minutes(1)))
 struct HostAddressTests {
-    private static let interfaces = HostInterfaces(
+    private static let interfaces = NetworkInterfaces(
         entries: [
             entry("lo", "127.0.0.1"), entry("eth0", "169.254.1.1"), entry("eth0", "fd00::1"), entry("eth0", "10.0.0.1"),
             entry("eth0", "10.0.0.2"), entry("docker0", "172.17.0.1"), entry("br-0123456789ab", "172.18.0.1"),
             entry("br0", "10.1.0.1"), entry("eth1", "fe80::1"), entry("eth1", "fd01::1"), entry("eth2", "fe80::2"),
         ], names: ["lo", "eth0", "eth1", "eth2", "eth3", "docker0", "br-0123456789ab", "br0"])
 
-    private static func entry(_ name: String, _ address: String) -> HostInterfaces.Entry {
-        HostInterfaces.Entry(name: name, address: IPAddress(address)!)
+    private static func entry(_ name: String, _ address: String) -> NetworkInterfaces.Entry {
+        NetworkInterfaces.Entry(name: name, address: IPAddress(address)!)
     }
 
     // MARK: What is written
@@ -65,14 +65,14 @@ struct HostAddressTests {
         #expect(Self.interfaces.bridge(with: IPAddress("172.18.0.1")!) == "br-0123456789ab")
         #expect(Self.interfaces.bridge(with: IPAddress("10.1.0.1")!) == nil)
         #expect(Self.interfaces.bridge(with: IPAddress("10.0.0.1")!) == nil)
-        for name in ["podman0", "cni-podman3", "docker_gwbridge"] { #expect(HostInterfaces.isBridge(name)) }
+        for name in ["podman0", "cni-podman3", "docker_gwbridge"] { #expect(NetworkInterfaces.isBridge(name)) }
         for name in ["br-lan", "br-0123456789xy", "docker", "podman", "podmanx", "virbr0"] {
-            #expect(!HostInterfaces.isBridge(name))
+            #expect(!NetworkInterfaces.isBridge(name))
         }
     }
 
     @Test func `this machine's loopback interface is seen`() throws {
-        let interfaces = try HostInterfaces.read()
+        let interfaces = try NetworkInterfaces.read()
         #expect(interfaces.names.contains("lo"))
         #expect(interfaces.entries.contains(Self.entry("lo", "127.0.0.1")))
     }
@@ -86,14 +86,14 @@ struct HostAddressTests {
             fd00000000000000000000000000000x 02 40 00 01     eth0
             fd00
             """
-        #expect(HostInterfaces.unfit(in: table) == Set(["fd00::2", "fd00::3", "fd00::4"].map { IPAddress($0)! }))
-        #expect(HostInterfaces.unfit(in: "") == [])
+        #expect(NetworkInterfaces.unfit(in: table) == Set(["fd00::2", "fd00::3", "fd00::4"].map { IPAddress($0)! }))
+        #expect(NetworkInterfaces.unfit(in: "") == [])
     }
 
     // MARK: Looking up
 
     private func lookup(
-        _ setting: HostAddress, _ placement: Placement = .host, members: [String] = ["http://192.0.2.1:2379"],
+        _ setting: HostAddress, _ placement: AgentPlacement = .host, members: [String] = ["http://192.0.2.1:2379"],
         engine: HTTPOrigin = .unix("/var/run/docker.sock")
     ) -> HostAddressLookup {
         HostAddressLookup(
@@ -121,7 +121,8 @@ struct HostAddressTests {
         async throws
     {
         let gateway = IPAddress("172.18.0.1")!
-        let inside = Placement.container("agent", gateways: ["bridge": [IPAddress("172.17.0.1")!], "x": [gateway]])
+        let inside = AgentPlacement.container(
+            "agent", gateways: ["bridge": [IPAddress("172.17.0.1")!], "x": [gateway]])
         for setting in [HostAddress.automatic, .interface("eth0")] {
             await #expect(throws: HostAddressError.contained(in: "agent")) {
                 try await lookup(setting, inside).look()
@@ -139,7 +140,7 @@ struct HostAddressTests {
         await #expect(throws: HostAddressError.remoteEngine(engine.name)) {
             try await lookup(.interface("lo"), engine: engine).look()
         }
-        let interfaces = try HostInterfaces.read()
+        let interfaces = try NetworkInterfaces.read()
         #expect(!lookup(.automatic, engine: engine).isOnHost(interfaces))
         for local in ["http://127.0.0.1:2375", "http://localhost:2375", "http://proxy:2375"] {
             #expect(lookup(.automatic, engine: .tcp(local)).isOnHost(interfaces))

@@ -12,7 +12,7 @@ struct AdmissionTests {
     private static let id = InstanceID("aaaaaaaaaaaa")!
     private static let slot = EntryID(service: ServiceName("web")!, id: id)
     private static let life = "2026-01-01T00:00:00Z"
-    private static let there = Standing(endpoint: Endpoint("10.0.0.1:8080")!, started: life)
+    private static let there = CurrentEntry(endpoint: Endpoint("10.0.0.1:8080")!, started: life)
 
     private func container(
         _ health: Docker.Health? = nil, port: Int = 8080, _ labels: [String: String] = [:]
@@ -24,19 +24,19 @@ struct AdmissionTests {
     }
 
     private func admission(
-        _ container: Docker.Container, _ standing: Standing? = nil, _ verdict: CheckVerdict? = nil
+        _ container: Docker.Container, _ standing: CurrentEntry? = nil, _ verdict: CheckResult? = nil
     ) -> Admission {
-        let services = Services(of: [container], owner: Self.owner)
+        let services = DesiredEntries(of: [container], owner: Self.owner)
         let target = services.gates[Self.slot]?.check
-        var checks: [CheckTarget: CheckVerdict] = [:]
+        var checks: [CheckTarget: CheckResult] = [:]
         if let target { checks[target] = verdict }
         return Admission(of: services, standing: standing.map { [Self.slot: $0] } ?? [:], checks: checks)
     }
 
-    private static let another = Standing(endpoint: there.endpoint, started: "2025-01-01T00:00:00Z")
+    private static let another = CurrentEntry(endpoint: there.endpoint, started: "2025-01-01T00:00:00Z")
 
     @Test(arguments: [
-        (Docker.Health?.none, Standing?.none, Obstacle?.none), (.healthy, nil, nil), (.healthy, there, nil),
+        (Docker.Health?.none, CurrentEntry?.none, NotReadyReason?.none), (.healthy, nil, nil), (.healthy, there, nil),
         (.starting, nil, .starting), (.unhealthy(failures: 3), nil, .unhealthy(failures: 3)),
         (.unhealthy(failures: 3), there, .unhealthy(failures: 3)),
         // The engine was restarted below it, or the agent was: it was healthy in this life.
@@ -45,7 +45,7 @@ struct AdmissionTests {
         (.starting, another, .starting),
     ])
     func `a container with a HEALTHCHECK is registered while it is healthy`(
-        health: Docker.Health?, standing: Standing?, obstacle: Obstacle?
+        health: Docker.Health?, standing: CurrentEntry?, obstacle: NotReadyReason?
     ) {
         let admission = admission(container(health), standing)
         #expect(admission.obstacles[Self.slot] == obstacle)
@@ -65,17 +65,17 @@ struct AdmissionTests {
     private static let refused = CheckFailure.noConnection("Connection refused")
 
     @Test(arguments: [
-        (Standing?.none, CheckVerdict?.none, Obstacle?.some(.unchecked(Port(80)!))),
+        (CurrentEntry?.none, CheckResult?.none, NotReadyReason?.some(.unchecked(Port(80)!))),
         (nil, .pending, .unchecked(Port(80)!)),
         (nil, .passing, nil), (nil, .failing(refused), .checkFailed(Port(80)!, refused)),
         // A restart of the agent takes nothing out until its own checks say so.
         (there, nil, nil), (there, .passing, nil), (there, .failing(refused), .checkFailed(Port(80)!, refused)),
         // What was registered was another life, or another endpoint.
         (another, nil, .unchecked(Port(80)!)),
-        (Standing(endpoint: Endpoint("10.0.0.1:8081")!, started: life), nil, .unchecked(Port(80)!)),
+        (CurrentEntry(endpoint: Endpoint("10.0.0.1:8081")!, started: life), nil, .unchecked(Port(80)!)),
     ])
     func `a container with a check of the agent's own is registered while that passes`(
-        standing: Standing?, verdict: CheckVerdict?, obstacle: Obstacle?
+        standing: CurrentEntry?, verdict: CheckResult?, obstacle: NotReadyReason?
     ) {
         let admission = admission(container(nil, ["SERVICE_REGISTER_CHECK": "tcp"]), standing, verdict)
         #expect(admission.obstacles[Self.slot] == obstacle)
@@ -84,12 +84,12 @@ struct AdmissionTests {
     }
 
     @Test(arguments: [
-        (Docker.Health.healthy, CheckVerdict.passing, Obstacle?.none), (.healthy, .pending, .unchecked(Port(80)!)),
+        (Docker.Health.healthy, CheckResult.passing, NotReadyReason?.none), (.healthy, .pending, .unchecked(Port(80)!)),
         (.starting, .passing, .starting), (.unhealthy(failures: 1), .passing, .unhealthy(failures: 1)),
         (.starting, .failing(refused), .starting),
     ])
     func `where there are both, both have to pass, and the check goes on meanwhile`(
-        health: Docker.Health, verdict: CheckVerdict, obstacle: Obstacle?
+        health: Docker.Health, verdict: CheckResult, obstacle: NotReadyReason?
     ) {
         let admission = admission(container(health, ["SERVICE_REGISTER_CHECK": "tcp"]), nil, verdict)
         #expect(admission.obstacles[Self.slot] == obstacle)
@@ -98,7 +98,7 @@ struct AdmissionTests {
 
     @Test func `several names of a port share one check, and one that stands is enough to trust it`() {
         let container = container(nil, ["SERVICE_REGISTER_CHECK": "tcp", "SERVICE_NAME": "web,web2"])
-        let services = Services(of: [container], owner: Self.owner)
+        let services = DesiredEntries(of: [container], owner: Self.owner)
         let admission = Admission(of: services, standing: [Self.slot: Self.there], checks: [:])
         #expect(Array(admission.targets.values) == [true])
         #expect(admission.registrations.keys.map(\.service.text) == ["web"])
@@ -133,12 +133,12 @@ struct AdmissionTests {
 
     @Test func `what stands of a container that cannot be read goes on standing`() {
         let standing = [Self.slot: Self.there]
-        let services = Services(of: [], owner: Self.owner)
+        let services = DesiredEntries(of: [], owner: Self.owner)
         #expect(Admission(of: services, standing: standing, checks: [:]).standing == [:])
         #expect(
             Admission(of: services, standing: standing, unreadable: [Self.id], checks: [:]).standing == standing)
         // What is known of it counts.
-        let sick = Services(of: [container(.unhealthy(failures: 1))], owner: Self.owner)
+        let sick = DesiredEntries(of: [container(.unhealthy(failures: 1))], owner: Self.owner)
         #expect(Admission(of: sick, standing: standing, unreadable: [Self.id], checks: [:]).standing == [:])
     }
 
@@ -146,17 +146,17 @@ struct AdmissionTests {
         var meta = Meta()
         meta.created = Self.life
         let value = Array("10.0.0.1:8080".utf8)
-        #expect(Standing(Published(value: value, meta: try meta.json(), isLeased: false)) == Self.there)
-        #expect(Standing(Published(value: value, meta: nil, isLeased: true)) == nil)
-        #expect(Standing(Published(value: value, meta: Array("x".utf8), isLeased: true)) == nil)
+        #expect(CurrentEntry(RegisteredEntry(value: value, meta: try meta.json(), isLeased: false)) == Self.there)
+        #expect(CurrentEntry(RegisteredEntry(value: value, meta: nil, isLeased: true)) == nil)
+        #expect(CurrentEntry(RegisteredEntry(value: value, meta: Array("x".utf8), isLeased: true)) == nil)
         // What is no container has no time of start.
-        #expect(Standing(Published(value: value, meta: Array("{}".utf8), isLeased: true))?.started == "")
-        #expect(Standing(Published(value: nil, meta: try meta.json(), isLeased: true)) == nil)
-        #expect(Standing(Published(value: [1], meta: try meta.json(), isLeased: true)) == nil)
+        #expect(CurrentEntry(RegisteredEntry(value: value, meta: Array("{}".utf8), isLeased: true))?.started == "")
+        #expect(CurrentEntry(RegisteredEntry(value: nil, meta: try meta.json(), isLeased: true)) == nil)
+        #expect(CurrentEntry(RegisteredEntry(value: [1], meta: try meta.json(), isLeased: true)) == nil)
     }
 
     @Test(arguments: [
-        (Obstacle.starting, "not healthy yet"),
+        (NotReadyReason.starting, "not healthy yet"),
         (.unhealthy(failures: 3), "unhealthy: its HEALTHCHECK failed 3 times in a row"),
         (.unchecked(Port(80)!), "register check has not passed yet"),
         (.checkFailed(Port(80)!, refused), "register check failed: no connection: Connection refused"),
@@ -167,11 +167,11 @@ struct AdmissionTests {
         ),
         (.checkFailed(Port(80)!, .broken("Empty reply")), "register check failed: no answer: Empty reply"),
     ])
-    func `a withdrawal says why`(obstacle: Obstacle, reason: String) {
+    func `a withdrawal says why`(obstacle: NotReadyReason, reason: String) {
         #expect(obstacle.reason == reason)
         #expect(
-            Plan.actions(
-                desired: [:], published: [Self.slot: Published(value: [1], meta: nil, isLeased: true)],
+            EntryDiff.actions(
+                desired: [:], published: [Self.slot: RegisteredEntry(value: [1], meta: nil, isLeased: true)],
                 reasons: [Self.id: "drained"], obstacles: [Self.slot: obstacle]) == [
                     .withdraw(Self.slot, reason: reason)
                 ])

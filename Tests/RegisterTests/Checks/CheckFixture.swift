@@ -10,7 +10,7 @@ enum CheckFixture {
     static let refused = CheckFailure.noConnection("Connection refused")
     static let unavailable = CheckFailure.status(503)
     static let hangs = CheckFailure.noAnswer(within: .seconds(1))
-    static let start = CheckCourse.Instant.now
+    static let start = CheckState.Instant.now
 
     /// A target; each number is another one.
     static func target(
@@ -19,7 +19,7 @@ enum CheckFixture {
     ) -> CheckTarget {
         CheckTarget(
             life: "life \(number)", endpoint: Endpoint(address: IPAddress("127.0.0.1")!, port: Port(port)!),
-            RegisterCheck(
+            RegistrationCheck(
                 check: ServiceCheck(check), interval: interval, timeout: timeout, rise: rise, fall: fall), options)!
     }
 }

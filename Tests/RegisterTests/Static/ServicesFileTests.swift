@@ -85,9 +85,9 @@ struct ServicesFileTests {
         #expect(meta.host == "db_1.example")
         #expect(meta.container == nil && meta.image == nil && meta.created == nil && meta.problems.isEmpty)
         #expect(
-            Services(of: [], statics: file.services, owner: Self.owner).gates[registration.slot]?.check
+            DesiredEntries(of: [], statics: file.services, owner: Self.owner).gates[registration.slot]?.check
                 == CheckTarget(
-                    life: "static", endpoint: registration.endpoint, RegisterCheck(check: .tcp, fall: 5),
+                    life: "static", endpoint: registration.endpoint, RegistrationCheck(check: .tcp, fall: 5),
                     ServiceOptions()))
     }
 
@@ -97,7 +97,7 @@ struct ServicesFileTests {
             let known = mistakes("{\"services\": [{\"name\": \"a\", \"port\": 1, \"\(name)\": {}}]}")
             #expect(known.count == 1 && known[0].hasSuffix("an object is not \(field.expected)"), "\(known)")
         }
-        for label in Label.checks {
+        for label in LabelDefinition.checks {
             let name = label.name.lowercased()
             let known = mistakes("{\"services\": [{\"name\": \"a\", \"port\": 1, \"\(name)\": []}]}")
             #expect(known.count == 1 && known[0].hasSuffix("a list is not \(label.expected)"), "\(known)")

@@ -21,7 +21,7 @@ struct CommandServerTests {
             answer: @escaping @Sendable (String) -> String = { "you said \($0)\n" }
         ) throws {
             let server = try CommandServer(path: path, limits: limits) { line in
-                CommandAnswer(status: Int32(line.utf8.count), answer(line))
+                CommandResponse(status: Int32(line.utf8.count), answer(line))
             }
             task = Task { await server.run() }
         }
@@ -34,8 +34,8 @@ struct CommandServerTests {
         }
     }
 
-    private func ask(_ line: String) async throws -> CommandAnswer? {
-        CommandAnswer(wire: try await CommandSocket(path: path).send(line, deadline: .seconds(20)))
+    private func ask(_ line: String) async throws -> CommandResponse? {
+        CommandResponse(wire: try await LineSocket(path: path).send(line, deadline: .seconds(20)))
     }
 
     /// What comes back on a connection until it ends.
@@ -56,7 +56,7 @@ struct CommandServerTests {
     @Test(arguments: [("why web", "why web"), ("", ""), ("a\r", "a"), ("a\nb\nc", "a"), ("wäb \u{1b}", "wäb \u{1b}")])
     func `the first line is what is asked`(sent: String, line: String) async throws {
         let server = try Running(path)
-        #expect(try await ask(sent) == CommandAnswer(status: Int32(line.utf8.count), "you said \(line)\n"))
+        #expect(try await ask(sent) == CommandResponse(status: Int32(line.utf8.count), "you said \(line)\n"))
         withExtendedLifetime(server) {}
     }
 
@@ -216,15 +216,17 @@ struct CommandServerTests {
     }
 }
 
-@Suite("CommandAnswer")
-struct CommandAnswerTests {
-    @Test(arguments: [CommandAnswer(""), CommandAnswer("a\n"), CommandAnswer(status: 2, "a\n\nb"), CommandAnswer("\n")])
-    func `an answer is read as it was written`(answer: CommandAnswer) {
-        #expect(CommandAnswer(wire: answer.wire) == answer)
+@Suite("CommandResponse")
+struct CommandResponseTests {
+    @Test(arguments: [
+        CommandResponse(""), CommandResponse("a\n"), CommandResponse(status: 2, "a\n\nb"), CommandResponse("\n"),
+    ])
+    func `an answer is read as it was written`(answer: CommandResponse) {
+        #expect(CommandResponse(wire: answer.wire) == answer)
     }
 
     @Test(arguments: ["", "0", "x\n", "Unknown command\n", "99999999999\n"])
     func `what is no answer is none`(wire: String) {
-        #expect(CommandAnswer(wire: wire) == nil)
+        #expect(CommandResponse(wire: wire) == nil)
     }
 }

@@ -60,7 +60,7 @@ struct EtcdMessagesTests {
     ) {
         for status in [200, 400, 401, 404, 412, 500, 503] {
             let error = failure(status, #"{"code":\#(code),"message":"x"}"#)
-            #expect(error.isTheMembersOwn == anotherMember)
+            #expect(error.shouldTryNextMember == anotherMember)
             #expect(error.asksForLogin == login)
             #expect(error.isLeaseGone == newLease)
         }
@@ -218,7 +218,7 @@ struct EtcdMessagesTests {
         let keyValue = Etcd.KeyValue(
             key: Array("/a/".utf8), value: [0, 255, 10], createRevision: 2, modRevision: 3,
             lease: 7_587_870_000_000_000_001)
-        #expect(listing == Etcd.Listing(revision: 7, clusterID: "14841639068965178418", keyValues: [keyValue]))
+        #expect(listing == Etcd.RangeResult(revision: 7, clusterID: "14841639068965178418", keyValues: [keyValue]))
     }
 
     @Test func `zero values, which are left out, are read as such`() async throws {
@@ -302,9 +302,9 @@ struct EtcdMessagesTests {
         (.refused(.resourceExhausted, message: "mvcc: database space exceeded"), true),
         (.refused(.notFound, message: "x"), false), (.compacted(oldest: 1), false),
     ])
-    func `refusals that only a person can mend are told from losses`(error: Etcd.Error, needsPerson: Bool) {
-        #expect(Etcd.needsPerson(error) == needsPerson)
-        #expect(Etcd.needsPerson(HTTPError.insecure("x", reason: "y")))
-        #expect(!Etcd.needsPerson(HTTPError.timedOut("x", after: .seconds(1))))
+    func `refusals that only a person can mend are told from losses`(error: Etcd.Error, needsOperator: Bool) {
+        #expect(Etcd.needsOperator(error) == needsOperator)
+        #expect(Etcd.needsOperator(HTTPError.insecure("x", reason: "y")))
+        #expect(!Etcd.needsOperator(HTTPError.timedOut("x", after: .seconds(1))))
     }
 }

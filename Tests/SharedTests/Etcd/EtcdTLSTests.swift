@@ -25,7 +25,7 @@ struct EtcdTLSTests {
         return Etcd.Client(http, Etcd.Configuration(endpoints: [.tcp(base, tls: tls)]))
     }
 
-    private func read(_ etcd: Etcd.Client) async throws -> Etcd.Listing {
+    private func read(_ etcd: Etcd.Client) async throws -> Etcd.RangeResult {
         try await etcd.range(prefix: "/b/", deadline: Self.limit)
     }
 

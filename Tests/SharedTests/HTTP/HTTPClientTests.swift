@@ -21,7 +21,7 @@ struct HTTPClientTests {
 
     private func get(
         _ server: StubServer, deadline: Duration = .seconds(20), cap: Int = 1000
-    ) async throws -> HTTPAnswer {
+    ) async throws -> HTTPResponse {
         try await http.send(HTTPRequest(.get, "/x"), to: origin(server), deadline: deadline, cap: cap)
     }
 

@@ -5,9 +5,9 @@ import Testing
 
 @testable import Shared
 
-@Suite("StopSequence")
-struct StopSequenceTests {
-    private typealias Order = (inputs: [StopSequence.Input], actions: [StopSequence.Action])
+@Suite("ShutdownStateMachine")
+struct ShutdownStateMachineTests {
+    private typealias Order = (inputs: [ShutdownStateMachine.Input], actions: [ShutdownStateMachine.Action])
 
     private static let orders: [Order] = [
         ([.bodyEnded(.returned)], [.finish(.done)]),
@@ -33,16 +33,18 @@ struct StopSequenceTests {
     ]
 
     @Test(arguments: orders)
-    func `each order of events has its actions`(inputs: [StopSequence.Input], actions: [StopSequence.Action]) {
-        var sequence = StopSequence()
+    func `each order of events has its actions`(
+        inputs: [ShutdownStateMachine.Input], actions: [ShutdownStateMachine.Action]
+    ) {
+        var sequence = ShutdownStateMachine()
         #expect(inputs.map { sequence.handle($0) } == actions)
     }
 
     @Test(arguments: [
-        (StopSequence.Verdict.done, Int32(0)), (.stopped, 0), (.stoppedWithError("x"), 0), (.failed("x"), 1),
+        (ShutdownStateMachine.Verdict.done, Int32(0)), (.stopped, 0), (.stoppedWithError("x"), 0), (.failed("x"), 1),
         (.graceRanOut, 1),
     ])
-    func `each way to be over has its exit status`(verdict: StopSequence.Verdict, status: Int32) {
+    func `each way to be over has its exit status`(verdict: ShutdownStateMachine.Verdict, status: Int32) {
         #expect(verdict.status == status)
     }
 }
@@ -126,13 +128,13 @@ struct LifecycleTests {
     }
 
     @Test func `a promise gives its first value to all, and a cancelled wait ends`() async throws {
-        let promise = Promise<Int>()
+        let promise = Future<Int>()
         let waiting = (0..<10).map { _ in Task { try await promise.get() } }
         let cancelled = Task { try await promise.get() }
         cancelled.cancel()
         await #expect(throws: CancellationError.self) { try await cancelled.value }
-        promise.fulfil(1)
-        promise.fulfil(2)
+        promise.complete(1)
+        promise.complete(2)
         for task in waiting { #expect(try await task.value == 1) }
         #expect(try await promise.get() == 1)
     }

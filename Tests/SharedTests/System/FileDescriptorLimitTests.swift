@@ -3,16 +3,16 @@ import Testing
 
 @testable import Shared
 
-@Suite("OpenFiles")
-struct OpenFilesTests {
+@Suite("FileDescriptorLimit")
+struct FileDescriptorLimitTests {
     @Test(arguments: [(1024, 1024), (1024, 1 << 20), (1 << 20, 1 << 20)] as [(UInt, UInt)])
     func `a limit of ordinary size stays`(soft: UInt, hard: UInt) {
-        #expect(OpenFiles.bounded(rlimit(rlim_cur: soft, rlim_max: hard)) == nil)
+        #expect(FileDescriptorLimit.bounded(rlimit(rlim_cur: soft, rlim_max: hard)) == nil)
     }
 
     @Test(arguments: [(1024, 1024), (1 << 30, 1 << 20), (UInt.max, 1 << 20)] as [(UInt, UInt)])
     func `a limit of thousands of millions is lowered, the soft one only where it is above`(soft: UInt, lowered: UInt) {
-        let limit = OpenFiles.bounded(rlimit(rlim_cur: soft, rlim_max: .max))
+        let limit = FileDescriptorLimit.bounded(rlimit(rlim_cur: soft, rlim_max: .max))
         #expect(limit?.rlim_cur == lowered)
         #expect(limit?.rlim_max == 1 << 20)
     }

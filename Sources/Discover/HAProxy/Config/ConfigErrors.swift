@@ -1,7 +1,7 @@
 import Shared
 
 /// HAProxy's refusal of a file, read for the services that it is about.
-struct ServiceRefusal: Equatable, Sendable {
+struct ConfigErrors: Equatable, Sendable {
     /// What it says of services whose lines it names.
     private(set) var byLine: [ServiceName: String] = [:]
     /// What it says of services that it only names.

@@ -2,9 +2,9 @@ import FoundationEssentials
 import Shared
 
 /// Lines that an operator adds to haproxy.cfg on this host, from a file of their own, which are put there as they are.
-struct Addition: Equatable, Codable, Sendable {
+struct ConfigSnippet: Equatable, Codable, Sendable {
     /// Where they go.
-    enum Place: String, CaseIterable, Comparable, Codable, Sendable {
+    enum Location: String, CaseIterable, Comparable, Codable, Sendable {
         /// At the end of the global section.
         case global
         /// At the end of the defaults section.
@@ -12,7 +12,7 @@ struct Addition: Equatable, Codable, Sendable {
         /// Whole sections, at the end of the file.
         case extra
 
-        static func < (left: Place, right: Place) -> Bool { left.rawValue > right.rawValue }
+        static func < (left: Location, right: Location) -> Bool { left.rawValue > right.rawValue }
     }
 
     /// The file, for messages.
@@ -41,10 +41,10 @@ struct Addition: Equatable, Codable, Sendable {
     }
 
     /// Reads a file.
-    init(_ path: String, for place: Place) throws(Failure) {
+    init(_ path: String, for place: Location) throws(Failure) {
         let bytes: [UInt8]?
         do {
-            bytes = try WholeFile(path, limit: Self.largest).bytes
+            bytes = try FileContents(path, limit: Self.largest).bytes
         } catch {
             throw .system(error)
         }
@@ -53,7 +53,7 @@ struct Addition: Equatable, Codable, Sendable {
     }
 
     /// Takes the bytes of a file: lines end with LF or CRLF, the last one also without.
-    init(_ bytes: [UInt8], of path: String, for place: Place) throws(Failure) {
+    init(_ bytes: [UInt8], of path: String, for place: Location) throws(Failure) {
         var pieces = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         if pieces.last?.isEmpty == true { pieces.removeLast() }
         var lines: [String] = []
@@ -78,7 +78,7 @@ struct Addition: Equatable, Codable, Sendable {
 
 // MARK: What belongs where
 
-extension Addition {
+extension ConfigSnippet {
     /// What begins a section, up to HAProxy 3.4.
     private static let sections: Set<Substring> = [
         "global", "defaults", "frontend", "backend", "listen", "userlist", "peers", "mailers", "resolvers", "cache",
@@ -89,7 +89,7 @@ extension Addition {
     private static let ownKeywords: Set<Substring> = ["description", "daemon", "server-state-file", "master-worker"]
 
     /// The first line that would change what docker-discover itself has written, and why.
-    private func misplaced(in place: Place) -> (Int, String)? {
+    private func misplaced(in place: Location) -> (Int, String)? {
         var isInSection = false
         for (line, words) in words {
             let word = words[0]
@@ -128,7 +128,7 @@ extension Addition {
     }
 }
 
-extension Addition.Failure: CustomStringConvertible {
+extension ConfigSnippet.Failure: CustomStringConvertible {
     /// One sentence for the log.
     var description: String {
         switch self {
@@ -140,20 +140,20 @@ extension Addition.Failure: CustomStringConvertible {
 }
 
 /// All that an operator adds to haproxy.cfg on this host.
-struct Additions: Equatable, Sendable {
-    private var parts: [Addition.Place: Addition] = [:]
+struct ConfigSnippets: Equatable, Sendable {
+    private var parts: [ConfigSnippet.Location: ConfigSnippet] = [:]
 
     /// Makes none.
     init() {}
 
     /// What is added at a place; nil for nothing.
-    subscript(place: Addition.Place) -> Addition? {
+    subscript(place: ConfigSnippet.Location) -> ConfigSnippet? {
         get { parts[place] }
         set { parts[place] = newValue }
     }
 
     /// The lines for a place.
-    func lines(_ place: Addition.Place) -> [String] { parts[place]?.lines ?? [] }
+    func lines(_ place: ConfigSnippet.Location) -> [String] { parts[place]?.lines ?? [] }
 
     /// Whether there are none.
     var isEmpty: Bool { parts.isEmpty }
@@ -164,7 +164,7 @@ struct Additions: Equatable, Sendable {
     /// Why an HAProxy with these rights would end at the start although it finds the file right; nil where it would not.
     ///
     /// With a worker that ends at the start, its master ends all others too.
-    func excess(over rights: ProcessRights) -> String? {
+    func excess(over rights: ProcessCapabilities) -> String? {
         guard !rights.mayChroot, let global = parts[.global], let line = global.chroot else { return nil }
         return "\(global.path), line \(line): HAProxy has not the right to 'chroot' here (CAP_SYS_CHROOT)"
     }
@@ -175,24 +175,26 @@ struct Additions: Equatable, Sendable {
 
 // MARK: On the disk
 
-extension Additions {
+extension ConfigSnippets {
     /// The newest that HAProxy has accepted, which stand in at the next start where a file has become wrong.
     struct Copy: Sendable {
         /// Where it is.
         let file: AtomicFile
 
         /// Reads it; nil where there is none that can be used.
-        func load() -> Additions? {
-            guard let bytes = try? WholeFile(file.path).bytes,
-                let parts = try? JSONDecoder().decode([String: Addition].self, from: Data(bytes))
+        func load() -> ConfigSnippets? {
+            guard let bytes = try? FileContents(file.path).bytes,
+                let parts = try? JSONDecoder().decode([String: ConfigSnippet].self, from: Data(bytes))
             else { return nil }
-            var additions = Additions()
-            for (name, part) in parts { if let place = Addition.Place(rawValue: name) { additions[place] = part } }
+            var additions = ConfigSnippets()
+            for (name, part) in parts {
+                if let place = ConfigSnippet.Location(rawValue: name) { additions[place] = part }
+            }
             return additions
         }
 
         /// Replaces it.
-        func save(_ additions: Additions) throws {
+        func save(_ additions: ConfigSnippets) throws {
             let named = Dictionary(uniqueKeysWithValues: additions.parts.map { ($0.rawValue, $1) })
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -202,23 +204,23 @@ extension Additions {
 }
 
 /// The files from which additions are read, by place.
-struct AdditionFiles: Equatable, Sendable {
+struct SnippetFiles: Equatable, Sendable {
     /// Their paths.
-    var paths: [Addition.Place: String] = [:]
+    var paths: [ConfigSnippet.Location: String] = [:]
 
     /// What they say, and which of them cannot be used.
-    struct Offer: Sendable {
+    struct Candidate: Sendable {
         /// The files that can be used.
-        var additions = Additions()
+        var additions = ConfigSnippets()
         /// The others.
-        var failures: [Addition.Place: Addition.Failure] = [:]
+        var failures: [ConfigSnippet.Location: ConfigSnippet.Failure] = [:]
     }
 
     /// Reads them all.
-    func read() -> Offer {
-        paths.reduce(into: Offer()) { offer, file in
-            do throws(Addition.Failure) {
-                offer.additions[file.key] = try Addition(file.value, for: file.key)
+    func read() -> Candidate {
+        paths.reduce(into: Candidate()) { offer, file in
+            do throws(ConfigSnippet.Failure) {
+                offer.additions[file.key] = try ConfigSnippet(file.value, for: file.key)
             } catch {
                 offer.failures[file.key] = error
             }
@@ -231,19 +233,19 @@ extension HAProxyConfiguration {
     static let extraMark = "# Sections from "
 
     /// The lines that an operator adds at a place, below a comment that names their file.
-    static func added(_ additions: Additions, at place: Addition.Place) -> String {
+    static func added(_ additions: ConfigSnippets, at place: ConfigSnippet.Location) -> String {
         guard let addition = additions[place] else { return "" }
         return ([mark(of: addition, at: place)] + addition.lines).map { $0 + "\n" }.joined()
     }
 
-    private static func mark(of addition: Addition, at place: Addition.Place) -> String {
+    private static func mark(of addition: ConfigSnippet, at place: ConfigSnippet.Location) -> String {
         place == .extra ? extraMark + addition.path : "    # From \(addition.path)"
     }
 
     /// HAProxy's words about this file, with the lines of additions named as their own files count them.
     ///
     /// HAProxy names a line as `[/path/haproxy.cfg.new:12]`.
-    func explain(_ words: String, _ additions: Additions) -> String {
+    func explain(_ words: String, _ additions: ConfigSnippets) -> String {
         var told = ""
         var rest = words[...]
         while let open = rest.firstIndex(of: "["), let close = rest[open...].firstIndex(of: "]") {
@@ -257,9 +259,9 @@ extension HAProxyConfiguration {
     }
 
     /// The file and line from which a line of this file comes; nil for docker-discover's own.
-    private func origin(ofLine number: Int, _ additions: Additions) -> String? {
+    private func origin(ofLine number: Int, _ additions: ConfigSnippets) -> String? {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-        for place in Addition.Place.allCases {
+        for place in ConfigSnippet.Location.allCases {
             guard let addition = additions[place],
                 let begin = lines.firstIndex(of: Self.mark(of: addition, at: place)[...])
             else { continue }

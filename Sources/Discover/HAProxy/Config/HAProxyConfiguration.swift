@@ -24,17 +24,17 @@ struct HAProxyConfiguration: Sendable {
 
 extension HAProxyConfiguration {
     /// Renders a plan.
-    init(_ plan: ProxyPlan, _ settings: HAProxySettings) {
-        var memory = SectionMemory()
+    init(_ plan: DesiredState, _ settings: HAProxySettings) {
+        var memory = SectionCache()
         self.init(plan, settings, &memory)
     }
 
     /// Renders a plan, and remembers the sections for the next one.
-    init(_ plan: ProxyPlan, _ settings: HAProxySettings, _ memory: inout SectionMemory) {
+    init(_ plan: DesiredState, _ settings: HAProxySettings, _ memory: inout SectionCache) {
         let common = Self.globals(settings) + Self.defaults(settings) + settings.statsSections
         let rendered = memory.sections(of: plan, settings)
         let extra = Self.added(settings.additions, at: .extra)
-        var digest = MarkDigest(common)
+        var digest = ConfigHash(common)
         for section in rendered { digest.add(section.head) }
         digest.add(extra)
         mark = Self.markPrefix + digest.text
@@ -69,7 +69,7 @@ extension HAProxyConfiguration {
             switch words[0] {
             case Self.description where section == nil && words[1].hasPrefix(Self.markPrefix): mark = String(words[1])
             case "bind": if let bind = BindAddress(words[1]) { binds.insert(bind) }
-            case RenderedSection.common: common = words.dropFirst()
+            case Section.common: common = words.dropFirst()
             case "server":
                 guard let section, let line = ServerLine(words: words.dropFirst() + common) else { continue }
                 sections[section, default: []].append(line)
@@ -79,7 +79,7 @@ extension HAProxyConfiguration {
         guard let mark else { return nil }
         self.mark = mark
         pieces = [text]
-        self.binds = binds.union(Addition(path: "", lines: lines[end...].map(String.init)).binds)
+        self.binds = binds.union(ConfigSnippet(path: "", lines: lines[end...].map(String.init)).binds)
         self.sections = sections
     }
 }
@@ -157,7 +157,7 @@ extension HAProxyConfiguration {
 
 extension HAProxyConfiguration {
     /// The section of a service; nil where there is none.
-    func section(of service: ServiceName) -> WrittenSection? {
+    func section(of service: ServiceName) -> AcceptedSection? {
         let title = "listen \(service)"
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         guard let servers = sections[service], let begin = lines.firstIndex(where: { $0 == title }) else { return nil }
@@ -167,9 +167,9 @@ extension HAProxyConfiguration {
             return words.count > 1 && words[0] == "bind" ? BindAddress(words[1]) : nil
         }.first
         guard let bind else { return nil }
-        let own = body.filter { !$0.hasPrefix("    \(RenderedSection.common) ") }
+        let own = body.filter { !$0.hasPrefix("    \(Section.common) ") }
         let head = ([title] + own.map(String.init)).map { $0 + "\n" }.joined()
-        return WrittenSection(head: head, bind: bind, servers: servers)
+        return AcceptedSection(head: head, bind: bind, servers: servers)
     }
 
     /// The services that lines of this file belong to, each with the text of such a line.

@@ -3,7 +3,7 @@ import Shared
 /// What haproxy.cfg says besides the services.
 struct HAProxySettings: Equatable, Sendable {
     /// Where it runs.
-    var host: ConsumerHost
+    var host: HostSettings
 
     /// The path of the runtime API's socket.
     var statsSocket: String
@@ -15,7 +15,7 @@ struct HAProxySettings: Equatable, Sendable {
     var hardStopAfter: Duration
 
     /// What the installed HAProxy can do.
-    var abilities: HAProxyAbilities
+    var abilities: HAProxyFeatures
 
     /// How many files HAProxy may have open; nil where that is not known.
     var openFiles: Int?
@@ -27,8 +27,8 @@ struct HAProxySettings: Equatable, Sendable {
     var statsUsers: [StatsUser] = []
 
     /// What its operator adds; no service may have its names and addresses.
-    var additions = Additions() {
-        didSet { host.reserved = ConsumerHost.Reserved(names: Set(additions.proxies), binds: Set(additions.binds)) }
+    var additions = ConfigSnippets() {
+        didSet { host.reserved = HostSettings.Reserved(names: Set(additions.proxies), binds: Set(additions.binds)) }
     }
 
     /// Whether nothing can use HAProxy's HTTP client, which only serves what an operator adds.
@@ -51,7 +51,7 @@ struct HAProxySettings: Equatable, Sendable {
 }
 
 /// What differs among builds of HAProxy and matters here; found out by trying, not by version.
-struct HAProxyAbilities: Equatable, Sendable {
+struct HAProxyFeatures: Equatable, Sendable {
     /// Whether a build knows `option idle-close-on-response`, which saves kept-alive clients from resets at reloads.
     var idleCloseOnResponse: Bool
 
@@ -62,8 +62,8 @@ struct HAProxyAbilities: Equatable, Sendable {
     var httpClientVerify: Bool
 
     /// What the newest builds can do.
-    static let all = HAProxyAbilities(idleCloseOnResponse: true, prometheus: true, httpClientVerify: true)
+    static let all = HAProxyFeatures(idleCloseOnResponse: true, prometheus: true, httpClientVerify: true)
 
     /// What every build can do.
-    static let none = HAProxyAbilities(idleCloseOnResponse: false, prometheus: false, httpClientVerify: false)
+    static let none = HAProxyFeatures(idleCloseOnResponse: false, prometheus: false, httpClientVerify: false)
 }

@@ -3,7 +3,7 @@
 /// The worker keeps it in a table of one row. Without the row it answers 200: whatever a worker has loaded is what was
 /// asked for last. With it, 200 needs a rate that only fades: docker-discover renews it, so that a worker nobody cares
 /// for any more turns to 503 by itself.
-struct HealthSign: Sendable {
+struct HealthPage: Sendable {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
         /// How long a change may wait for its turn before it counts as not done.

@@ -3,7 +3,7 @@ import Shared
 /// One service's section of haproxy.cfg.
 ///
 /// It never changes; configurations share it.
-final class RenderedSection: Sendable {
+final class Section: Sendable {
     /// The service.
     let service: ServiceName
     /// The section without its servers, which only a reload changes; it begins with an empty line.
@@ -14,7 +14,7 @@ final class RenderedSection: Sendable {
     let text: String
 
     /// Renders a listener.
-    fileprivate init(_ listener: ProxyPlan.Listener, _ settings: HAProxySettings, _ texts: inout ServerTexts) {
+    fileprivate init(_ listener: DesiredState.Listener, _ settings: HAProxySettings, _ texts: inout ServerTexts) {
         service = listener.service
         let title = "listen \(listener.service)"
         head =
@@ -46,15 +46,15 @@ final class RenderedSection: Sendable {
 }
 
 /// The sections of an earlier configuration, so that those of services which did not change are not made again.
-struct SectionMemory {
-    private var known: [ServiceName: (of: ProxyPlan.Listener, section: RenderedSection)] = [:]
+struct SectionCache {
+    private var known: [ServiceName: (of: DesiredState.Listener, section: Section)] = [:]
     private var texts = ServerTexts()
 
     /// Makes an empty one.
     init() {}
 
     /// The sections of a plan, all of one HAProxy on one host.
-    mutating func sections(of plan: ProxyPlan, _ settings: HAProxySettings) -> [RenderedSection] {
+    mutating func sections(of plan: DesiredState, _ settings: HAProxySettings) -> [Section] {
         let before = known
         known = [:]
         texts.prune()
@@ -64,7 +64,7 @@ struct SectionMemory {
                 known[listener.service] = (listener, old.section)
                 return old.section
             }
-            let section = RenderedSection(listener, settings, &texts)
+            let section = Section(listener, settings, &texts)
             known[listener.service] = (listener, section)
             return section
         }
@@ -73,9 +73,9 @@ struct SectionMemory {
 
 /// The texts of keywords, so that servers with equal ones share theirs.
 private struct ServerTexts {
-    private var known: [ServerKeywords: String] = [:]
+    private var known: [ServerOptions: String] = [:]
 
-    mutating func line(_ server: ProxyPlan.Server) -> ServerLine {
+    mutating func line(_ server: DesiredState.Server) -> ServerLine {
         let text = known[server.keywords] ?? server.keywords.fixed
         known[server.keywords] = text
         return ServerLine(server, fixed: text)
@@ -88,7 +88,7 @@ private struct ServerTexts {
 }
 
 /// FNV-1a, 64 bits: it tells files apart and guards nothing.
-struct MarkDigest {
+struct ConfigHash {
     private var value: UInt64 = 0xcbf2_9ce4_8422_2325
 
     /// Digests a text.
@@ -103,7 +103,7 @@ struct MarkDigest {
     var text: String { String(value, radix: 16) }
 }
 
-extension ProxyPlan.Listener {
+extension DesiredState.Listener {
     /// The lines of its section before its servers: only what differs from the defaults section.
     ///
     /// They do not depend on the servers, which come and go without a reload.
@@ -114,7 +114,7 @@ extension ProxyPlan.Listener {
     }
 
     /// What the stats page shows beside the name: the port, which is a link where a browser can do something with it.
-    private func description(_ host: ConsumerHost) -> String {
+    private func description(_ host: HostSettings) -> String {
         guard options.mode == .http else {
             return bind.address.map { "port \(port) of \($0)" } ?? "port \(port)"
         }
@@ -127,7 +127,7 @@ extension ListenerOptions {
     private static let standard = ListenerOptions()
 
     /// What is about mode http.
-    fileprivate func mode(_ abilities: HAProxyAbilities) -> [String] {
+    fileprivate func mode(_ abilities: HAProxyFeatures) -> [String] {
         guard mode == .http else { return [] }
         var lines = ["mode http"]
         if abilities.idleCloseOnResponse { lines.append("option idle-close-on-response") }

@@ -8,9 +8,9 @@ extension HAProxySettings {
     var statsSections: String {
         var text = ""
         if !statsUsers.isEmpty {
-            text = HAProxyConfiguration.section("userlist \(HealthSign.section)", statsUsers.map(\.line)) + "\n"
+            text = HAProxyConfiguration.section("userlist \(HealthPage.section)", statsUsers.map(\.line)) + "\n"
         }
-        return text + HAProxyConfiguration.section("frontend \(HealthSign.section)", statsLines)
+        return text + HAProxyConfiguration.section("frontend \(HealthPage.section)", statsLines)
     }
 
     private var statsLines: [String] {
@@ -20,9 +20,9 @@ extension HAProxySettings {
             "timeout http-keep-alive 1s",
         ]
         if abilities.idleCloseOnResponse { lines.append("option idle-close-on-response") }
-        lines += HealthSign.lines
+        lines += HealthPage.lines
         if !statsUsers.isEmpty {
-            lines.append("http-request auth realm docker-discover if !{ http_auth(\(HealthSign.section)) }")
+            lines.append("http-request auth realm docker-discover if !{ http_auth(\(HealthPage.section)) }")
         }
         if abilities.prometheus {
             lines.append("http-request use-service prometheus-exporter if { path /metrics }")
@@ -93,7 +93,7 @@ extension StatsUser {
     static func read(_ path: String) throws(Failure) -> [StatsUser] {
         let text: String?
         do {
-            text = try WholeFile(path, limit: 1 << 16).text
+            text = try FileContents(path, limit: 1 << 16).text
         } catch {
             throw .system(error)
         }

@@ -1,7 +1,7 @@
 import Shared
 
 /// An HAProxy that somebody else starts, supervises and stops, such as the system's haproxy.service.
-struct ExistingHAProxy: Equatable, Sendable {
+struct ExternalHAProxy: Equatable, Sendable {
     /// How it is told to read its file anew.
     enum Reload: Equatable, Sendable {
         /// By `reload` at the socket of its master.
@@ -41,11 +41,11 @@ struct ExistingHAProxy: Equatable, Sendable {
 
     /// Throws where the file is there and somebody else's.
     func checkFile() throws {
-        if let contents = try WholeFile(path).bytes, !Self.isOurs(contents) { throw Failure.foreignFile(path: path) }
+        if let contents = try FileContents(path).bytes, !Self.isOurs(contents) { throw Failure.foreignFile(path: path) }
     }
 }
 
-extension ExistingHAProxy.Failure: CustomStringConvertible {
+extension ExternalHAProxy.Failure: CustomStringConvertible {
     /// One sentence for the person who runs that HAProxy.
     var description: String {
         switch self {
@@ -62,15 +62,15 @@ extension ExistingHAProxy.Failure: CustomStringConvertible {
 }
 
 /// Rings when an HAProxy that somebody else runs is no longer the one that was there.
-struct ExistingWatch: Sendable {
+struct ExternalHAProxyMonitor: Sendable {
     /// How it is looked at.
-    let process: HAProxyProcess
+    let process: SupervisedHAProxy
     /// Between two looks.
     var interval = Duration.milliseconds(250)
 
     /// Looks until the task is cancelled.
     func run(_ ring: @Sendable () -> Void) async throws {
-        var last: HAProxyProcess.Sight?
+        var last: SupervisedHAProxy.Sight?
         while true {
             let sight = await process.sight()
             if sight != .silent, sight != last {
@@ -84,7 +84,7 @@ struct ExistingWatch: Sendable {
 
 // An HAProxy that somebody else runs: it is asked to reload, and read, and never started or stopped.
 
-extension HAProxyProcess {
+extension SupervisedHAProxy {
     /// What is seen of an HAProxy at the socket of its runtime API.
     enum Sight: Equatable, Sendable {
         /// Nobody is there.
@@ -108,7 +108,7 @@ extension HAProxyProcess {
             do {
                 let answer = try await runtime.socket.send("show info", deadline: timing.answer)
                 return HAProxyWorker(answer).map { .worker($0) } ?? .silent
-            } catch CommandSocket.Failure.timedOut {
+            } catch LineSocket.Failure.timedOut {
                 return .silent
             } catch {
                 guard (try? await Task.sleep(for: timing.poll * 4)) != nil else { return .silent }
@@ -118,7 +118,7 @@ extension HAProxyProcess {
     }
 
     /// Waits a moment for a worker of an HAProxy that may just be starting, and would need no reload.
-    func arrival(of existing: ExistingHAProxy) async -> HAProxyWorker? {
+    func arrival(of existing: ExternalHAProxy) async -> HAProxyWorker? {
         if case .master = existing.reload {
             do { _ = try await table() } catch { return nil }
         }
@@ -131,9 +131,9 @@ extension HAProxyProcess {
     }
 
     /// Whether it was told to stop and finishes its connections; a reload would bring it back against somebody's will.
-    private func isStopping(_ existing: ExistingHAProxy) async -> Bool {
+    private func isStopping(_ existing: ExternalHAProxy) async -> Bool {
         guard case .master(let socket) = existing.reload else { return false }
-        let answer = try? await CommandSocket(path: socket).send("@1 show info", deadline: timing.answer)
+        let answer = try? await LineSocket(path: socket).send("@1 show info", deadline: timing.answer)
         return answer.map(HAProxyWorker.isStopping) ?? false
     }
 
@@ -147,25 +147,25 @@ extension HAProxyProcess {
     ///
     /// Whatever asking for the reload came to: only a new worker that has loaded the configuration counts.
     func reload(
-        _ existing: ExistingHAProxy, with configuration: HAProxyConfiguration
+        _ existing: ExternalHAProxy, with configuration: HAProxyConfiguration
     ) async throws -> HAProxyWorker {
         try await installKeepingStates(configuration) {
             // Not before: checking a large file takes its time.
-            if await isStopping(existing) { throw ExistingHAProxy.Failure.stopping }
+            if await isStopping(existing) { throw ExternalHAProxy.Failure.stopping }
             let before = await sight().worker
             try await ask(existing, for: configuration.mark, besides: before)
             return try await confirm(configuration.mark, of: existing, besides: before)
         }
     }
 
-    private func ask(_ existing: ExistingHAProxy, for mark: String, besides before: HAProxyWorker?) async throws {
+    private func ask(_ existing: ExternalHAProxy, for mark: String, besides before: HAProxyWorker?) async throws {
         switch existing.reload {
         case .master(let socket): try await askMaster(at: socket)
         case .command(let command):
             guard let reason = await failure(of: command) else { return }
             let worker = await sight().worker
             guard let worker, worker.mark == mark, worker != before else {
-                throw ExistingHAProxy.Failure.commandFailed(reason: reason)
+                throw ExternalHAProxy.Failure.commandFailed(reason: reason)
             }
             output.tellFailedReload(reason)
         }
@@ -173,20 +173,20 @@ extension HAProxyProcess {
 
     private func askMaster(at socket: String) async throws {
         do {
-            try Self.checkReload(try await sendReload(to: CommandSocket(path: socket)))
-        } catch CommandSocket.Failure.unreachable(let error) {
-            throw ExistingHAProxy.Failure.noMaster(reason: error.description)
-        } catch is CommandSocket.Failure {
+            try Self.checkReload(try await sendReload(to: LineSocket(path: socket)))
+        } catch LineSocket.Failure.unreachable(let error) {
+            throw ExternalHAProxy.Failure.noMaster(reason: error.description)
+        } catch is LineSocket.Failure {
             throw Failure.unconfirmed(after: timing.load)
         }
     }
 
     /// Asks again where nobody listens: after a reload by somebody else the socket is away for a moment.
-    private func sendReload(to master: CommandSocket) async throws -> String {
+    private func sendReload(to master: LineSocket) async throws -> String {
         for _ in 0..<3 {
             do {
                 return try await master.send("reload", deadline: timing.load)
-            } catch CommandSocket.Failure.unreachable {
+            } catch LineSocket.Failure.unreachable {
                 try await Task.sleep(for: timing.poll * 10)
             }
         }
@@ -208,7 +208,7 @@ extension HAProxyProcess {
     }
 
     private func confirm(
-        _ mark: String, of existing: ExistingHAProxy, besides before: HAProxyWorker?
+        _ mark: String, of existing: ExternalHAProxy, besides before: HAProxyWorker?
     ) async throws -> HAProxyWorker {
         let end = ContinuousClock.now + timing.load
         while ContinuousClock.now < end {
@@ -224,7 +224,7 @@ extension HAProxyProcess {
 
 // An HAProxy that somebody else runs.
 
-extension ProxyDriver {
+extension HAProxyController {
     /// What is known of it.
     struct Acquaintance {
         /// The worker that serves; nil where none answers.
@@ -238,10 +238,10 @@ extension ProxyDriver {
     }
 
     /// Takes it as it is, if it is there; throws where something stands against it for good.
-    mutating func adopt(_ existing: ExistingHAProxy) async throws {
+    mutating func adopt(_ existing: ExternalHAProxy) async throws {
         try existing.checkFile()
         if let own = HAProxyMaster(withArguments: process.arguments) {
-            throw ExistingHAProxy.Failure.ownRuns(pid: own.pid)
+            throw ExternalHAProxy.Failure.ownRuns(pid: own.pid)
         }
         readFile()
         _ = await lookAtExisting()
@@ -285,7 +285,7 @@ extension ProxyDriver {
     }
 
     /// Has an HAProxy that does not run our file load it; where there is none, the file waits for its start.
-    mutating func enlist(_ next: HAProxyConfiguration, _ existing: ExistingHAProxy) async throws -> Progress {
+    mutating func enlist(_ next: HAProxyConfiguration, _ existing: ExternalHAProxy) async throws -> Progress {
         if file != next {
             try await process.prepare(next)
             file = next
@@ -307,7 +307,7 @@ extension ProxyDriver {
     }
 
     /// Takes it for gone that it is being stopped, although it was there a moment ago.
-    mutating func missed(_ reason: ExistingHAProxy.Failure) -> Progress {
+    mutating func missed(_ reason: ExternalHAProxy.Failure) -> Progress {
         (other.worker, running) = (nil, .nothing)
         return waiting(because: reason.description)
     }
@@ -322,11 +322,11 @@ extension ProxyDriver {
     /// Whether a port that is taken may be so by an HAProxy that serves although it is not seen.
     func mayHold(_ bind: BindAddress) -> Bool {
         guard process.existing != nil, file?.binds.contains(bind) == true else { return false }
-        return PortHolder(of: bind.port).map { $0.command == "haproxy" } ?? true
+        return PortOwner(of: bind.port).map { $0.command == "haproxy" } ?? true
     }
 
     /// Reloads it and takes what it confirms.
-    mutating func loadInto(_ existing: ExistingHAProxy, _ next: HAProxyConfiguration) async throws {
+    mutating func loadInto(_ existing: ExternalHAProxy, _ next: HAProxyConfiguration) async throws {
         let worker = try await process.reload(existing, with: next)
         note(worker, isOurDoing: true)
         take(worker, of: next)

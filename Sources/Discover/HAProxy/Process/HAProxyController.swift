@@ -3,24 +3,24 @@ import Shared
 /// Brings HAProxy to configurations, one after another, and knows what it runs.
 ///
 /// Nothing of what it knows changes before HAProxy has confirmed it; after a failure the same call is the next try.
-struct ProxyDriver {
+struct HAProxyController {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
         /// Of servers that are no longer wanted.
-        var drains = DrainWatch.Timing()
+        var drains = DrainMonitor.Timing()
         /// Of reloads.
-        var pace = ReloadPace.Timing()
+        var pace = ReloadThrottle.Timing()
     }
 
     /// How far a call came.
     enum Progress: Equatable {
         /// HAProxy runs what it should.
-        case done(Update)
+        case done(ConfigChange)
         /// A reload or a start waits for its time; what could be done without it is done.
-        case waiting(Duration, done: Update)
+        case waiting(Duration, done: ConfigChange)
 
         /// What was done last.
-        var update: Update {
+        var update: ConfigChange {
             switch self {
             case .done(let update), .waiting(_, let update): update
             }
@@ -28,14 +28,14 @@ struct ProxyDriver {
     }
 
     /// How HAProxy is started, reloaded and asked.
-    let process: HAProxyProcess
+    let process: SupervisedHAProxy
     /// Where everything is told.
     let logger: Logger
     /// The limits.
     let timing: Timing
 
     /// What HAProxy runs.
-    var running = Update.Running.nothing
+    var running = ConfigChange.Running.nothing
     /// The file that is in place.
     var file: HAProxyConfiguration?
     /// The newest file that a worker has loaded, though it may have ended since.
@@ -51,25 +51,25 @@ struct ProxyDriver {
     var isDynamic = true
     /// Whether it can do so with servers that have a cookie, as far as is known.
     var takesCookies = true
-    private var restart = RestartPolicy()
-    private var pace: ReloadPace
+    private var restart = RestartBackoff()
+    private var pace: ReloadThrottle
     /// What watches servers that are leaving.
-    var drains: DrainWatch
+    var drains: DrainMonitor
 
     /// Takes the parts and knows nothing yet.
-    init(_ process: HAProxyProcess, logger: Logger, timing: Timing = Timing()) {
+    init(_ process: SupervisedHAProxy, logger: Logger, timing: Timing = Timing()) {
         self.process = process
         self.logger = logger
         self.timing = timing
-        pace = ReloadPace(timing.pace)
-        drains = DrainWatch(process.runtime, logger: logger, timing: timing.drains)
+        pace = ReloadThrottle(timing.pace)
+        drains = DrainMonitor(process.runtime, logger: logger, timing: timing.drains)
     }
 
     /// Whether HAProxy runs, as far as is known.
     var isServing: Bool { master != nil || other.worker != nil }
 
     /// What the newest worker runs, where that is known.
-    var current: RunningProxy? {
+    var current: RunningConfig? {
         if case .confirmed(let current) = running { return current }
         return nil
     }
@@ -77,7 +77,7 @@ struct ProxyDriver {
 
 // MARK: What becomes known
 
-extension ProxyDriver {
+extension HAProxyController {
     /// Takes over an HAProxy that an earlier run left.
     mutating func adopt() async throws {
         if let existing = process.existing { return try await adopt(existing) }
@@ -91,7 +91,7 @@ extension ProxyDriver {
 
     /// Takes the file that is in place, if it is ours.
     mutating func readFile() {
-        let text = try? WholeFile(filePath).text
+        let text = try? FileContents(filePath).text
         if let file = text.flatMap(HAProxyConfiguration.init(text:)) { (self.file, proven) = (file, file) }
     }
 
@@ -103,7 +103,7 @@ extension ProxyDriver {
             return
         }
         let end = ContinuousClock.now + timing.drains.limit
-        confirm(RunningProxy(worker: report.worker.pid, file: file, states: report.states, until: end))
+        confirm(RunningConfig(worker: report.worker.pid, file: file, states: report.states, until: end))
     }
 
     /// Notes whether HAProxy has ended; returns whether it has since the last look.
@@ -119,11 +119,11 @@ extension ProxyDriver {
     /// Takes a worker that has loaded a file.
     mutating func take(_ worker: HAProxyWorker, of next: HAProxyConfiguration) {
         (file, proven) = (next, next)
-        confirm(RunningProxy(worker: worker.pid, loaded: next))
+        confirm(RunningConfig(worker: worker.pid, loaded: next))
     }
 
     /// Takes what HAProxy has confirmed.
-    mutating func confirm(_ proxy: RunningProxy) {
+    mutating func confirm(_ proxy: RunningConfig) {
         var proxy = proxy
         (proxy.isDynamic, proxy.takesCookies) = (isDynamic, takesCookies)
         if !proxy.leaving.isEmpty { drains.begin() }
@@ -133,7 +133,7 @@ extension ProxyDriver {
 
 // MARK: What is done
 
-extension ProxyDriver {
+extension HAProxyController {
     /// Brings HAProxy to a configuration; where a start is refused, to the one before, or to an empty one.
     mutating func advance(
         to next: HAProxyConfiguration, or empty: HAProxyConfiguration
@@ -141,7 +141,7 @@ extension ProxyDriver {
         if let due = restart.due, due > .now { return .waiting(ContinuousClock.now.duration(to: due), done: .none) }
         // What needs no reload does not wait for one either.
         let done = try await changeServers(to: next)
-        let update = Update(from: running, to: next)
+        let update = ConfigChange(from: running, to: next)
         switch update {
         case .none:
             pace.forget()
@@ -155,7 +155,7 @@ extension ProxyDriver {
             if due > .now { return .waiting(ContinuousClock.now.duration(to: due), done: done) }
             do {
                 try await reload(next)
-            } catch ExistingHAProxy.Failure.stopping {
+            } catch ExternalHAProxy.Failure.stopping {
                 return missed(.stopping)
             }
             return .done(update)
@@ -166,7 +166,7 @@ extension ProxyDriver {
     var filePath: String { process.configuration.path }
 
     /// Why HAProxy would not run a configuration; nil where it would.
-    func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
+    func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Rejection? {
         try await process.refusal(of: configuration)
     }
 
@@ -220,7 +220,7 @@ extension ProxyDriver {
                 take(try await process.reload(master, with: next), of: next)
             }
         } catch {
-            if case HAProxyProcess.Failure.unconfirmed = error { running = .unknown(.unknownState) }
+            if case SupervisedHAProxy.Failure.unconfirmed = error { running = .unknown(.unknownState) }
             if current == nil { await learn() }
             throw error
         }
@@ -230,9 +230,9 @@ extension ProxyDriver {
 
 // What changes while HAProxy runs.
 
-extension ProxyDriver {
+extension HAProxyController {
     /// Changes servers through the runtime API; where that fails, what runs is not known afterwards.
-    mutating func changeServers(to next: HAProxyConfiguration) async throws -> Update {
+    mutating func changeServers(to next: HAProxyConfiguration) async throws -> ConfigChange {
         guard let current else { return .none }
         let changes = ServerChanges(from: current, to: next)
         guard !changes.commands.isEmpty else { return .none }
@@ -252,7 +252,7 @@ extension ProxyDriver {
     }
 
     /// Reads back what runs, and throws where it is not what should.
-    private func verify(_ expected: RunningProxy, _ changes: ServerChanges) async throws {
+    private func verify(_ expected: RunningConfig, _ changes: ServerChanges) async throws {
         let report = try await process.runtime.report(on: changes.sections.keys.sorted())
         guard report.worker.pid == expected.worker else { throw RuntimeFailure.differs("another worker serves") }
         if let difference = expected.difference(to: report.states, after: changes) {
@@ -273,9 +273,9 @@ extension ProxyDriver {
 
 // MARK: What HAProxy's checks say
 
-extension ProxyDriver {
+extension HAProxyController {
     /// What HAProxy says of the servers of these services; nil where it says nothing.
-    func verdicts(on services: [ServiceName]) async -> ServerVerdicts? {
+    func verdicts(on services: [ServiceName]) async -> ServerHealth? {
         // A section that is not there would spoil the answer.
         let known = current.map { current in services.filter { current.sections[$0] != nil } }
         guard isServing, let report = try? await process.runtime.report(on: known) else { return nil }
@@ -283,6 +283,6 @@ extension ProxyDriver {
             guard let service = ServiceName(state.section), let id = InstanceID(state.server) else { return nil }
             return (EntryID(service: service, id: id), !state.isDown)
         }
-        return ServerVerdicts(isUp: Dictionary(sights) { first, _ in first })
+        return ServerHealth(isUp: Dictionary(sights) { first, _ in first })
     }
 }

@@ -1,6 +1,6 @@
 import Shared
 
-extension HAProxyProcess {
+extension SupervisedHAProxy {
     /// Starts HAProxy with a configuration.
     ///
     /// - Parameter isProven: whether an HAProxy has run this very file, so that it needs no check.
@@ -35,14 +35,14 @@ extension HAProxyProcess {
     }
 
     /// Why HAProxy would not run a configuration; nil where it would.
-    func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Refusal? {
+    func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Rejection? {
         try directory.restore()
         let candidate = try self.configuration.candidate(Array(configuration.text.utf8), isFlushed: false)
         defer { candidate.discard() }
         do {
             try await program.check(candidate.path)
             return nil
-        } catch let refusal as HAProxyProgram.Refusal {
+        } catch let refusal as HAProxyProgram.Rejection {
             return refusal
         }
     }
@@ -63,7 +63,7 @@ extension HAProxyProcess {
     /// Writes down what the next worker has to know of the servers; without it they all begin as up.
     private func keepStates(for configuration: HAProxyConfiguration) async {
         guard let report = try? await runtime.report() else { return }
-        let text = StatesOverReload.text(report.states, for: configuration)
+        let text = ServerStateFile.text(report.states, for: configuration)
         _ = try? directory.serverStates.replace(with: Array(text.utf8), isFlushed: false)
     }
 
@@ -86,7 +86,7 @@ extension HAProxyProcess {
         try directory.restore()
         try existing?.checkFile()
         let file = self.configuration
-        let previous = try WholeFile(file.path).bytes
+        let previous = try FileContents(file.path).bytes
         let bytes = Array(configuration.text.utf8)
         if previous == bytes {
             // Nothing has to be written, so a full disk is no hindrance.
@@ -110,12 +110,12 @@ extension HAProxyProcess {
     }
 }
 
-extension HAProxyProcess {
+extension SupervisedHAProxy {
     /// What HAProxy says now; it costs HAProxy 60 ms where there are 10 000 servers.
-    func sight(deadline: Duration) async throws -> ProxySight {
-        let answer = try await runtime.socket.send(ProxySight.question, deadline: deadline)
-        guard var sight = ProxySight(answer) else {
-            throw RuntimeFailure.unexpected(answer: String(answer.prefix(100)), to: ProxySight.question)
+    func sight(deadline: Duration) async throws -> ProxyStats {
+        let answer = try await runtime.socket.send(ProxyStats.question, deadline: deadline)
+        guard var sight = ProxyStats(answer) else {
+            throw RuntimeFailure.unexpected(answer: String(answer.prefix(100)), to: ProxyStats.question)
         }
         if let table = try? await table() { (sight.master, sight.oldWorkers) = (table.master, table.oldWorkers.count) }
         return sight

@@ -37,7 +37,7 @@ struct HAProxyMaster: Sendable {
         var found: [Int32] = []
         let end = ContinuousClock.now + .seconds(1)
         repeat {
-            let lines = candidates.map { pid in (pid, (try? WholeFile("/proc/\(pid)/cmdline").bytes) ?? nil) }
+            let lines = candidates.map { pid in (pid, (try? FileContents("/proc/\(pid)/cmdline").bytes) ?? nil) }
             found += lines.filter { $0.1?.contains(tail) == true }.map(\.0)
             candidates = lines.filter { $0.1?.isEmpty == true && Self.hasProgram($0.0) }.map(\.0)
             if !candidates.isEmpty { usleep(1000) }
@@ -103,7 +103,7 @@ extension Program.Ending {
 /// What HAProxy's master tells of its processes: the answer of `show proc`, from 2.4 to 3.x.
 ///
 /// The columns differ among versions, so only the process id, the type, and the counts beside them are read.
-struct ProcessTable: Equatable, Sendable {
+struct MasterProcessList: Equatable, Sendable {
     /// The master's process id.
     let master: Int32
 

@@ -8,7 +8,7 @@ struct HAProxyProgram: Sendable {
     /// Its version.
     let version: HAProxyVersion
     /// What this build can do.
-    let abilities: HAProxyAbilities
+    let abilities: HAProxyFeatures
 
     /// Why there is none to work with.
     enum Failure: Error, Equatable {
@@ -21,7 +21,7 @@ struct HAProxyProgram: Sendable {
     }
 
     /// HAProxy's refusal of a file, in its own words.
-    struct Refusal: Error, Equatable {
+    struct Rejection: Error, Equatable {
         /// The lines that say why.
         let alerts: [String]
     }
@@ -47,7 +47,7 @@ struct HAProxyProgram: Sendable {
         let knowsVerify = knowsAll ? true : try await accepts(verify, "", path, scratch)
         return HAProxyProgram(
             path: path, version: version,
-            abilities: HAProxyAbilities(
+            abilities: HAProxyFeatures(
                 idleCloseOnResponse: knowsIdleClose, prometheus: services.contains("prometheus-exporter"),
                 httpClientVerify: knowsVerify))
     }
@@ -55,7 +55,7 @@ struct HAProxyProgram: Sendable {
     /// Has HAProxy check a file; throws ``Refusal`` where it would not start with it.
     func check(_ file: String) async throws {
         let outcome = try await Program(path, ["-c", "-f", file]).run(deadline: Self.deadline)
-        if !outcome.isSuccess { throw Refusal(lines: outcome.lines) }
+        if !outcome.isSuccess { throw Rejection(lines: outcome.lines) }
     }
 
     /// The path of a program; names are looked up as a shell does.
@@ -94,7 +94,7 @@ struct HAProxyProgram: Sendable {
     }
 }
 
-extension HAProxyProgram.Refusal: CustomStringConvertible {
+extension HAProxyProgram.Rejection: CustomStringConvertible {
     /// Takes what HAProxy printed; where it printed no alert, its last lines have to do.
     init(lines: [String]) {
         let printed = lines.map(HAProxyLine.init)

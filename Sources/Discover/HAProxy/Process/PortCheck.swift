@@ -1,7 +1,7 @@
 import Shared
 
 /// Which addresses HAProxy could not listen on, because another process does or the system does not allow it.
-enum PortOccupancy {
+enum PortCheck {
     /// Tries the addresses and says what is in the way of those that are not free, such as `in use by process 7 (nginx)`.
     ///
     /// - Parameters:
@@ -27,6 +27,6 @@ enum PortOccupancy {
     }
 
     private static func text(of error: SystemError, at bind: BindAddress) -> String {
-        error == .addressInUse ? "in use by \(PortHolder.name(of: bind.port))" : "not to be had: \(error)"
+        error == .addressInUse ? "in use by \(PortOwner.name(of: bind.port))" : "not to be had: \(error)"
     }
 }

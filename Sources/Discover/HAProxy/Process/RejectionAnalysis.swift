@@ -4,9 +4,9 @@ import Shared
 ///
 /// It asks HAProxy about plans: first it believes the lines and names that HAProxy itself tells, and where these do not
 /// help, it halves.
-struct ServiceExamination {
+struct RejectionAnalysis {
     /// What HAProxy says of a plan; nil where it takes it.
-    typealias Check = (ProxyPlan) async throws -> ServiceRefusal?
+    typealias Check = (DesiredState) async throws -> ConfigErrors?
 
     /// The most questions; each takes some hundredths of a second, and more where there are thousands of servers.
     static let mostQuestions = 60
@@ -15,7 +15,7 @@ struct ServiceExamination {
     /// So often what HAProxy names is believed.
     private static let mostRounds = 8
 
-    private let plan: ProxyPlan
+    private let plan: DesiredState
     private let check: Check
     private let end = ContinuousClock.now + Self.limit
 
@@ -23,7 +23,7 @@ struct ServiceExamination {
     private(set) var questions = 0
 
     /// Examines a plan that was refused.
-    init(_ plan: ProxyPlan, check: @escaping Check) {
+    init(_ plan: DesiredState, check: @escaping Check) {
         self.plan = plan
         self.check = check
     }
@@ -36,21 +36,22 @@ struct ServiceExamination {
     /// - Parameter section: a service's section as HAProxy has accepted it last.
     /// - Returns: nil where it is not about services, is over already, or cannot be found out in time.
     mutating func patients(
-        lastAccepted section: (ServiceName) -> WrittenSection?
-    ) async throws -> [Quarantine.Patient]? {
+        lastAccepted section: (ServiceName) -> AcceptedSection?
+    ) async throws -> [RejectedServices.RejectedService]? {
         do {
             guard let culprits = try await culprits(), !culprits.isEmpty else { return nil }
             let forms = try await forms(for: culprits.keys.sorted(), section)
             return plan.listeners.compactMap { listener in
                 guard let words = culprits[listener.service] else { return nil }
-                return Quarantine.Patient(refused: listener, form: forms[listener.service] ?? .out, words: words)
+                return RejectedServices.RejectedService(
+                    refused: listener, form: forms[listener.service] ?? .out, words: words)
             }
         } catch is GivenUp {
             return nil
         }
     }
 
-    private mutating func ask(_ plan: ProxyPlan) async throws -> ServiceRefusal? {
+    private mutating func ask(_ plan: DesiredState) async throws -> ConfigErrors? {
         guard questions < Self.mostQuestions, ContinuousClock.now < end else { throw GivenUp() }
         questions += 1
         return try await check(plan)
@@ -94,7 +95,7 @@ struct ServiceExamination {
     private mutating func searched(
         besides known: Set<ServiceName>, _ words: String
     ) async throws -> [ServiceName: String] {
-        var search = CulpritSearch(plan.listeners.map(\.service).filter { !known.contains($0) })
+        var search = Bisection(plan.listeners.map(\.service).filter { !known.contains($0) })
         var (found, words): ([ServiceName: String], String) = ([:], words)
         while let trial = search.trial {
             let refusal = try await ask(plan.keeping(Set(trial)))
@@ -110,17 +111,17 @@ struct ServiceExamination {
 
     /// The best form for each that HAProxy takes.
     private mutating func forms(
-        for culprits: [ServiceName], _ section: (ServiceName) -> WrittenSection?
-    ) async throws -> [ServiceName: Quarantine.Form] {
+        for culprits: [ServiceName], _ section: (ServiceName) -> AcceptedSection?
+    ) async throws -> [ServiceName: RejectedServices.Fallback] {
         let sections = culprits.reduce(into: [:]) { $0[$1] = section($1) }
-        var forms = culprits.reduce(into: [ServiceName: Quarantine.Form]()) { forms, service in
+        var forms = culprits.reduce(into: [ServiceName: RejectedServices.Fallback]()) { forms, service in
             forms[service] = sections[service].map { .head($0) } ?? .out
         }
         guard try await ask(plan.replacing(forms)) != nil else { return forms }
         for service in culprits { forms[service] = .out }
         for service in culprits {
             guard let written = sections[service] else { continue }
-            for form in [Quarantine.Form.head(written), .whole(written)] {
+            for form in [RejectedServices.Fallback.head(written), .whole(written)] {
                 var trial = forms
                 trial[service] = form
                 guard try await ask(plan.replacing(trial)) == nil else { continue }
@@ -132,14 +133,14 @@ struct ServiceExamination {
     }
 }
 
-extension ProxyPlan {
+extension DesiredState {
     /// The plan with the listeners of these services only.
-    fileprivate func keeping(_ services: Set<ServiceName>) -> ProxyPlan {
+    fileprivate func keeping(_ services: Set<ServiceName>) -> DesiredState {
         with(listeners.filter { services.contains($0.service) })
     }
 
     /// The plan without the listeners of these services.
-    fileprivate func without(_ services: Set<ServiceName>) -> ProxyPlan {
+    fileprivate func without(_ services: Set<ServiceName>) -> DesiredState {
         with(listeners.filter { !services.contains($0.service) })
     }
 }
@@ -148,7 +149,7 @@ extension ProxyPlan {
 ///
 /// The first part that is refused grows by one culprit, so each costs as many questions as the number of items can be
 /// halved, and one more. Whoever asks answers ``trial`` with ``learn(isAccepted:)`` until there is none.
-struct CulpritSearch<Item: Hashable & Sendable>: Equatable, Sendable {
+struct Bisection<Item: Hashable & Sendable>: Equatable, Sendable {
     /// The culprits that were found, in the order of the items.
     private(set) var culprits: [Item] = []
     private var rest: [Item]

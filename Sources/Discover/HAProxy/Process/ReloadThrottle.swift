@@ -4,7 +4,7 @@ import Shared
 ///
 /// Each reload leaves a worker with the connections that are open, so changes that come together share one, and the
 /// more old workers there are, the longer it takes to the next.
-struct ReloadPace: Sendable {
+struct ReloadThrottle: Sendable {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
         /// How long nothing may have changed before a reload.
@@ -61,7 +61,7 @@ struct ReloadPace: Sendable {
 }
 
 /// When an HAProxy that ended is started again: at once, unless it keeps ending soon after its start.
-struct RestartPolicy {
+struct RestartBackoff {
     /// An HAProxy that served this long was healthy.
     static let healthy = Duration.seconds(10)
 

@@ -128,7 +128,7 @@ extension StateDirectory {
     /// On a disk that takes no file it is another one each time.
     func instance() -> String {
         let file = AtomicFile(path: path + "/id")
-        let kept = (try? WholeFile(file.path).text)?.prefix { $0 != "\n" }
+        let kept = (try? FileContents(file.path).text)?.prefix { $0 != "\n" }
         if let kept, let name = InstanceID(kept) { return name.text }
         let name = String(UInt64.random(in: (1 << 63)...(.max)), radix: 16)
         _ = try? file.replace(with: Array((name + "\n").utf8))

@@ -6,7 +6,7 @@ import Shared
 /// The master owns a socket in the state directory through which it is found again. Which configuration its worker
 /// has loaded is read from the worker itself (``HAProxyWorker``), the same on every version of HAProxy, whose own
 /// answers to a reload differ.
-struct HAProxyProcess: Sendable {
+struct SupervisedHAProxy: Sendable {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
         /// For one answer of a command socket.
@@ -42,7 +42,7 @@ struct HAProxyProcess: Sendable {
     /// Where its output goes.
     let output: HAProxyOutput
     /// The HAProxy that somebody else runs; nil where it is this program that starts its own.
-    var existing: ExistingHAProxy?
+    var existing: ExternalHAProxy?
     /// The limits.
     var timing = Timing()
 
@@ -56,12 +56,12 @@ struct HAProxyProcess: Sendable {
 
     /// What changes its servers while it runs.
     var runtime: RuntimeAPI {
-        RuntimeAPI(socket: CommandSocket(path: directory.statsSocket), deadline: timing.answer)
+        RuntimeAPI(socket: LineSocket(path: directory.statsSocket), deadline: timing.answer)
     }
 
-    private var master: CommandSocket {
-        if case .master(let socket) = existing?.reload { return CommandSocket(path: socket) }
-        return CommandSocket(path: directory.masterSocket)
+    private var master: LineSocket {
+        if case .master(let socket) = existing?.reload { return LineSocket(path: socket) }
+        return LineSocket(path: directory.masterSocket)
     }
 
     /// Takes over a master that an earlier run left; nil where there is none.
@@ -88,7 +88,7 @@ struct HAProxyProcess: Sendable {
     private func answering() async throws -> HAProxyMaster? {
         do {
             return try await table().flatMap { HAProxyMaster(adopting: $0.master) }
-        } catch let error as CommandSocket.Failure {
+        } catch let error as LineSocket.Failure {
             if case .timedOut = error { throw error }
             return nil
         }
@@ -118,7 +118,7 @@ struct HAProxyProcess: Sendable {
         do {
             // Before 2.7 the connection is cut when the master executes itself anew; what answers after that is new.
             try Self.checkReload(try await self.master.send("reload", deadline: timing.load))
-        } catch let error as CommandSocket.Failure {
+        } catch let error as LineSocket.Failure {
             guard case .unreachable = error else { throw Failure.unconfirmed(after: timing.load) }
             guard master.isAlive else { throw Failure.refused(["\(error)"]) }
             // Somebody deleted the socket. The signal asks for the same, and makes the socket anew.
@@ -133,14 +133,14 @@ struct HAProxyProcess: Sendable {
     static func checkReload(_ answer: String) throws {
         guard answer.hasPrefix("Success=0") else { return }
         let lines = answer.split(separator: "\n").map(String.init)
-        throw Failure.refused(HAProxyProgram.Refusal(lines: lines).alerts)
+        throw Failure.refused(HAProxyProgram.Rejection(lines: lines).alerts)
     }
 
     /// What the newest worker says of itself; nil where nobody answers.
     func worker() async throws -> HAProxyWorker? {
         do {
             return HAProxyWorker(try await master.send("@1 show info", deadline: timing.answer))
-        } catch is CommandSocket.Failure {
+        } catch is LineSocket.Failure {
             return nil
         }
     }
@@ -170,8 +170,8 @@ struct HAProxyProcess: Sendable {
     }
 
     /// What the master tells of its processes; nil where it tells something else.
-    func table() async throws -> ProcessTable? {
-        ProcessTable(try await master.send("show proc", deadline: timing.answer))
+    func table() async throws -> MasterProcessList? {
+        MasterProcessList(try await master.send("show proc", deadline: timing.answer))
     }
 
     /// The workers of now, old ones included.
@@ -215,11 +215,11 @@ struct HAProxyProcess: Sendable {
     }
 }
 
-extension HAProxyProcess.Failure: CustomStringConvertible {
+extension SupervisedHAProxy.Failure: CustomStringConvertible {
     /// One sentence for the log.
     var description: String {
         switch self {
-        case .refused(let alerts): HAProxyProgram.Refusal(alerts: alerts).description
+        case .refused(let alerts): HAProxyProgram.Rejection(alerts: alerts).description
         case .unconfirmed(let limit): "HAProxy did not confirm within \(limit)"
         }
     }

@@ -1,7 +1,7 @@
 import Shared
 
 /// What brings HAProxy from what it runs to what it should run.
-enum Update: Equatable, Sendable {
+enum ConfigChange: Equatable, Sendable {
     /// It runs that already.
     case none
     /// Nothing runs: start it.
@@ -28,7 +28,7 @@ enum ReloadReason: Equatable, Sendable {
     case staticServers
 }
 
-extension Update {
+extension ConfigChange {
     /// What HAProxy runs, as far as it is known.
     enum Running: Equatable, Sendable {
         /// No HAProxy.
@@ -36,7 +36,7 @@ extension Update {
         /// One whose configuration is not known.
         case unknown(ReloadReason)
         /// One that confirmed this.
-        case confirmed(RunningProxy)
+        case confirmed(RunningConfig)
     }
 
     /// Decides.
@@ -57,13 +57,13 @@ extension Update {
     }
 }
 
-extension RunningProxy {
+extension RunningConfig {
     fileprivate func hasListeners(of next: HAProxyConfiguration) -> Bool {
         binds == next.binds && Set(sections.keys) == Set(next.sections.keys)
     }
 }
 
-extension Update: CustomStringConvertible {
+extension ConfigChange: CustomStringConvertible {
     /// A few words for the log.
     var description: String {
         switch self {
@@ -101,7 +101,7 @@ struct ServerChanges: Equatable, Sendable {
     private(set) var obstacle: ReloadReason?
 
     /// Compares the sections that are on both sides.
-    init(from running: RunningProxy, to next: HAProxyConfiguration) {
+    init(from running: RunningConfig, to next: HAProxyConfiguration) {
         let leaving = Dictionary(grouping: running.leaving.keys, by: \.service)
         for service in next.sections.keys.sorted() {
             guard let old = running.sections[service], let new = next.sections[service], old != new else { continue }
@@ -183,7 +183,7 @@ private struct SectionChanges {
     private func name(_ line: ServerLine) -> EntryID { EntryID(service: service, id: line.id) }
 }
 
-extension RunningProxy {
+extension RunningConfig {
     /// Whether servers such as these can come and go while it runs.
     fileprivate func canAdd(to lines: [ServerLine]) -> Bool {
         isDynamic && (takesCookies || !lines.contains(where: \.hasCookie))

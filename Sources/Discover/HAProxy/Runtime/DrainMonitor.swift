@@ -2,7 +2,7 @@ import Shared
 
 /// Sees to servers that are no longer wanted: removes those without connections, and cuts the connections of those whose
 /// time is over.
-struct DrainWatch {
+struct DrainMonitor {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
         /// How long open connections to a server that is no longer wanted may go on.
@@ -34,7 +34,7 @@ struct DrainWatch {
     /// Looks after the servers that are leaving, if it is time.
     ///
     /// - Returns: when to look again; nil where none is left.
-    mutating func look(after proxy: inout RunningProxy) async -> Duration? {
+    mutating func look(after proxy: inout RunningConfig) async -> Duration? {
         if let due, due > .now { return ContinuousClock.now.duration(to: due) }
         do {
             try await finish(&proxy)
@@ -46,7 +46,7 @@ struct DrainWatch {
         return proxy.leaving.isEmpty ? nil : pause
     }
 
-    private func finish(_ proxy: inout RunningProxy) async throws {
+    private func finish(_ proxy: inout RunningConfig) async throws {
         let open = try await runtime.connections(of: Set(proxy.leaving.keys.map(\.service)).sorted())
         let (overdue, idle) = proxy.leavers(open, at: .now)
         for name in overdue {

@@ -2,7 +2,7 @@ import Shared
 
 /// What a worker of HAProxy runs: the configuration that it has loaded, and what was changed since through the runtime
 /// API.
-struct RunningProxy: Equatable, Sendable {
+struct RunningConfig: Equatable, Sendable {
     /// A server that is no longer wanted and still has connections.
     struct Leaving: Equatable, Sendable {
         /// What it runs by; its weight is 0.
@@ -60,7 +60,7 @@ struct RunningProxy: Equatable, Sendable {
     }
 
     /// What runs after changes were done.
-    func after(_ changes: ServerChanges, until end: ContinuousClock.Instant) -> RunningProxy {
+    func after(_ changes: ServerChanges, until end: ContinuousClock.Instant) -> RunningConfig {
         var next = self
         for (service, lines) in changes.sections {
             let stay = Set(lines.map(\.id))
@@ -98,7 +98,7 @@ struct RunningProxy: Equatable, Sendable {
     }
 }
 
-extension RunningProxy {
+extension RunningConfig {
     /// How what HAProxy tells differs from what should run in the sections that were changed; nil where it does not.
     ///
     /// What operators told HAProxy of servers that no command touched is theirs.

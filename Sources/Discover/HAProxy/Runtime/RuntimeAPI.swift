@@ -5,7 +5,7 @@ import Shared
 /// Every line has a connection of its own and a deadline; every answer is judged.
 struct RuntimeAPI: Sendable {
     /// The socket.
-    let socket: CommandSocket
+    let socket: LineSocket
     /// For one answer.
     let deadline: Duration
 
@@ -86,7 +86,7 @@ struct RuntimeAPI: Sendable {
     private func send(_ line: String) async throws -> String {
         do {
             return try await socket.send(line, deadline: deadline)
-        } catch let failure as CommandSocket.Failure {
+        } catch let failure as LineSocket.Failure {
             throw RuntimeFailure.silent(failure.description)
         }
     }
@@ -156,7 +156,7 @@ struct RuntimeLine: Equatable, Sendable {
 
     /// One line that fits into a message.
     private static func shown(_ text: String) -> String {
-        Problem.excerpt(text.split(separator: "\n").first.map(String.init)?.utf8 ?? "".utf8, longest: 200)
+        Diagnostic.excerpt(text.split(separator: "\n").first.map(String.init)?.utf8 ?? "".utf8, longest: 200)
     }
 }
 

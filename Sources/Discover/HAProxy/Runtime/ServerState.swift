@@ -102,7 +102,7 @@ extension ServerState {
 /// HAProxy takes more from such a file than is good: also addresses and weights. So it is written for one reload, of
 /// the states just before it, and has only what a new worker could not know: which servers of the same name and address
 /// were down, drained or in maintenance, and which new ones have to pass a check first.
-enum StatesOverReload {
+enum ServerStateFile {
     /// The file's text.
     static func text(_ states: [ServerState], for configuration: HAProxyConfiguration) -> String {
         var known: [String: [String: ServerState]] = [:]

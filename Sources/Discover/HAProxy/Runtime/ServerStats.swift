@@ -2,7 +2,7 @@ import Shared
 
 /// What HAProxy says of one server at this moment: one row of `show stat`
 /// (https://docs.haproxy.org/2.6/management.html#9.1).
-struct ServerSight: Equatable, Sendable {
+struct ServerStats: Equatable, Sendable {
     /// HAProxy's own word, such as `UP`, `UP 1/2`, `DOWN`, `MAINT`, `DRAIN` or `no check`.
     var status: String
     /// Where it leads; nil where HAProxy does not say.
@@ -28,19 +28,19 @@ struct ServerSight: Equatable, Sendable {
     var isUsable: Bool { !isDown && !isInMaintenance && !isDrained && !status.hasPrefix("NOLB") }
 }
 
-extension ServerSight {
+extension ServerStats {
     private static let columns = [
         "pxname", "svname", "qcur", "scur", "status", "weight", "bck", "lastchg", "check_status", "check_code",
         "check_duration", "last_chk", "check_desc", "addr",
     ]
 
     /// Parses an answer of `show stat -1 4 -1`, by section and server; nil where it is none.
-    static func table(_ answer: Substring) -> [String: [String: ServerSight]]? {
+    static func table(_ answer: Substring) -> [String: [String: ServerStats]]? {
         guard let rows = CommaTable.rows(answer, columns) else { return nil }
         return rows.reduce(into: [:]) { table, row in
             let endpoint = Endpoint(row[13])
             let connections = (Int(row[2]) ?? 0) + (Int(row[3]) ?? 0)
-            table[row[0], default: [:]][row[1]] = ServerSight(
+            table[row[0], default: [:]][row[1]] = ServerStats(
                 status: row[4], endpoint: endpoint, weight: Int(row[5]) ?? 0, isBackup: row[6] == "1",
                 connections: connections, age: Int(row[7]) ?? 0, lastCheck: lastCheck(row))
         }
@@ -134,7 +134,7 @@ enum CommaTable {
 }
 
 /// What HAProxy says of itself and of all its servers at this moment.
-struct ProxySight: Equatable, Sendable {
+struct ProxyStats: Equatable, Sendable {
     /// The worker that answered.
     var worker: Int32
     /// Its version as it says it.
@@ -144,16 +144,16 @@ struct ProxySight: Equatable, Sendable {
     /// How many workers of earlier configurations finish their connections; nil where the master does not say.
     var oldWorkers: Int?
     /// Its servers, by section and name.
-    var servers: [String: [String: ServerSight]]
+    var servers: [String: [String: ServerStats]]
 }
 
-extension ProxySight {
+extension ProxyStats {
     /// Parses the answer to ``question``; nil where it is none.
     init?(_ answer: String) {
         // Only the table has empty lines within it, in what a check got for an answer.
         guard let gap = answer.firstRange(of: "\n\n") else { return nil }
         let info = answer[..<gap.lowerBound]
-        guard let worker = HAProxyWorker(String(info)), let servers = ServerSight.table(answer[gap.upperBound...])
+        guard let worker = HAProxyWorker(String(info)), let servers = ServerStats.table(answer[gap.upperBound...])
         else { return nil }
         let version = info.split(separator: "\n").first { $0.hasPrefix("Version: ") }?.dropFirst("Version: ".count)
         self.init(worker: worker.pid, version: version.map(String.init) ?? "", servers: servers)

@@ -1,0 +1,121 @@
+import Shared
+import Testing
+
+@testable import Discover
+
+@Suite("DesiredState")
+struct DesiredStateTests {
+    struct Case: CustomTestStringConvertible {
+        let name: String
+        let keys: KeyValuePairs<String, String>
+        let listeners: [String]
+        var problems: [Diagnostic] = []
+
+        var testDescription: String { name }
+    }
+
+    static let cases = [
+        Case(
+            name: "a value's own port is the last resort", keys: ["web/1": "10.0.0.5:8080"], listeners: ["web:8080"]),
+        Case(
+            name: "what an entry says counts more", keys: ["web/1": "10.0.0.5:49153", "web/1/meta": #"{"port":8000}"#],
+            listeners: ["web:8000"]),
+        Case(
+            name: "the port key counts more than entries",
+            keys: ["web/1": "10.0.0.5:49153", "web/1/meta": #"{"port":8000}"#, "web/port": "9000"],
+            listeners: ["web:9000"]),
+        Case(
+            name: "the config counts most",
+            keys: [
+                "web/1": "10.0.0.5:49153", "web/1/meta": #"{"port":8000}"#, "web/port": "9000",
+                "web/config": #"{"port":9500}"#,
+            ], listeners: ["web:9500"]),
+        Case(
+            name: "the newest entry that names a port decides, and disagreement is told",
+            keys: [
+                "web/b": "10.0.0.5:1", "web/b/meta": #"{"port":8000}"#, "web/a": "10.0.0.6:1",
+                "web/a/meta": #"{"port":8001}"#, "web/c": "10.0.0.7:1",
+            ], listeners: ["web:8001"],
+            problems: [.valuesDiffer(service("web"), field: "port", values: ["8000", "8001"], chosen: "8001")]),
+        Case(
+            name: "of two services on one port the older entry wins",
+            keys: ["young/1": "10.0.0.5:80", "a/1": "10.0.0.6:81", "b/1": "10.0.0.7:80"],
+            listeners: ["a:81", "young:80"],
+            problems: [.portClaimed(service("b"), port(80), by: service("young"), instead: port(19877))]),
+        Case(
+            name: "the oldest of a service's entries counts",
+            keys: ["b/1": "10.0.0.5:80", "a/1": "10.0.0.6:80", "b/2": "10.0.0.7:80"], listeners: ["b:80"],
+            problems: [.portClaimed(service("a"), port(80), by: service("b"), instead: port(19520))]),
+        Case(
+            name: "the stats page's port is taken", keys: ["web/1": "10.0.0.5:1936", "api/1": "10.0.0.5:80"],
+            listeners: ["api:80"], problems: [.portOfStats(service("web"), port(1936))]),
+        Case(
+            name: "services of any name have a place",
+            keys: ["stats/1": "10.0.0.1:81", "global/1": "10.0.0.1:82", "MASTER/1": "10.0.0.1:83"],
+            listeners: ["MASTER:83", "global:82", "stats:81"]),
+    ]
+
+    @Test(arguments: cases)
+    func `each service gets its port`(example: Case) {
+        let plan = RegistryFixture(example.keys).plan
+        #expect(plan.listeners.map { "\($0.service):\($0.port)" } == example.listeners)
+        #expect(plan.problems == Set(example.problems))
+    }
+
+    @Test func `a service whose port another process holds is left out alone`() {
+        let plan = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81"]).plan
+        let left = plan.without([BindAddress(port: port(80)): "in use by nginx"])
+        #expect(left.listeners.map(\.service.text) == ["api"])
+        #expect(left.problems == [.portUnavailable(service("web"), port(80), obstacle: "in use by nginx")])
+    }
+
+    @Test(
+        arguments: [
+            (["a@80: x=127.0.0.1:80 y=10.0.0.5:80"], ["a/x"]),
+            (["a@80: x=10.9.9.9:80", "b@81: x=[::ffff:10.9.9.9]:81"], ["a/x", "b/x"]),
+            (
+                ["a@80: x=10.9.9.9:81 y=10.0.0.5:80", "b@81: x=127.0.0.1:82", "c@82: z=127.0.0.1:80"],
+                ["a/x", "b/x", "c/z"]
+            ),
+            // It comes to an end, at another service or another host.
+            (["a@80: x=10.9.9.9:81", "b@81: x=127.0.0.1:82", "c@82: x=10.0.0.5:80"], []),
+            (["a@80: x=10.0.0.5:80"], []),
+            (["a@80: x=127.0.0.1:8000"], []),
+            (["a@80: x=[::1]:80"], []),
+        ])
+    func `an endpoint from which connections come back to this HAProxy is left out`(
+        sections: [String], circular: [String]
+    ) throws {
+        let whole = PlanFixture(sections).plan
+        let plan = whole.withoutCircles { Set([IPAddress("10.9.9.9")].compactMap(\.self)) }
+        let names = { (plan: DesiredState) in
+            plan.listeners.flatMap { listener in listener.servers.map { "\(listener.service)/\($0.id)" } }
+        }
+        #expect(names(plan) == names(whole).filter { !circular.contains($0) })
+        #expect(plan.listeners.map(\.service) == whole.listeners.map(\.service))
+        #expect(plan.problems.map(\.subject).sorted() == circular.map { String($0.prefix(1)) })
+    }
+
+    @Test func `this host knows its own addresses`() throws {
+        let own = IPAddress.ofThisHost()
+        #expect(own.contains(try #require(IPAddress("127.0.0.1"))))
+        #expect(!own.contains(try #require(IPAddress("192.0.2.254"))))
+    }
+
+    @Test func `servers are in the order of their ids`() {
+        let plan = RegistryFixture(["web/c": "10.0.0.5:80", "web/a": "10.0.0.6:80", "web/b": "10.0.0.7:80"]).plan
+        #expect(plan.listeners.first?.servers.map(\.id.text) == ["a", "b", "c"])
+        #expect(plan.serverCount == 3)
+    }
+
+    @Test func `the same registry in any order gives the same bytes`() {
+        var fixture = RegistryFixture()
+        for number in 0..<60 {
+            fixture.put("s\(number % 12)/i\(number)", "10.0.0.\(number + 1):\(8000 + number % 9)")
+            fixture.put("s\(number % 12)/i\(number)/meta", #"{"port": \#(9000 + number % 7)}"#)
+        }
+        let texts = (0..<50).map { _ in HAProxyConfiguration(fixture.plan, .sample).text }
+        #expect(Set(texts).count == 1)
+        #expect(Set((0..<10).map { _ in fixture.plan.problems }).count == 1)
+    }
+}

@@ -1,0 +1,83 @@
+import Shared
+import Testing
+
+@testable import Discover
+
+/// One case: what is known of an endpoint, and what is said of it.
+private struct FateCase: CustomTestStringConvertible, Sendable {
+    let testDescription: String
+    let state: EndpointStatus.State
+    let reason: String?
+    let adjust: @Sendable (inout EndpointStatus.Facts) -> Void
+
+    init(
+        _ name: String, _ state: EndpointStatus.State, _ reason: String? = nil,
+        _ adjust: @escaping @Sendable (inout EndpointStatus.Facts) -> Void = { _ in }
+    ) {
+        (testDescription, self.state, self.reason, self.adjust) = (name, state, reason, adjust)
+    }
+
+    static let all = [
+        FateCase("up", .serving),
+        FateCase("not checked", .serving) { $0.sight?.status = "no check" },
+        FateCase("on its way down", .serving) { $0.sight?.status = "UP 1/2" },
+        FateCase("no listener", .leftOut, "its service is not served here") { $0.isServed = false },
+        FateCase("HAProxy is silent", .unknown, "HAProxy does not say what it does") { $0.isSeen = false },
+        FateCase("not there yet", .pending, "HAProxy does not have it yet") { $0.sight = nil },
+        FateCase("not there yet, and why", .pending, "HAProxy does not have it yet: revision 7 waits") {
+            ($0.sight, $0.delay) = (nil, "revision 7 waits")
+        },
+        FateCase("at another address", .pending, "HAProxy still sends its connections to 10.0.0.9:80") {
+            $0.sight?.endpoint = endpoint("10.0.0.9:80")
+        },
+        FateCase(
+            "down", .down, "HAProxy's checks find it down, for 7s; the last check: L7STS/404 in 3ms: Not Found"
+        ) {
+            $0.sight?.status = "DOWN"
+            $0.sight?.lastCheck = "L7STS/404 in 3ms: Not Found"
+        },
+        FateCase("not checked yet", .down, "HAProxy's checks find it down, for 7s; no check has been made yet") {
+            $0.sight?.status = "DOWN 1/2"
+        },
+        FateCase("maintenance", .maintenance, "it was put into maintenance by a command to HAProxy, 7s ago") {
+            $0.sight?.status = "MAINT"
+        },
+        FateCase("drained by an operator", .drained, "it is drained by a command to HAProxy, for 7s") {
+            $0.sight?.status = "DRAIN"
+        },
+        FateCase(
+            "weight 0", .drained, "/backends/web/config gives it weight 0: it keeps its connections and gets no new one"
+        ) {
+            $0.sight?.weight = 0
+            $0.zeroWeight = "/backends/web/config"
+        },
+        FateCase("a backup, others work", .spare, "it is used when none of the others works: its zone is b") {
+            ($0.backup, $0.hasBetter) = ("its zone is b", true)
+        },
+        FateCase("a backup, no other works", .serving) { $0.backup = "its zone is b" },
+        FateCase("a backup that is down", .down, "HAProxy's checks find it down, for 7s; no check has been made yet") {
+            ($0.backup, $0.hasBetter) = ("its zone is b", true)
+            $0.sight?.status = "DOWN"
+        },
+    ]
+}
+
+@Suite("What becomes of an endpoint")
+struct EndpointStatusTests {
+    @Test(arguments: FateCase.all)
+    fileprivate func `its state and the reason for it`(each: FateCase) {
+        var facts = EndpointStatus.Facts(endpoint: endpoint("10.0.0.5:80"))
+        facts.sight = ServerStats(status: "UP", endpoint: endpoint("10.0.0.5:80"), age: 7)
+        each.adjust(&facts)
+        let fate = EndpointStatus(facts)
+        #expect(fate.state == each.state)
+        #expect(fate.reasons == each.reason.map { [$0] } ?? [])
+    }
+
+    @Test func `one that is no longer wanted is leaving`() {
+        #expect(
+            EndpointStatus.leaving(connections: 3).reasons
+                == ["it is no longer in the registry, and ends its 3 open connections"])
+        #expect(EndpointStatus.leaving(connections: 0).state == .leaving)
+    }
+}

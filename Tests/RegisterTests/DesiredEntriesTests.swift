@@ -1,0 +1,273 @@
+// Literals of the tests are right, or the tests are not.
+// swift-format-ignore-file: NeverForceUnwrap
+
+import Shared
+import Testing
+
+@testable import Register
+
+@Suite("DesiredEntries")
+struct DesiredEntriesTests {
+    private static let owner = Owner(Docker.Identity(id: "E1", name: "host1"), IPAddress("10.0.0.1")!)
+
+    /// A binding, as `[host address:]host port:container port`.
+    private func binding(_ address: String, _ hostPort: Int, _ containerPort: Int) -> Docker.Binding {
+        Docker.Binding(
+            containerPort: Port(containerPort)!, hostAddress: IPAddress(address), hostPort: Port(hostPort)!)
+    }
+
+    private func container(
+        id: String = "aaaaaaaaaaaa", image: String = "whoami", labels: [String: String] = [:],
+        _ bindings: Docker.Binding...
+    ) -> Docker.Container {
+        Docker.Container(
+            id: InstanceID(containerID: id)!, name: "c-\(id.prefix(2))", image: image, labels: labels, environment: [:],
+            started: "2026-01-01T00:00:00Z", bindings: Set(bindings))
+    }
+
+    private func services(
+        _ containers: Docker.Container..., host: String = "10.0.0.1", rules: RegistrationPolicy = RegistrationPolicy()
+    ) -> DesiredEntries {
+        var owner = Self.owner
+        owner.address = IPAddress(host)!
+        return DesiredEntries(of: containers, owner: owner, rules: rules)
+    }
+
+    /// Name and endpoint of each registration, sorted.
+    private func entries(_ services: DesiredEntries) -> [String] {
+        services.registrations.values.map { "\($0.slot.service) \($0.endpoint)" }.sorted()
+    }
+
+    private func meta(_ services: DesiredEntries, _ name: String) -> Meta? {
+        services.registrations.values.first { $0.slot.service.text == name }.flatMap { Meta(json: $0.meta) }
+    }
+
+    // MARK: Labels
+
+    @Test func `a label of a port that the container does not have is told with those that it has`() {
+        let labels = ["SERVICE_8080_NAME": "web", "SERVICE_9000_NAME": "admin", "SERVICE_70_X": "y"]
+        var container = self.container(labels: labels, binding("0.0.0.0", 8080, 8000))
+        container.exposed = [Port(8000)!, Port(9000)!]
+        let texts = services(container).verdicts.flatMap { $0.remarks.filter(\.isWarning).map(\.text) }
+        #expect(
+            texts.filter { $0.contains("does nothing") } == ["SERVICE_8080_NAME does nothing: its ports are 8000, 9000"]
+        )
+        container.environment = container.labels
+        container.labels = [:]
+        let variables = services(container).verdicts.flatMap(\.remarks).map(\.text)
+        #expect(!variables.contains { $0.contains("does nothing") })
+    }
+
+    // MARK: Names
+
+    @Test func `a published port is registered under the image's name with all that is known of it`() throws {
+        let services = self.services(container(image: "reg:5000/team/whoami:1", binding("0.0.0.0", 32_768, 8000)))
+        #expect(entries(services) == ["whoami 10.0.0.1:32768"])
+        let meta = try #require(self.meta(services, "whoami"))
+        #expect(meta.options.port == Port(8000))
+        #expect(meta.container == "c-aa")
+        #expect(meta.image == "reg:5000/team/whoami:1")
+        #expect(meta.host == "host1")
+        #expect(meta.owner == "E1@10.0.0.1")
+        #expect(meta.created == "2026-01-01T00:00:00Z")
+        #expect(services.remarks == [])
+    }
+
+    @Test func `of several ports the lowest has the bare name`() {
+        let ports = container(binding("", 1, 9000), binding("", 2, 8000), binding("", 3, 8080))
+        #expect(entries(services(ports)) == ["whoami 10.0.0.1:2", "whoami-8080 10.0.0.1:3", "whoami-9000 10.0.0.1:1"])
+    }
+
+    @Test func `a label moves the bare name, names the first port or single ports, and sets listener ports`() {
+        let marked = container(
+            labels: ["SERVICE_PRIMARY_PORT": "9000"], binding("", 1, 9000), binding("", 2, 8000))
+        #expect(entries(services(marked)) == ["whoami 10.0.0.1:1", "whoami-8000 10.0.0.1:2"])
+        let named = services(
+            container(
+                labels: [
+                    "SERVICE_NAME": "web", "SERVICE_9000_NAME": "admin", "SERVICE_PORT": "80",
+                    "SERVICE_8080_PORT": "81",
+                ],
+                binding("", 1, 9000), binding("", 2, 8000), binding("", 3, 8080)))
+        #expect(entries(named) == ["admin 10.0.0.1:1", "web 10.0.0.1:2", "web-8080 10.0.0.1:3"])
+        #expect(meta(named, "web")?.options.port == Port(80))
+        #expect(meta(named, "web-8080")?.options.port == Port(81))
+        #expect(meta(named, "admin")?.options.port == Port(9000))
+    }
+
+    @Test func `several names make a port a part of several services`() {
+        let services = self.services(
+            container(
+                labels: ["SERVICE_NAME": "web,web-canary", "SERVICE_9100_NAME": "metrics,web"], binding("", 1, 8000),
+                binding("", 2, 9000), binding("", 3, 9100)))
+        #expect(
+            entries(services) == [
+                "metrics 10.0.0.1:3", "web 10.0.0.1:1", "web-9000 10.0.0.1:2", "web-canary 10.0.0.1:1",
+                "web-canary-9000 10.0.0.1:2",
+            ])
+        #expect(services.remarks.map(\.text) == ["port 9100 not registered: another port of it is web too"])
+    }
+
+    @Test func `only named containers and ports are registered where that is explicit`() {
+        var rules = RegistrationPolicy()
+        rules.isExplicit = true
+        let unnamed = services(container(binding("", 1, 8000)), rules: rules)
+        #expect(unnamed.registrations.isEmpty)
+        #expect(
+            unnamed.remarks.map(\.text) == [
+                "port 8000 not registered: EXPLICIT is on and no SERVICE_NAME label names it"
+            ])
+        let ports = [binding("", 1, 8000), binding("", 2, 9000)]
+        let one = container(labels: ["SERVICE_9000_NAME": "admin"], ports[0], ports[1])
+        #expect(entries(services(one, rules: rules)) == ["admin 10.0.0.1:2"])
+        let all = container(labels: ["SERVICE_NAME": "web"], ports[0], ports[1])
+        #expect(entries(services(all, rules: rules)) == ["web 10.0.0.1:1", "web-9000 10.0.0.1:2"])
+    }
+
+    @Test func `names come from the Compose file where that is asked for, and from the image elsewhere`() {
+        var rules = RegistrationPolicy()
+        rules.nameSource = .compose
+        let composed = container(labels: ["com.docker.compose.service": "front"], binding("", 1, 80))
+        #expect(entries(services(composed, rules: rules)) == ["front 10.0.0.1:1"])
+        #expect(entries(services(composed)) == ["whoami 10.0.0.1:1"])
+        let labelled = container(
+            labels: ["com.docker.compose.service": "front", "SERVICE_NAME": "web"], binding("", 1, 80))
+        #expect(entries(services(labelled, rules: rules)) == ["web 10.0.0.1:1"])
+        let plain = container(labels: ["com.docker.compose.service": "not a name"], binding("", 1, 80))
+        #expect(entries(services(plain, rules: rules)) == ["whoami 10.0.0.1:1"])
+    }
+
+    @Test func `meta says what labels say, and the host's zone`() throws {
+        var rules = RegistrationPolicy()
+        rules.zone = Zone("eu-1a")
+        let services = self.services(
+            container(
+                labels: ["SERVICE_WEIGHT": "50", "SERVICE_CHECK": "http:/up", "SERVICE_9000_ZONE": "eu-1b"],
+                binding("", 1, 8000), binding("", 2, 9000)), rules: rules)
+        let (first, second) = (try #require(meta(services, "whoami")), try #require(meta(services, "whoami-9000")))
+        #expect(first.options.check == ServiceCheck("http:/up"))
+        #expect(first.options.weight == 50)
+        #expect(first.options.zone == Zone("eu-1a"))
+        #expect(second.options.check == nil)
+        #expect(second.options.weight == 50)
+        #expect(second.options.zone == Zone("eu-1b"))
+    }
+
+    @Test func `a primary port that is none is reported, and the lowest keeps the name`() {
+        let services = self.services(container(labels: ["SERVICE_PRIMARY_PORT": "1"], binding("", 1, 9000)))
+        #expect(entries(services) == ["whoami 10.0.0.1:1"])
+        #expect(services.remarks.map(\.text) == ["SERVICE_PRIMARY_PORT=1 is not a registered port of it"])
+    }
+
+    @Test(arguments: ["sha256:\(String(repeating: "a", count: 64))", "", "team/UPPER case"])
+    func `an image without a usable name is left out, unless a label names the service`(image: String) {
+        let bare = services(container(image: image, binding("", 1, 80)))
+        #expect(entries(bare) == [])
+        #expect(bare.remarks.first?.text.contains("SERVICE_NAME") == true)
+        let named = services(container(image: image, labels: ["SERVICE_NAME": "web"], binding("", 1, 80)))
+        #expect(entries(named) == ["web 10.0.0.1:1"])
+        #expect(named.remarks == [])
+    }
+
+    @Test func `a wrong label costs its field alone`() {
+        let services = self.services(container(labels: ["SERVICE_NAME": "a b"], binding("", 1, 80)))
+        #expect(entries(services) == ["whoami 10.0.0.1:1"])
+        #expect(services.remarks.count == 1)
+    }
+
+    @Test func `two ports of one name are one entry, and the other is told`() {
+        let labels = ["SERVICE_80_NAME": "web", "SERVICE_81_NAME": "web"]
+        let services = self.services(container(labels: labels, binding("", 1, 80), binding("", 2, 81)))
+        #expect(entries(services) == ["web 10.0.0.1:1"])
+        #expect(services.remarks.map(\.text) == ["port 81 not registered: another port of it is web too"])
+    }
+
+    @Test func `one service from different repositories is told once, different tags are not`() {
+        let mixed = services(
+            container(id: "aaaaaaaaaaaa", image: "a/web:1", binding("", 1, 80)),
+            container(id: "bbbbbbbbbbbb", image: "b/web:1", binding("", 2, 80)))
+        #expect(entries(mixed) == ["web 10.0.0.1:1", "web 10.0.0.1:2"])
+        #expect(
+            mixed.remarks.map(\.text) == [
+                "service web is fed by different images: a/web, b/web; SERVICE_NAME tells them apart"
+            ])
+        let tags = services(
+            container(id: "aaaaaaaaaaaa", image: "a/web:1", binding("", 1, 80)),
+            container(id: "bbbbbbbbbbbb", image: "a/web:2", binding("", 2, 80)))
+        #expect(tags.remarks == [])
+    }
+
+    // MARK: Addresses
+
+    @Test(arguments: [
+        (["0.0.0.0", "::"], "10.0.0.1", "10.0.0.1:1"),
+        (["0.0.0.0", "::"], "fd00::1", "[fd00::1]:2"),
+        ([""], "10.0.0.1", "10.0.0.1:1"),
+        ([""], "fd00::1", "[fd00::1]:1"),
+        (["10.0.0.9"], "10.0.0.1", "10.0.0.9:1"),
+        (["10.0.0.9", "10.0.0.1"], "10.0.0.1", "10.0.0.1:2"),
+        (["127.0.0.1", "0.0.0.0"], "10.0.0.1", "10.0.0.1:2"),
+        (["fd00::9"], "10.0.0.1", "[fd00::9]:1"),
+        (["0.0.0.0", "0.0.0.0"], "10.0.0.1", "10.0.0.1:1"),
+    ])
+    func `of several bindings of one port the one that others reach best is registered`(
+        addresses: [String], host: String, endpoint: String
+    ) {
+        var container = self.container()
+        container.bindings = Set(addresses.enumerated().map { binding($1, $0 + 1, 8000) })
+        #expect(entries(services(container, host: host)) == ["whoami \(endpoint)"])
+    }
+
+    @Test(arguments: [
+        ("127.0.0.1", "published on 127.0.0.1"), ("::1", "published on ::1"), ("::", "published on :: only"),
+    ])
+    func `a port that other hosts cannot reach is left out with the reason, and leaves the name to others`(
+        address: String, reason: String
+    ) {
+        let services = self.services(container(binding(address, 1, 7000), binding("0.0.0.0", 2, 8000)))
+        #expect(entries(services) == ["whoami 10.0.0.1:2"])
+        #expect(services.remarks.count == 1)
+        #expect(services.remarks.first?.text.contains(reason) == true)
+    }
+
+    // MARK: Left out
+
+    @Test func `what publishes nothing, or is ignored, is left out with the reason`() {
+        #expect(services(container()).remarks.map(\.text) == ["not registered: it publishes no TCP port"])
+        let ignored = services(container(labels: ["SERVICE_IGNORE": "1"], binding("", 1, 80)))
+        #expect(entries(ignored) == [])
+        #expect(ignored.remarks.map(\.text) == ["not registered: SERVICE_IGNORE is set"])
+        let port = services(container(labels: ["SERVICE_80_IGNORE": "1"], binding("", 1, 80), binding("", 2, 81)))
+        #expect(entries(port) == ["whoami 10.0.0.1:2"])
+    }
+
+    @Test func `each container has a verdict with its entries by port, and what is said of which port`() throws {
+        let services = self.services(
+            container(id: "bbbbbbbbbbbb", image: "api", labels: ["SERVICE_TAGS": "x"], binding("", 3, 80)),
+            container(
+                id: "aaaaaaaaaaaa", labels: ["SERVICE_80_IGNORE": "1", "SERVICE_PORT": "x"], binding("", 1, 80),
+                binding("127.0.0.1", 2, 81), binding("", 4, 82)))
+        #expect(services.verdicts.map(\.subject.name) == ["c-aa", "c-bb"])
+        let verdict = try #require(services.verdicts.first)
+        #expect(verdict.subject.state == "running")
+        #expect(verdict.entries.map(\.port) == [Port(82)])
+        #expect(
+            verdict.entries.map(\.registration)
+                == services.registrations.values.filter { $0.slot.id.text == "aaaaaaaaaaaa" })
+        #expect(verdict.remarks.map(\.kind) == [.warning, .reason, .obstacle])
+        #expect(verdict.remarks.map(\.port) == [nil, Port(80), Port(81)])
+    }
+
+    @Test func `the order of the containers changes nothing`() {
+        let containers = (0..<20).map { number in
+            container(
+                id: "\(100_000_000_000 + number)", image: "s\(number % 3)", binding("", number + 1, 80))
+        }
+        let first = DesiredEntries(of: containers, owner: Self.owner)
+        for _ in 0..<20 {
+            let shuffled = DesiredEntries(of: containers.shuffled(), owner: Self.owner)
+            #expect(shuffled.registrations == first.registrations)
+            #expect(shuffled.verdicts == first.verdicts)
+        }
+    }
+}
