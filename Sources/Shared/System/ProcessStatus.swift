@@ -31,6 +31,16 @@ package struct ProcessStatus: Equatable, Sendable {
     }
 }
 
+extension ProcessStatus {
+    /// Whether the process still runs; another one that got the same id later is not it.
+    package var isAlive: Bool { ProcessStatus(pid)?.startTime == startTime }
+
+    /// Sends the process a signal, unless it has ended.
+    package func send(_ signal: Signal) {
+        if isAlive { kill(pid, signal.number) }
+    }
+}
+
 /// The capabilities that a process has, and hands on to the programs that it starts.
 package struct ProcessCapabilities: Equatable, Sendable {
     /// CAP_SYS_CHROOT of capabilities(7).
