@@ -84,25 +84,22 @@ struct Reconciler {
     /// The failure that was told last; nil where all went well.
     var failure: String? { journal.failure }
 
-    /// The master that runs; nil where none does.
-    var master: HAProxyMaster? { driver.master }
-
     /// Whether an HAProxy serves, be it ours or another's.
     var isServing: Bool { driver.isServing }
 
     /// Takes the parts and knows nothing yet.
     init(
-        _ process: SupervisedHAProxy, settings: HAProxySettings, copy: RegistryCacheWriter, holdTime: Duration,
+        _ instance: any HAProxyInstance, settings: HAProxySettings, copy: RegistryCacheWriter, holdTime: Duration,
         logger: Logger,
         timing: Timing = .init()
-    ) {
+    ) async {
         self.settings = settings
         self.copy = copy
         self.logger = logger
         self.timing = timing
-        additions = SnippetStore(ConfigSnippets.Copy(file: process.directory.additions), logger: logger)
+        additions = SnippetStore(ConfigSnippets.Copy(file: instance.access.directory.additions), logger: logger)
         self.settings.additions = additions.accepted
-        driver = HAProxyController(process, logger: logger, timing: timing.driver)
+        driver = await HAProxyController(instance, logger: logger, timing: timing.driver)
         health = HealthPage(timing.health)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         journal = EventLog(logger)
@@ -113,17 +110,15 @@ struct Reconciler {
 // MARK: What becomes known
 
 extension Reconciler {
-    /// Takes the last known catalogue, and an HAProxy that an earlier run left.
-    mutating func recollect() async throws {
+    /// Takes the last known catalogue, and the file that an earlier run left.
+    mutating func recollect() {
         if let saved = copy.saved {
             (registry, isRemembered) = (saved.registry, true)
             journal.tell(holds.recall(saved))
         }
         stretch = CheckRateLimiter(floor: copy.saved?.checkFloor, timing: timing.stretch)
         settings.host.checkFloor = stretch.floor
-        let text = try? FileContents(driver.filePath).text
-        accepted = text.flatMap(HAProxyConfiguration.init(text:))
-        try await driver.adopt()
+        accepted = driver.access.file.read()
     }
 
     /// Takes a newer state of the registry; whatever was refused before is tried anew.
@@ -167,8 +162,7 @@ extension Reconciler {
 
     /// Notes whether HAProxy has ended, or somebody else did something with it.
     mutating func look() async {
-        if driver.look() { due = .now }
-        if await driver.lookAtExisting() { due = .now }
+        if await driver.look() { due = .now }
     }
 }
 
@@ -209,7 +203,7 @@ extension Reconciler {
     private mutating func tellHealth() async {
         let (now, worker) = (ContinuousClock.now, driver.current?.worker)
         guard isServing, let message = health.message(for: worker, at: now) else { return }
-        health.noteTold(await driver.process.runtime.tellHealth(message), to: worker, at: now)
+        health.noteTold(await driver.access.runtime.setHealth(message), to: worker, at: now)
     }
 
     private var healthDue: ContinuousClock.Instant? { isServing ? health.due(at: .now) : nil }
@@ -225,7 +219,7 @@ extension Reconciler {
         let hasAdditions = plan != nil || driver.file == nil
         do {
             let change = ConfigChange(from: driver.known, to: next)
-            let progress = try await driver.apply(change, or: bare)
+            let progress = try await driver.apply(change, bare: bare)
             let took = begin.duration(to: .now)
             if let wait = progress.wait {
                 health.waits(at: .now)
@@ -244,7 +238,7 @@ extension Reconciler {
         } catch {
             guard !Task.isCancelled else { return nil }
             if error is HAProxyProgram.Rejection, let plan, await examine(plan) { return .zero }
-            if let failure = error as? SupervisedHAProxy.Failure, hasAdditions,
+            if let failure = error as? LoadFailure, hasAdditions,
                 additions.takeBack(because: failure.description, isRunning: wasServing)
             {
                 return .zero
@@ -272,7 +266,7 @@ extension Reconciler {
         let (driver, settings, accepted) = (driver, settings, accepted)
         var examination = RejectionAnalysis(plan) { trial in
             let configuration = HAProxyConfiguration(trial, settings)
-            return try await driver.refusal(of: configuration).map { ConfigErrors($0.alerts, of: configuration) }
+            return try await driver.rejection(of: configuration).map { ConfigErrors($0.alerts, of: configuration) }
         }
         guard let patients = try? await examination.patients(lastAccepted: { accepted?.section(of: $0) })
         else { return false }
@@ -283,7 +277,7 @@ extension Reconciler {
     /// Asks HAProxy of lost endpoints, where that is due.
     private mutating func judgeHolds() async {
         guard let due = holds.due, due <= .now else { return }
-        let changes = holds.judge(await driver.verdicts(on: holds.services))
+        let changes = holds.judge(await driver.health(of: holds.services))
         journal.tell(changes)
         if !changes.isEmpty { self.due = .now }
     }
@@ -291,7 +285,7 @@ extension Reconciler {
     /// Brings the file to what HAProxy runs; returns whether it is there.
     private mutating func keep(_ next: HAProxyConfiguration) -> Bool {
         do {
-            try driver.keep(next)
+            try driver.writeFile(next)
             journal.wrote()
             return true
         } catch {
@@ -323,7 +317,7 @@ extension Reconciler {
     mutating func desired() async -> (HAProxyConfiguration, DesiredState?, isWaiting: Bool)? {
         guard let registry else {
             // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
-            return master == nil && driver.process.existing == nil ? (driver.file ?? render(.empty), nil, false) : nil
+            return driver.known == .notRunning ? (driver.file ?? render(.empty), nil, false) : nil
         }
         // What runs is at least as new as the copy, which may be behind: endpoints that have gone would come back.
         if isRemembered, driver.current != nil { return nil }
@@ -332,23 +326,11 @@ extension Reconciler {
         quarantine.forget(besides: plain)
         let wish = quarantine.treating(plain)
         claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
-        obstacles = await obstacles(to: wish.binds)
+        let patience = wish.binds.isDisjoint(with: driver.file?.binds ?? []) ? .zero : timing.portPatience
+        obstacles = await driver.obstacles(to: wish.binds, patience: patience)
         let plan = wish.without(obstacles).withoutCircles()
         journal.tell(catalog.problems.union(plan.problems))
         return (render(plan), plan, !obstacles.isEmpty)
-    }
-
-    private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
-        let known = driver.file?.binds ?? []
-        guard !isServing else {
-            return await PortCheck.obstacles(to: binds, beside: known, patience: .zero)
-        }
-        if driver.process.existing != nil {
-            let found = await PortCheck.obstacles(to: binds, patience: .zero)
-            return found.filter { !driver.mayHold($0.key) }
-        }
-        let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
-        return await PortCheck.obstacles(to: binds, patience: patience)
     }
 
     private mutating func render(_ plan: DesiredState) -> HAProxyConfiguration {
@@ -385,12 +367,12 @@ extension Reconciler {
             registry.map { registry in
                 quarantine.treating(DesiredState(Catalog(registry.holding(holds.records)), on: settings.host))
             } ?? .empty
-        guard let refusal = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) else { return nil }
+        guard let refusal = try await driver.rejection(of: HAProxyConfiguration(plan, settings)) else { return nil }
         settings.additions = ConfigSnippets()
-        let isTheServicesFault = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) != nil
+        let isTheServicesFault = try await driver.rejection(of: HAProxyConfiguration(plan, settings)) != nil
         settings.additions = additions
         let configuration = HAProxyConfiguration(isTheServicesFault ? .empty : plan, settings)
-        let reason = isTheServicesFault ? try await driver.refusal(of: configuration) : refusal
+        let reason = isTheServicesFault ? try await driver.rejection(of: configuration) : refusal
         return reason.map { configuration.explain($0.description, additions) }
     }
 
@@ -398,16 +380,11 @@ extension Reconciler {
     ///
     /// A reload that fails for it would stop all listeners.
     private func obstacle(to additions: ConfigSnippets) async -> String? {
-        if driver.process.existing == nil, let excess = ProcessCapabilities.own.flatMap(additions.excess) {
-            return excess
-        }
+        if let excess = driver.access.capabilities.flatMap(additions.excess) { return excess }
         if let bind = additions.binds.first(where: settings.statsBind.overlaps) {
             return "it listens on \(bind), where the stats page is"
         }
-        let known = driver.file?.binds ?? []
-        let obstacles = await PortCheck.obstacles(
-            to: additions.binds, beside: isServing || driver.process.existing != nil ? known : [],
-            patience: isServing ? .zero : timing.portPatience)
+        let obstacles = await driver.obstacles(to: Set(additions.binds), patience: timing.portPatience)
         let first = obstacles.min { $0.key.description < $1.key.description }
         return first.map { "it listens on \($0.key), which is \($0.value)" }
     }
@@ -419,7 +396,7 @@ extension Reconciler {
         var snapshot = Snapshot(
             agent: agent, store: store, settings: settings, registry: registry, appliedRevision: applied?.revision,
             behindSince: behindSince, holds: holds, quarantine: quarantine, obstacles: obstacles, history: history,
-            running: driver.current, process: driver.process)
+            running: driver.current, process: driver.access)
         for (place, reason) in additions.refusals { snapshot.refusedAdditions[place.variable] = reason }
         return snapshot
     }
