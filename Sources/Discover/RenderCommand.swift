@@ -84,7 +84,7 @@ struct RenderCommand: Sendable {
             dump.mistakes.map { "\(shownPath):\($0)" }
             + offer.failures.sorted { $0.key < $1.key }.map { "\($0.key.variable): \($0.value)" }
             + catalog.problems.union(plan.problems).sorted().map { line($0, dump) }
-        for line in wrong { StandardError.write(TextTable.shown(line)) }
+        for line in wrong { StandardError.write(OneLine.text(line)) }
         let lines = HAProxyConfiguration(plan, settings).text.split(separator: "\n", omittingEmptySubsequences: false)
         print(lines.map { StatsUser.masked(String($0)) }.joined(separator: "\n"), terminator: "")
         return isStrict && !wrong.isEmpty ? ExitStatus.failure : ExitStatus.success

@@ -89,7 +89,7 @@ struct ServicesFileState: Sendable {
         let bytes: [UInt8]
         do throws(FileError) {
             guard let found = try FileContents(path, limit: ServicesFile.mostBytes).bytes else {
-                throw FileError("open", path, code: FileError.noSuchFile)
+                throw FileError.missing("open", path)
             }
             bytes = found
         } catch {
