@@ -2,7 +2,7 @@
 # Ends what test runs left whose process is gone: the laboratory's hosts (network namespaces sk<number>-...,
 # their programs, directory /tmp/sidekick-lab-<pid>) and what `make test` marked as its own. Live runs stay.
 # shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
-. "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"
 
 boot_time=$(awk '$1 == "btime" { print $2 }' /proc/stat)
 ticks=$(getconf CLK_TCK)
@@ -37,7 +37,7 @@ clean_lab() { # NUMBER DIRECTORY
     note "removed what a test run left: ${names[*]:-no namespaces}, $2"
 }
 
-need_root "deploy/lab-clean.sh"
+need_root "Tests/Laboratory/lab-clean.sh"
 if (($# == 2)); then # NUMBER DIRECTORY: this one, from the run that made it
     clean_lab "$1" "$2"
     exit

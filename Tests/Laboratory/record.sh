@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Records what a Docker Engine answers, for the tests of docker-register: starts an engine of its own, with a
 # container of each kind, and writes its answers into Tests/RegisterTests/Fixtures/engine-<version>, without the
-# parts that nobody reads. The engine is this machine's; that of Debian trixie with `deploy/matrix.sh run deploy/record.sh`.
+# parts that nobody reads. The engine is this machine's; that of Debian trixie with
+# `Tests/Laboratory/matrix.sh run Tests/Laboratory/record.sh`.
 # shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
-. "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"
 
 finish() {
     trap '' INT TERM HUP
@@ -99,7 +100,7 @@ record() {
 }
 
 main() {
-    need_root "deploy/record.sh"
+    need_root "Tests/Laboratory/record.sh"
     stack_names "/tmp/sidekick-record-$$"
     stack_claim
     trap finish EXIT
@@ -115,7 +116,7 @@ main() {
     containers
     lives
     record
-    python3 "$ROOT/deploy/record.py" "$RAW" "$ROOT/Tests/RegisterTests/Fixtures"
+    python3 "$ROOT/Tests/Laboratory/record.py" "$RAW" "$ROOT/Tests/RegisterTests/Fixtures"
 }
 
 main

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from bench_register import add_times, encode, memory
+from register import add_times, encode, memory
 
 PER_SERVICE = 20
 COLD_STARTS = 5

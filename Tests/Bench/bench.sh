@@ -4,7 +4,7 @@
 # BENCH_SIZES (numbers of endpoints) make it shorter or longer, BENCH_PARTS (idle start keys put cold sizes memory
 # growth) chooses of it.
 # shellcheck source-path=SCRIPTDIR
-. "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"
 
 finish() {
     local status=$?
@@ -52,7 +52,7 @@ main() {
     register_up
     discover_up "$stats"
 
-    python3 "$ROOT/deploy/bench.py" --engine "${ENGINE#unix://}" --etcd "$ETCD" --port "$port" \
+    python3 "$ROOT/Tests/Bench/bench.py" --engine "${ENGINE#unix://}" --etcd "$ETCD" --port "$port" \
         --spare-port "$(free_port $((stats + 1)))" \
         --register "$(launched_pid docker-register)" --discover "$(launched_pid docker-discover)" \
         --register-program "$BIN/docker-register" --discover-program "$BIN/docker-discover" \

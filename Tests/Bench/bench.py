@@ -14,9 +14,9 @@ import sys
 import time
 
 sys.dont_write_bytecode = True  # no folder of it beside the scripts
-import bench_discover  # noqa: E402
-import bench_register  # noqa: E402
-from bench_discover import until  # noqa: E402
+import discover  # noqa: E402
+import register  # noqa: E402
+from discover import until  # noqa: E402
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -116,7 +116,7 @@ class Agent:
 
     def memory(self):
         """Resident and resident anonymous memory, in MB."""
-        return bench_register.memory(self.pid)
+        return register.memory(self.pid)
 
 
 class Table:
@@ -149,7 +149,7 @@ class Bench:
 
     def ask(self):
         """One request on a new connection to the listener: the id that answers, or None and one failure more."""
-        answer = bench_discover.ask(self.options.port)
+        answer = discover.ask(self.options.port)
         self.failures += answer is None
         return answer
 
@@ -281,10 +281,10 @@ def main():
     parts = {
         "idle": bench.measure_idle,
         "start": bench.measure_start,
-        "keys": lambda: bench_register.measure_keys(bench),
-        "put": lambda: bench_discover.measure_put(bench, options.spare_port),
-        "cold": bench_register.ColdStarts(bench, options.register_program).measure,
-        "sizes": lambda: bench_discover.measure_sizes(bench, options.discover_program, options.sizes),
+        "keys": lambda: register.measure_keys(bench),
+        "put": lambda: discover.measure_put(bench, options.spare_port),
+        "cold": register.ColdStarts(bench, options.register_program).measure,
+        "sizes": lambda: discover.measure_sizes(bench, options.discover_program, options.sizes),
         "memory": bench.measure_memory,
         "growth": bench.measure_growth,
     }

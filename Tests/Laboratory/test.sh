@@ -3,7 +3,7 @@
 # TEST_BUNDLE names tests that are built already: they alone run then, without Swift's tools, and of them those
 # that TEST_ONLY matches. So does `make matrix`.
 # shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
-. "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"
 
 LIMIT=${TEST_LIMIT:-900} # seconds for the tests; they take a fraction of it
 TESTS=                   # the process that runs them
@@ -23,7 +23,7 @@ lint() { swift format lint --strict --recursive Package.swift Sources Tests; }
 
 scripts_parse() {
     local script
-    for script in deploy/*.sh .ci/run; do bash -n "$script" || return 1; done
+    for script in deploy/*.sh Tests/*/*.sh .ci/run; do bash -n "$script" || return 1; done
 }
 
 # In the background, as bash minds a signal only between commands; and marked, so that the end finds what
@@ -80,7 +80,7 @@ finish() {
         wait "$TESTS" 2>/dev/null || true
     fi
     stack_down || true
-    "$ROOT/deploy/lab-clean.sh" || true
+    "$ROOT/Tests/Laboratory/lab-clean.sh" || true
 }
 
 report() { # STATUS: of the tests
@@ -143,7 +143,7 @@ main() {
         step "What the tests need"
         deploy/setup.sh
     fi
-    deploy/lab-clean.sh
+    Tests/Laboratory/lab-clean.sh
     stack_names "/tmp/sidekick-test-$$"
     trap finish EXIT
     trap 'exit 130' INT

@@ -5,7 +5,7 @@
 # that was mounted or started there can stay. MATRIX_ONLY=REGEX runs the tests whose names match;
 # `matrix.sh run COMMAND...` runs a command in there instead of the tests.
 # shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/lib.sh"
 
 SUITE=trixie
 PACKAGES=(
@@ -112,7 +112,7 @@ main() { # [COMMAND...]
 
     local status=0
     # A session of its own: Ctrl-C is for this script, which then ends everything in there.
-    setsid unshare --mount --pid --fork --kill-child "${BASH_SOURCE[0]}" inside "$@" &
+    setsid unshare --mount --pid --fork --kill-child "$ROOT/Tests/Laboratory/matrix.sh" inside "$@" &
     INSIDE=$!
     wait "$INSIDE" || status=$?
     INSIDE=
@@ -156,7 +156,7 @@ inside() { # [COMMAND...]: the tests where there is none
     enter
     local environment=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root)
     environment+=(TEST_BUNDLE="${binary[0]}" TEST_LIMIT="${TEST_LIMIT:-900}" TEST_ONLY="${MATRIX_ONLY:-}")
-    (($#)) || set -- "$ROOT/deploy/test.sh"
+    (($#)) || set -- "$ROOT/Tests/Laboratory/test.sh"
     env -i "${environment[@]}" "$@"
 }
 

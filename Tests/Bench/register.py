@@ -150,7 +150,7 @@ class ColdStarts:
     def stand_in(self, folder):
         with open(f"{folder}/recorded", "w", encoding="utf-8") as file:
             json.dump(self.recorded(), file)
-        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_engine.py")
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "engine.py")
         path = f"{folder}/docker.sock"
         stand_in = subprocess.Popen(
             [sys.executable, script, "--socket", path, "--recorded", file.name, "--containers", str(MANY)]
