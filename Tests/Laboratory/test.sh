@@ -2,7 +2,7 @@
 # `make test`: every check and every test, on real parts, none skipped. Ends with "N passed, N failed".
 # TEST_BUNDLE names tests that are built already: they alone run then, without Swift's tools, and of them those
 # that TEST_ONLY matches. So does `make matrix`.
-# shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
+# shellcheck source-path=SCRIPTDIR source-path=SCRIPTDIR/../../deploy disable=SC2317 # some functions are called by name
 . "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"
 
 LIMIT=${TEST_LIMIT:-900} # seconds for the tests; they take a fraction of it
@@ -18,8 +18,6 @@ check() { # TEXT COMMAND...
     FAILED_CHECKS=$((FAILED_CHECKS + 1))
     return 1
 }
-
-lint() { swift format lint --strict --recursive Package.swift Sources Tests; }
 
 scripts_parse() {
     local script
@@ -73,8 +71,6 @@ failures() {
 }
 
 finish() {
-    trap '' INT TERM HUP
-    trap - EXIT
     if [[ -n $TESTS ]]; then
         kill -TERM "$TESTS" 2>/dev/null || true
         wait "$TESTS" 2>/dev/null || true
@@ -105,7 +101,7 @@ report() { # STATUS: of the tests
     fi
     ((failed == 0)) || failures
     failed=$((failed + FAILED_CHECKS))
-    finish
+    run_at_end "$1"
     echo "$passed passed, $failed failed"
     exit $((failed > 0))
 }
@@ -129,7 +125,7 @@ run_phase() {
 }
 
 prepare() {
-    check "The formatter's rules" lint || true
+    check "The formatter's rules" make -s lint || true
     check "The scripts parse" scripts_parse || true
     check "Building programs and tests" swift build --build-tests && return
     echo "0 passed, $FAILED_CHECKS failed"
@@ -144,11 +140,8 @@ main() {
         deploy/setup.sh
     fi
     Tests/Laboratory/lab-clean.sh
-    stack_names "/tmp/sidekick-test-$$"
-    trap finish EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
-    mkdir -m 700 -- "$STACK"
+    stack_claim "/tmp/sidekick-test-$$"
+    at_end finish
     mkdir -- "$STACK/tmp"
     [[ -n ${TEST_BUNDLE:-} ]] || prepare
     local status=0
