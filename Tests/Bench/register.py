@@ -24,8 +24,7 @@ class Watch:
         self.seen = {}
         self.present = {}
         self.connection = http.client.HTTPConnection(address)
-        create = {"key": encode(prefix), "range_end": encode(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
-        self.connection.request("POST", "/v3/watch", json.dumps({"create_request": create}))
+        self.connection.request("POST", "/v3/watch", json.dumps({"create_request": keys_below(prefix)}))
         self.answer = self.connection.getresponse()
         self.answer.readline()  # "created"
         threading.Thread(target=self.read, daemon=True).start()
@@ -92,6 +91,11 @@ class Kills:
 
 def encode(text):
     return base64.b64encode(text.encode()).decode()
+
+
+def keys_below(prefix):
+    """The part of a request to etcd that names them."""
+    return {"key": encode(prefix), "range_end": encode(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
 
 
 def measure_keys(bench):
@@ -198,3 +202,9 @@ def memory(pid):
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         sizes = dict(line.split(":", 1) for line in file)
     return [int(sizes[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")]
+
+
+def processor_ticks(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
