@@ -120,10 +120,12 @@ check_directory() { # DIRECTORY MARK: new, empty, or with the file MARK, which s
     fi
 }
 
-unmount_below() { # DIRECTORY
-    local mount
-    awk -v top="$1/" 'index($5, top) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
-        while read -r mount; do umount -l -- "$mount" || true; done
+nothing_mounted() { # DIRECTORY: unmounts what is below it; succeeds when there was nothing, as one mount may hide another
+    local mounts
+    mounts=$(awk -v top="$1/" 'index($5, top) == 1 { print $5 }' /proc/self/mountinfo | sort -r)
+    [[ -n $mounts ]] || return 0
+    xargs -d '\n' -n 1 umount -l -- <<<"$mounts" || true
+    return 1
 }
 
 # Ends the processes of engines that have their files in the directory, and removes what they leave outside of it
@@ -134,7 +136,7 @@ end_engines() { # DIRECTORY WHAT COMMAND...: the command kills the processes, an
         grep '^/run/containerd/s/' || true)
     containers=$(find "$1" -maxdepth 7 -regextype egrep -regex '.*/containers/[0-9a-f]{64}' -printf '%f\n' 2>/dev/null || true)
     wait_until 20 "$2" "${@:3}" || return 1
-    unmount_below "$1"
+    wait_until 20 "the end of the mounts in $1" nothing_mounted "$1" || return 1
     xargs -r rm -f -- <<<"$sockets"
     [[ -n $containers ]] || return 0
     find /sys/fs/cgroup -depth -type d 2>/dev/null | { grep -F "$containers" || true; } | xargs -r rmdir 2>/dev/null || true
