@@ -243,7 +243,7 @@ struct ServicesFileTests {
     // MARK: Documentation
 
     @Test func `the examples of the documentation are right`() throws {
-        let lines = try Documentation("docs/services.md").lines
+        let lines = try Documentation("docs/services-file.md").lines
         var examples: [[String]] = []
         var current: [String]?
         for line in lines {
