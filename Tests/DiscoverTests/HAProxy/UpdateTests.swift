@@ -164,6 +164,14 @@ struct ServerChangesTests {
             ])
     }
 
+    @Test func `a server that takes no connections does not stand in for another one`() {
+        let before = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80*0"])
+        let after = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80*0"]) { if $0.weight > 0 { $0.isBackup = true } }
+        let changes = ServerChanges(from: before.running, to: after.configuration)
+        #expect(changes.obstacle == .keywordsChanged)
+        #expect(changes.commands.isEmpty)
+    }
+
     @Test func `a server that comes back while it is leaving is made ready, wherever it is now`() {
         let one = PlanFixture(["web@80: 1=10.0.0.5:80"])
         let both = PlanFixture([Self.two])
