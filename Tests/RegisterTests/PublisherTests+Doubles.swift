@@ -128,6 +128,21 @@ extension PublisherTests {
         #expect(publisher.withdrawals[web.slot.id] == second)
     }
 
+    @Test func `a lease is renewed after a third of the TTL, by the publisher's own clock`() async throws {
+        let skew = Skew()
+        var publisher = publisher(ttl: .seconds(600), skew: skew)
+        try await desire(registration("web"), by: &publisher)
+        let lease = try #require(try await leases(Self.entryKey))
+        // A renewal notices that it is gone.
+        try await registry().etcd.revoke(lease: lease, deadline: Self.limit)
+        skew.ahead.withLock { $0 = .seconds(100) }
+        try await publisher.publish()
+        #expect(try await keys().isEmpty)
+        skew.ahead.withLock { $0 = .seconds(200) }
+        try await publisher.publish()
+        #expect(try await leases(Self.entryKey) != nil)
+    }
+
     @Test func `a renewal that etcd refuses is tried until it succeeds, although the lease itself lives`() async throws
     {
         var publisher = publisher()

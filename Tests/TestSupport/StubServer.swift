@@ -31,6 +31,17 @@ package final class StubServer: Sendable {
             }
         }
 
+        /// Reads all that the client sends before it ends its side.
+        package func everything() -> String {
+            var bytes: [UInt8] = []
+            while true {
+                var piece = [UInt8](repeating: 0, count: 65_536)
+                let count = unsafe read(descriptor, &piece, piece.count)
+                guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+                bytes += piece[..<count]
+            }
+        }
+
         /// Sends text as it is; false when the client has gone.
         @discardableResult
         package func send(_ text: String) -> Bool {

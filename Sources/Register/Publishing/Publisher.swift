@@ -18,12 +18,12 @@ struct Publisher {
     let ttl: Duration
     /// Where it tells what it did.
     let logger: Logger
-    /// The time by which other agents and withdrawn entries are judged.
+    /// The time by which its lease, other agents and withdrawn entries are judged.
     let clock: @Sendable () -> ContinuousClock.Instant
 
     /// The lease that everything goes with.
     private(set) var lease: Etcd.Lease?
-    private var renewed = ContinuousClock.now
+    private var renewed: ContinuousClock.Instant
     /// What should be there; nil before that was decided.
     private(set) var desired: [EntryID: DesiredEntry]?
     /// Why containers that run have no entries.
@@ -53,7 +53,7 @@ struct Publisher {
 
     /// Begins with nothing: no lease, nothing desired, and nothing known of what is published.
     ///
-    /// - Parameter clock: the time by which other agents and withdrawn entries are judged.
+    /// - Parameter clock: the time by which its lease, other agents and withdrawn entries are judged.
     init(
         _ registry: EntryStore, _ owner: Owner, ttl: Duration, logger: Logger,
         clock: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
@@ -61,6 +61,7 @@ struct Publisher {
         self.registry = registry
         self.owner = owner
         self.clock = clock
+        renewed = clock()
         owners = [owner.text]
         self.ttl = ttl
         self.logger = logger
@@ -111,7 +112,7 @@ struct Publisher {
     var leaseID: Int64? { presence.elder == nil ? lease?.id : nil }
 
     /// Says that the lease has to be renewed at the next occasion.
-    mutating func renewalIsDue() { renewed = .now - ttl }
+    mutating func renewalIsDue() { renewed = clock() - ttl }
 
     /// Does everything that is to be done now.
     ///
@@ -177,7 +178,7 @@ struct Publisher {
     ///
     /// It stays due until this agent has said under it that it runs.
     mutating func keepLease() async throws {
-        let now = ContinuousClock.now
+        let now = clock()
         if let lease {
             guard now - renewed >= ttl / 3 else { return }
             if try await registry.etcd.keepAlive(lease: lease.id, deadline: registry.deadline) {

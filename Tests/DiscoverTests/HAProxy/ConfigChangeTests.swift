@@ -171,6 +171,14 @@ struct ServerDiffTests {
             ])
     }
 
+    @Test func `a server that takes no connections does not stand in for another one`() {
+        let before = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80*0"])
+        let after = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80*0"]) { if $0.weight > 0 { $0.isBackup = true } }
+        let change = change(before.running, after.configuration)
+        #expect(change.load == .reload(.keywordsChanged))
+        #expect(change.commands.isEmpty)
+    }
+
     @Test func `a server that comes back while it is leaving is made ready, wherever it is now`() {
         let one = PlanFixture(["web@80: 1=10.0.0.5:80"])
         let both = PlanFixture([Self.two])

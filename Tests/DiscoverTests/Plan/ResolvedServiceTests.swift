@@ -50,6 +50,21 @@ struct ResolvedServiceTests {
         #expect(resolution.problems.isEmpty)
     }
 
+    @Test(arguments: [1, 2])
+    func `an operator decides, also where all instances say the same`(instances: Int) throws {
+        var registry = RegistryFixture(["web/config": #"{"balance":"leastconn"}"#])
+        for number in 1...instances {
+            registry.put("web/\(number)", "10.0.0.\(number):80")
+            registry.put("web/\(number)/meta", #"{"balance":"first","retries":1}"#)
+        }
+        let service = try #require(registry.catalog.services.first)
+        let resolution = try #require(ResolvedService(service, zone: nil))
+        #expect(resolution.servers.count == instances)
+        #expect(resolution.options[ServiceOptions.balance] == .leastconn)
+        #expect(resolution.options[ServiceOptions.retries] == 1)
+        #expect(resolution.problems.isEmpty)
+    }
+
     static let misfits: [(said: String, fields: [String])] = [
         (#"{"balance":"uri"}"#, ["balance"]),
         (

@@ -85,6 +85,21 @@ struct RejectedServicesTests {
                 == [.refusedByHAProxy(service("db"), words: "no", isServed: false)])
     }
 
+    @Test func `what stands in for a service does not discharge it, whatever its form`() throws {
+        let section = try #require(configuration.section(of: service("db")))
+        for form in [RejectedServices.Fallback.head(section), .whole(section), .out] {
+            var quarantine = RejectedServices()
+            quarantine.admit([try patient("db", form)], at: Self.start)
+            let treated = quarantine.treating(plan)
+            #expect(treated.listeners != plan.listeners)
+            #expect(names(treated).contains("db") == (form != .out))
+            let isCured = quarantine.discharge(treated)
+            #expect(!isCured, "\(form)")
+            #expect(quarantine.treating(plan) == treated, "\(form)")
+            #expect(quarantine.due == Self.start + RejectedServices.retryInterval, "\(form)")
+        }
+    }
+
     @Test func `from time to time one is tried anew, and what is in no plan is forgotten`() throws {
         var quarantine = RejectedServices()
         quarantine.admit([try patient("db", .out)], at: Self.start)

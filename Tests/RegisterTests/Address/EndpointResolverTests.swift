@@ -85,6 +85,12 @@ struct EndpointResolverTests {
         #expect(endpoints(addressing(of: inside, on: Host(address: "172.17.0.1"))) == ["80=172.17.0.1:1"])
     }
 
+    @Test(arguments: [("10.0.0.1", "80=10.0.0.9:1"), ("fd00::1", "80=[fd00::9]:2")])
+    func `of two bindings the one of HOST_IP's family is registered`(host: String, expected: String) {
+        let both = container(Self.binding("10.0.0.9", 1, 80), Self.binding("fd00::9", 2, 80))
+        #expect(endpoints(addressing(of: both, on: Host(address: host))) == [expected])
+    }
+
     // MARK: Ports of the host
 
     @Test(arguments: [
