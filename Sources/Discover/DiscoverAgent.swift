@@ -241,13 +241,11 @@ extension DiscoverAgent {
     private func forecast(_ known: Snapshot, _ link: RegistryClients) async -> CommandResponse {
         var snapshot = known
         do {
-            let registry = try await link.source.once()
-            snapshot.registry = registry
-            _ = snapshot.holds.take(registry)
+            snapshot.accept(try await link.source.once())
         } catch {
             return CommandResponse(status: ExitStatus.failure, "etcd does not answer: \(error)\n")
         }
-        await snapshot.lookAtPorts()
+        await snapshot.observePorts()
         return await PlanCommand(snapshot).answer()
     }
 }

@@ -44,11 +44,11 @@ struct Reconciler {
     /// The lost endpoints that stay in service.
     var holds: HoldKeeper
     /// How far checks are stretched, as there are so many consumers.
-    var stretch = CheckRateLimiter()
+    var rate = CheckRateLimiter()
     /// What an operator adds to the file.
     var additions: SnippetStore
-    /// What earlier plans came to.
-    var plans = DesiredStateCache()
+    /// What earlier decisions came to.
+    var decisions = DesiredStateCache()
     /// What earlier configurations came to.
     var sections = SectionCache()
     /// What brings HAProxy to a configuration.
@@ -60,11 +60,11 @@ struct Reconciler {
     /// What has to be written into the registry so that all services keep their ports.
     var claims: [PortClaimUpdate] = []
     /// The services that HAProxy refuses.
-    var quarantine = RejectedServices()
+    var rejected = RejectedServices()
     /// The newest file that HAProxy has accepted as a whole, also one of an earlier run.
     var accepted: HAProxyConfiguration?
-    /// The claims of services that are no longer there.
-    var absentClaims = ClaimExpiry()
+    /// Since when claims of ports are of no use.
+    var claimExpiry = ClaimExpiry()
     /// What `/healthz` answers.
     var health: HealthPage
     /// When HAProxy is to be brought to what should be; nil where it is there.
@@ -74,8 +74,10 @@ struct Reconciler {
     /// What the registry said when HAProxy last did all of it; nil where nothing is known of that.
     var applied: RegistryState?
 
-    /// Which addresses services could not listen on at the last look, and why.
-    var obstacles: [BindAddress: String] = [:]
+    /// From what the newest decision was made; nil before the first.
+    var inputs: DesiredInputs?
+    /// Where services should listen, as of the newest decision.
+    var wantedBinds: Set<BindAddress> = []
     /// Since when the registry says what HAProxy does not do yet, as time since the beginning of 1970; nil where it does.
     var behindSince: Duration?
     /// What came of bringing HAProxy to configurations.
@@ -119,8 +121,8 @@ extension Reconciler {
             (registry, isRemembered) = (saved.registry, true)
             journal.tell(holds.recall(saved))
         }
-        stretch = CheckRateLimiter(floor: copy.saved?.checkFloor, timing: timing.stretch)
-        settings.host.checkFloor = stretch.floor
+        rate = CheckRateLimiter(minInterval: copy.saved?.checkFloor, timing: timing.stretch)
+        settings.host.minCheckInterval = rate.minInterval
         let text = try? FileContents(driver.filePath).text
         accepted = text.flatMap(HAProxyConfiguration.init(text:))
         try await driver.adopt()
@@ -138,7 +140,7 @@ extension Reconciler {
     /// Learns how many consumers there are, this one included.
     mutating func learn(consumers: Int) {
         var random = SystemRandomNumberGenerator()
-        stretch.learn(consumers, at: .now, using: &random)
+        rate.setConsumerCount(consumers, at: .now, using: &random)
     }
 
     /// Ends the holds of a service, or all of them; returns what was held.
@@ -180,12 +182,12 @@ extension Reconciler {
     /// - Returns: when to look again although nothing changed; nil where all is as it should be.
     mutating func converge() async -> Duration? {
         await judgeHolds()
-        if stretch.advance(at: .now) {
-            settings.host.checkFloor = stretch.floor
-            journal.stretched(to: stretch.floor)
+        if rate.applyDue(at: .now) {
+            settings.host.minCheckInterval = rate.minInterval
+            journal.stretched(to: rate.minInterval)
             due = .now
         }
-        if quarantine.wake(at: .now) { due = .now }
+        if rejected.retryDue(at: .now) { due = .now }
         if let due, due <= .now {
             let pause = await advance()
             self.due = pause.map { .now + $0 }
@@ -193,7 +195,7 @@ extension Reconciler {
         await tellHealth()
         let drains = await driver.finishDrains()
         if let copyDue, copyDue <= .now { beginCopy() }
-        let waits = [due, copyDue, holds.due, stretch.due, quarantine.due, healthDue].map { due in
+        let waits = [due, copyDue, holds.due, rate.due, rejected.due, healthDue].map { due in
             due.map { max(ContinuousClock.now.duration(to: $0), .zero) }
         }
         return (waits + [drains]).compactMap(\.self).min()
@@ -262,7 +264,7 @@ extension Reconciler {
         // What is held is nowhere else.
         if holds.kept != saved?.holds ?? [] { await finishCopy() }
         // What is no longer wrong is told at the next turn.
-        if let plan, quarantine.discharge(plan) { return .zero }
+        if let plan, rejected.release(plan) { return .zero }
         return pause
     }
 
@@ -275,7 +277,7 @@ extension Reconciler {
         }
         guard let patients = try? await examination.patients(lastAccepted: { accepted?.section(of: $0) })
         else { return false }
-        quarantine.admit(patients, at: .now)
+        rejected.add(patients, at: .now)
         return true
     }
 
@@ -301,7 +303,7 @@ extension Reconciler {
 
     /// What the copy for the next start should have; nil before anything was applied.
     private var copyOfNow: RegistryCache.Copy? {
-        applied.map { RegistryCache.Copy(registry: $0, holds: holds.kept, checkFloor: stretch.floor) }
+        applied.map { RegistryCache.Copy(registry: $0, holds: holds.kept, checkFloor: rate.minInterval) }
     }
 
     private mutating func beginCopy() {
@@ -326,18 +328,33 @@ extension Reconciler {
         }
         // What runs is at least as new as the copy, which may be behind: endpoints that have gone would come back.
         if isRemembered, driver.current != nil { return nil }
-        let catalog = Catalog(registry.holding(holds.records))
-        let plain = DesiredState(catalog, on: settings.host, &plans)
-        quarantine.forget(besides: plain)
-        let wish = quarantine.treating(plain)
-        claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
-        obstacles = await obstacles(to: wish.binds)
-        let plan = wish.without(obstacles).withoutCircles()
-        journal.tell(catalog.problems.union(plan.problems))
-        return (render(plan), plan, !obstacles.isEmpty)
+        var inputs = inputs(registry)
+        inputs.ports = PortObservation(ownAddresses: IPAddress.ofThisHost())
+        inputs.ports.add(wantedBinds, obstacles: await obstacles(to: wantedBinds))
+        var desired = DesiredState(inputs, &decisions)
+        if !desired.untestedBinds.isEmpty {
+            inputs.ports.add(desired.untestedBinds, obstacles: await obstacles(to: desired.untestedBinds))
+            desired = DesiredState(inputs, &decisions)
+        }
+        self.inputs = inputs
+        wantedBinds = desired.wantedBinds
+        claims = desired.claims
+        rejected.evict(except: desired.services)
+        claimExpiry.update(desired.idleClaims, at: .now)
+        journal.tell(desired.diagnostics)
+        let isWaiting = !wantedBinds.isDisjoint(with: inputs.ports.obstacles.keys)
+        return (render(desired), desired, isWaiting)
+    }
+
+    /// All that decides, with what was seen last of this host's ports and addresses.
+    private func inputs(_ registry: RegistryState) -> DesiredInputs {
+        DesiredInputs(
+            registry: registry, held: holds.records, rejected: rejected, expiredClaims: claimExpiry.expired(at: .now),
+            ports: inputs?.ports ?? PortObservation(), host: settings.host)
     }
 
     private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
+        guard !binds.isEmpty else { return [:] }
         let known = driver.file?.binds ?? []
         guard !isServing else {
             return await PortCheck.obstacles(to: binds, beside: known, patience: .zero)
@@ -368,22 +385,24 @@ extension Reconciler {
     /// Has HAProxy say which of the additions that are offered it takes; returns whether it could be asked.
     mutating func settleAdditions() async -> Bool {
         var additions = additions
-        let isSettled = await additions.settle { try await self.refusal(of: $0) }
+        let isSettled = await additions.settle { try await refusal(of: $0) }
         self.additions = additions
         settings.additions = additions.accepted
         return isSettled
     }
 
     /// Why a file with these additions is refused for their sake; nil where it is not.
-    private func refusal(of additions: ConfigSnippets) async throws -> String? {
+    private mutating func refusal(of additions: ConfigSnippets) async throws -> String? {
         guard !additions.isEmpty else { return nil }
         var settings = settings
         settings.additions = additions
         if let obstacle = await obstacle(to: additions) { return obstacle }
-        let plan =
-            registry.map { registry in
-                quarantine.treating(DesiredState(Catalog(registry.holding(holds.records)), on: settings.host))
-            } ?? .empty
+        var plan = DesiredState.empty
+        if let registry {
+            var inputs = inputs(registry)
+            inputs.host = settings.host
+            plan = DesiredState(inputs, &decisions)
+        }
         guard let refusal = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) else { return nil }
         settings.additions = ConfigSnippets()
         let isTheServicesFault = try await driver.refusal(of: HAProxyConfiguration(plan, settings)) != nil
@@ -416,8 +435,8 @@ extension Reconciler {
     /// What is known now.
     func snapshot(agent: Snapshot.Agent, _ store: Snapshot.Store) -> Snapshot {
         var snapshot = Snapshot(
-            agent: agent, store: store, settings: settings, registry: registry, appliedRevision: applied?.revision,
-            behindSince: behindSince, holds: holds, quarantine: quarantine, obstacles: obstacles, history: history,
+            agent: agent, store: store, settings: settings, inputs: registry.map(inputs),
+            appliedRevision: applied?.revision, behindSince: behindSince, holds: holds, history: history,
             running: driver.current, process: driver.process)
         for (place, reason) in additions.refusals { snapshot.refusedAdditions[place.variable] = reason }
         return snapshot

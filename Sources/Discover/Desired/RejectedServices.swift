@@ -38,8 +38,8 @@ struct RejectedServices: Sendable {
     /// When the next is to be tried anew; nil for none.
     var due: ContinuousClock.Instant? { retry.values.min() }
 
-    /// Takes services in.
-    mutating func admit(_ refused: [RejectedService], at now: ContinuousClock.Instant) {
+    /// Adds services that HAProxy rejected.
+    mutating func add(_ refused: [RejectedService], at now: ContinuousClock.Instant) {
         for patient in refused {
             patients[patient.refused.service] = patient
             retry[patient.refused.service] = now + Self.retryInterval
@@ -47,45 +47,46 @@ struct RejectedServices: Sendable {
     }
 
     /// Has those tried anew whose time has come; returns whether there are any.
-    mutating func wake(at now: ContinuousClock.Instant) -> Bool {
+    mutating func retryDue(at now: ContinuousClock.Instant) -> Bool {
         let due = retry.filter { $1 <= now }.keys
         for service in due { retry[service] = nil }
         return !due.isEmpty
     }
 
-    /// The plan with what stands in for refused services; those that are to be tried anew are in it as they are.
-    func treating(_ plan: DesiredState) -> DesiredState {
-        guard !patients.isEmpty else { return plan }
-        let standIns = plan.listeners.compactMap { listener -> (ServiceName, Fallback)? in
+    /// Listeners with what stands in for those of rejected services; services that are to be tried anew stay as they are.
+    func applied(to listeners: [DesiredState.Listener], _ diagnostics: inout Set<Diagnostic>)
+        -> [DesiredState.Listener]
+    {
+        guard !patients.isEmpty else { return listeners }
+        let standIns = listeners.compactMap { listener in
             patient(for: listener).map { (listener.service, $0.form) }
         }
-        let treated = plan.replacing(Dictionary(standIns) { first, _ in first })
-        let served = Set(treated.listeners.map(\.service))
-        let problems = plan.listeners.compactMap { listener in
-            patients[listener.service].map { patient in
-                let isServed = patient.form != .out && served.contains(listener.service)
-                return Diagnostic.refusedByHAProxy(listener.service, words: patient.words, isServed: isServed)
-            }
+        let applied = listeners.replacing(Dictionary(standIns) { first, _ in first })
+        let served = Set(applied.map(\.service))
+        for listener in listeners {
+            guard let patient = patients[listener.service] else { continue }
+            let isServed = patient.form != .out && served.contains(listener.service)
+            diagnostics.insert(.refusedByHAProxy(listener.service, words: patient.words, isServed: isServed))
         }
-        return treated.adding(problems)
+        return applied
     }
 
-    /// Forgets those that are in no plan any more.
-    mutating func forget(besides plan: DesiredState) {
+    /// Evicts all that is of other services than these.
+    mutating func evict(except services: [Catalog.Service]) {
         guard !patients.isEmpty else { return }
-        let present = Set(plan.listeners.map(\.service))
+        let present = Set(services.map(\.name))
         patients = patients.filter { present.contains($0.key) }
         retry = retry.filter { present.contains($0.key) }
     }
 
-    /// Lets those go that a plan which HAProxy has taken has as they are.
+    /// Releases those that HAProxy has accepted as they are.
     ///
     /// - Returns: whether there were any.
-    mutating func discharge(_ plan: DesiredState) -> Bool {
+    mutating func release(_ accepted: DesiredState) -> Bool {
         guard !patients.isEmpty else { return false }
-        let cured = plan.listeners.filter { $0.written == nil }.map(\.service).filter { patients[$0] != nil }
-        for service in cured { (patients[service], retry[service]) = (nil, nil) }
-        return !cured.isEmpty
+        let recovered = accepted.listeners.filter { $0.written == nil }.map(\.service).filter { patients[$0] != nil }
+        for service in recovered { (patients[service], retry[service]) = (nil, nil) }
+        return !recovered.isEmpty
     }
 
     /// The patient that a listener is; nil where it is to be tried.
@@ -106,18 +107,17 @@ extension RejectedServices.RejectedService {
     }
 }
 
-extension DesiredState {
-    /// The plan with something else for some services; a form whose place another service has is nothing.
-    func replacing(_ forms: [ServiceName: RejectedServices.Fallback]) -> DesiredState {
+extension [DesiredState.Listener] {
+    /// The listeners with something else for some services; a form whose place another service has is nothing.
+    func replacing(_ forms: [ServiceName: RejectedServices.Fallback]) -> [DesiredState.Listener] {
         guard !forms.isEmpty else { return self }
-        let others = listeners.filter { forms[$0.service] == nil }.map(\.bind)
-        return with(
-            listeners.compactMap { listener in
-                guard let form = forms[listener.service] else { return listener }
-                return listener.replaced(by: form).flatMap { next in
-                    others.contains { $0.overlaps(next.bind) } ? nil : next
-                }
-            })
+        let others = filter { forms[$0.service] == nil }.map(\.bind)
+        return compactMap { listener in
+            guard let form = forms[listener.service] else { return listener }
+            return listener.replaced(by: form).flatMap { next in
+                others.contains { $0.overlaps(next.bind) } ? nil : next
+            }
+        }
     }
 }
 

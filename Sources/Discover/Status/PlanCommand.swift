@@ -135,13 +135,12 @@ struct PlanCommand: Sendable {
     }
 
     private func forecast() async throws -> ReconcilePlan {
-        guard let registry = snapshot.registry, let (catalog, plan) = snapshot.wish() else {
+        guard let registry = snapshot.registry, let desired = snapshot.desired else {
             throw Failure.noRegistry("nothing was read yet")
         }
-        let next = HAProxyConfiguration(plan, snapshot.settings)
-        let claims = plan.claims + snapshot.holds.lostClaims(from: registry)
+        let next = HAProxyConfiguration(desired, snapshot.settings)
         var forecast = ReconcilePlan(
-            from: await running(), to: next, claims: claims, problems: catalog.problems.union(plan.problems))
+            from: await running(), to: next, claims: desired.claims, problems: desired.diagnostics)
         forecast.revision = snapshot.store.isCopy ? nil : registry.revision
         forecast.isCopy = snapshot.store.isCopy
         try await compare(next, &forecast)

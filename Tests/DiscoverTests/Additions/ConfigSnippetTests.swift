@@ -108,9 +108,9 @@ struct ConfigSnippetTests {
         var settings = HAProxySettings.sample
         settings.additions = try ConfigSnippets([.extra: "listen web\n    bind 127.0.0.1:8080\n"])
         let keys: KeyValuePairs = ["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:8080", "db/1": "10.0.0.5:81"]
-        let plan = DesiredState(RegistryFixture(keys).catalog, on: settings.host)
+        let plan = RegistryFixture(keys).plan(on: settings.host)
         #expect(plan.listeners.map(\.service.text) == ["db"])
-        #expect(plan.problems == [.nameOfAddition(service("web")), .portOfAddition(service("api"), port(8080))])
+        #expect(plan.diagnostics == [.nameOfAddition(service("web")), .portOfAddition(service("api"), port(8080))])
     }
 
     @Test func `HAProxy's words name the lines of the files that they are in`() throws {

@@ -29,7 +29,7 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
 
     /// The file.
     var configuration: HAProxyConfiguration {
-        HAProxyConfiguration(DesiredState(RegistryFixture(keys).catalog, on: settings.host), settings)
+        HAProxyConfiguration(RegistryFixture(keys).plan(on: settings.host), settings)
     }
 
     static let all = [

@@ -81,7 +81,7 @@ struct StatusReportTests {
 
     @Test func `a port that another process holds is told with that process`() {
         var fixture = Self.fixture()
-        fixture.snapshot.obstacles = [BindAddress(port: port(8000)): "in use by process 7 (nginx)"]
+        fixture.snapshot.inputs?.ports.add([], obstacles: [BindAddress(port: port(8000)): "in use by process 7 (nginx)"])
         let web = fixture.report.services.last
         #expect(web?.state == .leftOut)
         #expect(web?.problems.contains { $0.problem == "port 8000 is in use by process 7 (nginx)" } == true)
@@ -89,18 +89,18 @@ struct StatusReportTests {
 
     @Test func `a refused service is told with HAProxy's words, and what of it is missing with them`() throws {
         var fixture = Self.fixture()
-        let listener = try #require(fixture.snapshot.wish()?.plan.listeners.last)
+        let listener = try #require(fixture.snapshot.desired?.listeners.last)
         let patient = RejectedServices.RejectedService(refused: listener, form: .out, words: "unknown keyword 'x'")
-        fixture.snapshot.quarantine.admit([patient], at: .now)
+        fixture.snapshot.inputs?.rejected.add([patient], at: .now)
         let web = try #require(fixture.report.services.last)
         #expect(web.state == .leftOut)
         #expect(web.problems.contains { $0.problem == "HAProxy says: unknown keyword 'x'" && $0.severe })
-        fixture.snapshot.quarantine = RejectedServices()
+        fixture.snapshot.inputs?.rejected = RejectedServices()
         let section = try #require(
             HAProxyConfiguration(PlanFixture(["web@8000: 1=10.0.0.5:80"]).plan, .sample).section(of: service("web")))
         let kept = RejectedServices.RejectedService(
             refused: listener, form: .whole(section), words: "unknown keyword 'x'")
-        fixture.snapshot.quarantine.admit([kept], at: .now)
+        fixture.snapshot.inputs?.rejected.add([kept], at: .now)
         fixture.servers["web"]?["2"] = nil
         let served = try #require(fixture.report.services.last)
         #expect(served.state == .served && served.endpoints[0].state == .serving)

@@ -117,14 +117,14 @@ struct RejectionAnalysis {
         var forms = culprits.reduce(into: [ServiceName: RejectedServices.Fallback]()) { forms, service in
             forms[service] = sections[service].map { .head($0) } ?? .out
         }
-        guard try await ask(plan.replacing(forms)) != nil else { return forms }
+        guard try await ask(plan.with(plan.listeners.replacing(forms))) != nil else { return forms }
         for service in culprits { forms[service] = .out }
         for service in culprits {
             guard let written = sections[service] else { continue }
             for form in [RejectedServices.Fallback.head(written), .whole(written)] {
                 var trial = forms
                 trial[service] = form
-                guard try await ask(plan.replacing(trial)) == nil else { continue }
+                guard try await ask(plan.with(plan.listeners.replacing(trial))) == nil else { continue }
                 forms = trial
                 break
             }
