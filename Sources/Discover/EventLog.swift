@@ -27,16 +27,16 @@ struct EventLog {
     ///   - revision: the registry's, where all of it is applied.
     ///   - oldWorkers: how many workers finish their connections, for a reload.
     func changed(
-        _ update: ConfigChange, _ running: RunningConfig?, revision: Int64?, took: Duration, oldWorkers: Int? = nil
+        _ done: ConfigChange, _ running: RunningConfig?, revision: Int64?, took: Duration, oldWorkers: Int? = nil
     ) {
-        guard update != .none, let running else { return }
+        guard !done.isEmpty, let running else { return }
         var isReload = false
-        if case .reload = update { isReload = true }
+        if case .reload = done.load { isReload = true }
         logger.info(
             "applied",
             [
                 "services": running.sections.count, "endpoints": running.serverCount, "revision": revision,
-                "by": update,
+                "by": done,
                 "old_workers": isReload ? oldWorkers : nil, "ms": Int(took / .milliseconds(1)),
             ])
     }

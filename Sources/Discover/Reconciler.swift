@@ -226,21 +226,22 @@ extension Reconciler {
         // A file of an earlier run, which stands in until the registry is known, has what was added then.
         let hasAdditions = plan != nil || driver.file == nil
         do {
-            let progress = try await driver.advance(to: next, or: bare)
+            let change = ConfigChange(from: driver.known, to: next)
+            let progress = try await driver.apply(change, or: bare)
             let took = begin.duration(to: .now)
-            if case .waiting(let wait, let done) = progress {
+            if let wait = progress.wait {
                 health.waits(at: .now)
-                journal.changed(done, driver.current, revision: nil, took: took)
+                journal.changed(progress.done, driver.current, revision: nil, took: took)
                 return pause.map { min($0, wait) } ?? wait
             }
             applied = registry
             if hasAdditions { additions.noteLoaded() }
             health.reached()
             behindSince = nil
-            history.note(progress.update)
+            history.note(progress.done)
             journal.applied()
             journal.changed(
-                progress.update, driver.current, revision: registry?.revision, took: took, oldWorkers: driver.oldWorkers
+                progress.done, driver.current, revision: registry?.revision, took: took, oldWorkers: driver.oldWorkers
             )
         } catch {
             guard !Task.isCancelled else { return nil }

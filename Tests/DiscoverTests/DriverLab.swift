@@ -53,15 +53,14 @@ final class DriverLab {
     func apply(_ next: HAProxyConfiguration) async throws -> [ConfigChange] {
         var updates: [ConfigChange] = []
         while true {
-            switch try await driver.advance(to: next, or: configuration([])) {
-            case .waiting(let wait, let done):
-                if done != .none { updates.append(done) }
-                try await Task.sleep(for: wait)
-            case .done(let update):
-                if update != .none { updates.append(update) }
+            let change = ConfigChange(from: driver.known, to: next)
+            let progress = try await driver.apply(change, or: configuration([]))
+            if !progress.done.isEmpty { updates.append(progress.done) }
+            guard let wait = progress.wait else {
                 try driver.keep(next)
                 return updates
             }
+            try await Task.sleep(for: wait)
         }
     }
 

@@ -6,10 +6,8 @@ struct ReconcilePlan: Equatable, Sendable {
     var revision: Int64?
     /// How haproxy.cfg would change, as `diff -u` says it.
     var diff: [String] = []
-    /// What HAProxy would be told while it runs.
-    var commands: [RuntimeCommand] = []
-    /// What else is needed: a start or a reload.
-    var step = ConfigChange.none
+    /// What HAProxy would be told while it runs, and why it would be started or reloaded.
+    let change: ConfigChange
     /// What would be written into the registry, so that services keep their ports.
     var claims: [PortClaimUpdate] = []
     /// Why HAProxy would not take the file; nil where it would.
@@ -23,7 +21,7 @@ struct ReconcilePlan: Equatable, Sendable {
     static let somethingToDo: Int32 = 2
 
     /// Whether there is nothing to do.
-    var isEmpty: Bool { diff.isEmpty && commands.isEmpty && step == .none && claims.isEmpty }
+    var isEmpty: Bool { diff.isEmpty && change.isEmpty && claims.isEmpty }
 
     /// The command's exit status.
     var status: Int32 { isEmpty ? ExitStatus.success : Self.somethingToDo }
@@ -32,19 +30,12 @@ struct ReconcilePlan: Equatable, Sendable {
 extension ReconcilePlan {
     /// Decides what would be done; what runs is `running`.
     init(
-        from running: ConfigChange.Running, to next: HAProxyConfiguration, claims: [PortClaimUpdate],
+        from running: KnownState, to next: HAProxyConfiguration, claims: [PortClaimUpdate],
         problems: Set<Diagnostic>
     ) {
         self.claims = claims
         self.problems = problems.sorted()
-        // What needs no reload does not wait for one either.
-        var reached = running
-        if case .confirmed(let current) = running {
-            let changes = ServerChanges(from: current, to: next)
-            commands = changes.commands
-            reached = .confirmed(current.after(changes, until: .now))
-        }
-        step = ConfigChange(from: reached, to: next)
+        change = ConfigChange(from: running, to: next)
     }
 }
 
@@ -57,10 +48,10 @@ extension ReconcilePlan {
         }
         if !diff.isEmpty { parts.append(diff) }
         if let refusal { parts.append(["HAProxy refuses this file: \(refusal)", Self.afterRefusal]) }
-        if !commands.isEmpty {
-            parts.append(["HAProxy would be told:"] + commands.map { "  \($0.text)" })
+        if !change.commands.isEmpty {
+            parts.append(["HAProxy would be told:"] + change.commands.map { "  \($0.text)" })
         }
-        parts += stepLines
+        parts += loadLines
         if !claims.isEmpty {
             parts.append(["etcd would be told:"] + claims.map { "  \(Self.line($0, keyspace))" })
         }
@@ -77,9 +68,9 @@ extension ReconcilePlan {
     private static let afterRefusal =
         "The services at fault would stay as they were accepted last, or be left out, and all others be served."
 
-    private var stepLines: [[String]] {
-        switch step {
-        case .none, .runtime: []
+    private var loadLines: [[String]] {
+        switch change.load {
+        case nil: []
         case .start: [["HAProxy would be started."]]
         case .reload(let reason): [["HAProxy would be reloaded: \(reason)."]]
         }
@@ -148,9 +139,9 @@ struct PlanCommand: Sendable {
     }
 
     /// What HAProxy runs, read from HAProxy itself and its file.
-    private func running() async -> ConfigChange.Running {
+    private func running() async -> KnownState {
         let process = snapshot.process
-        guard let report = try? await process.runtime.report() else { return .nothing }
+        guard let report = try? await process.runtime.report() else { return .notRunning }
         guard let file = snapshot.file, report.worker.mark == file.mark else { return .unknown(.unknownState) }
         var proxy = RunningConfig(worker: report.worker.pid, file: file, states: report.states, until: .now)
         if let known = snapshot.running {

@@ -96,9 +96,9 @@ struct ReloadHistory: Equatable, Sendable {
     private(set) var lastTrouble: ErrorRecord?
 
     /// Notes that HAProxy runs what it should, and how it was brought there.
-    mutating func note(_ update: ConfigChange) {
+    mutating func note(_ done: ConfigChange) {
         trouble = nil
-        guard case .reload(let reason) = update else { return }
+        guard case .reload(let reason) = done.load else { return }
         reloads += 1
         lastReload = Reload(time: Timestamp.text(Timestamp.now()), reason: "\(reason)")
     }

@@ -58,20 +58,22 @@ struct ConfigChangeTests {
 
     @Test(arguments: cases)
     func `what differs decides`(example: Case) {
-        let update = ConfigChange(
-            from: .confirmed(PlanFixture(example.from).running), to: PlanFixture(example.to).configuration)
-        switch update {
-        case .none: #expect(example.commands == [])
-        case .runtime(let commands): #expect(commands.map(\.text) == example.commands)
-        case .reload(let reason): #expect(reason == example.reason)
-        case .start: Issue.record("nothing is to be started")
-        }
+        let next = PlanFixture(example.to).configuration
+        let change = ConfigChange(from: .confirmed(PlanFixture(example.from).running), to: next)
+        #expect(change.next == next)
+        #expect(change.load == example.reason.map { .reload($0) })
+        #expect(change.commands.map(\.text) == example.commands ?? [])
+        #expect(change.isEmpty == (example.commands == []))
     }
 
     @Test func `nothing runs, so it starts; what is unknown is loaded anew`() {
         let next = PlanFixture([Self.web]).configuration
-        #expect(ConfigChange(from: .nothing, to: next) == .start)
-        #expect(ConfigChange(from: .unknown(.unknownState), to: next) == .reload(.unknownState))
+        #expect(ConfigChange(from: .notRunning, to: next).load == .start)
+        #expect(ConfigChange(from: .unknown(.unknownState), to: next).load == .reload(.unknownState))
+        for known in [KnownState.notRunning, .unknown(.unknownState)] {
+            let change = ConfigChange(from: known, to: next)
+            #expect(change.commands.isEmpty && change.sections.isEmpty && !change.isEmpty)
+        }
         let failure = ReloadReason.runtimeFailed(.differs("server web/1 is missing"))
         #expect(ConfigChange(from: .unknown(failure), to: next).description == "reload: server web/1 is missing")
     }
@@ -81,7 +83,7 @@ struct ConfigChangeTests {
         settings.hardStopAfter = .seconds(60)
         let fixture = PlanFixture([Self.web])
         let next = HAProxyConfiguration(fixture.plan, settings)
-        #expect(ConfigChange(from: .confirmed(fixture.running), to: next) == .reload(.settingsChanged))
+        #expect(ConfigChange(from: .confirmed(fixture.running), to: next).load == .reload(.settingsChanged))
     }
 
     @Test func `an HAProxy that takes no cookies for new servers is reloaded for these alone`() {
@@ -92,7 +94,8 @@ struct ConfigChangeTests {
             let next = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80"], adjust).configuration
             return ConfigChange(from: .confirmed(running), to: next)
         }
-        #expect(update(cookies: true) == .reload(.staticServers))
+        #expect(update(cookies: true).load == .reload(.staticServers))
+        #expect(update(cookies: true).commands.isEmpty)
         #expect(update(cookies: false).description == "runtime: 3 commands")
         let answer = "'cookie' option is not accepted for dynamic server"
         let failure = RuntimeFailure.unexpected(answer: answer, to: "add server web/2 ...")
@@ -105,18 +108,22 @@ struct ConfigChangeTests {
         func update(_ section: String) -> ConfigChange {
             ConfigChange(from: .confirmed(running), to: PlanFixture([section]).configuration)
         }
-        #expect(update("web@80: 1=10.0.0.5:80 2=10.0.0.6:80") == .reload(.staticServers))
-        #expect(update("web@80: 2=10.0.0.6:80") == .reload(.staticServers))
+        #expect(update("web@80: 1=10.0.0.5:80 2=10.0.0.6:80").load == .reload(.staticServers))
+        #expect(update("web@80: 2=10.0.0.6:80").load == .reload(.staticServers))
         #expect(update("web@80: 1=10.0.0.5:80*7").description == "runtime: 1 command")
     }
 }
 
-@Suite("Server changes")
-struct ServerChangesTests {
+@Suite("ConfigChange: servers")
+struct ServerDiffTests {
     private static let two = "web@80: 1=10.0.0.5:80 2=10.0.0.6:80"
 
     private func commands(_ from: RunningConfig, _ to: HAProxyConfiguration) -> [String] {
-        ServerChanges(from: from, to: to).commands.map(\.text)
+        change(from, to).commands.map(\.text)
+    }
+
+    private func change(_ from: RunningConfig, _ to: HAProxyConfiguration) -> ConfigChange {
+        ConfigChange(from: .confirmed(from), to: to)
     }
 
     @Test func `a new server that has to pass an HTTP check is declared down before it is ready`() {
@@ -151,8 +158,8 @@ struct ServerChangesTests {
         let both = PlanFixture([Self.two])
         let all = PlanFixture([Self.two]) { $0.isBackup = true }
         let one = PlanFixture([Self.two]) { if $0.weight == 50 { $0.isBackup = true } }
-        #expect(ServerChanges(from: both.running, to: all.configuration).obstacle == .keywordsChanged)
-        #expect(ServerChanges(from: both.running, to: one.configuration).commands.isEmpty)
+        #expect(change(both.running, all.configuration).load == .reload(.keywordsChanged))
+        #expect(change(both.running, one.configuration).isEmpty)
         let mixed = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80*50"]) {
             if $0.weight == 50 { $0.isBackup = true }
         }
@@ -167,7 +174,7 @@ struct ServerChangesTests {
     @Test func `a server that comes back while it is leaving is made ready, wherever it is now`() {
         let one = PlanFixture(["web@80: 1=10.0.0.5:80"])
         let both = PlanFixture([Self.two])
-        let left = both.running.after(ServerChanges(from: both.running, to: one.configuration), until: .now)
+        let left = both.running.after(change(both.running, one.configuration), until: .now)
         #expect(left.leaving.keys.map(\.description) == ["web/2"])
         #expect(left.serverCount == 1)
         #expect(commands(left, one.configuration).isEmpty)
@@ -177,15 +184,43 @@ struct ServerChangesTests {
         #expect(
             commands(left, moved)
                 == ["set server web/2 addr 10.0.0.9 port 80", "set server web/2 health up"] + back)
-        let again = left.after(ServerChanges(from: left, to: both.configuration), until: .now)
+        let again = left.after(change(left, both.configuration), until: .now)
         #expect(again.leaving.isEmpty && again.sections == both.running.sections)
+    }
+
+    @Test func `a section that needs a reload holds up no other one`() {
+        let running = PlanFixture(["api: 1=10.0.0.5:81", "web@80: 1=10.0.0.5:80"]).running
+        let next = PlanFixture(["api: 1=10.0.0.5:81", "web@80: 1=10.0.0.5:80*9"]) {
+            if $0.weight == 100 { $0.isBackup = true }
+        }
+        let change = change(running, next.configuration)
+        #expect(change.load == .reload(.keywordsChanged))
+        #expect(change.commands.map(\.text) == ["set server web/1 weight 9"])
+        #expect(change.sections.keys.map(\.text) == ["web"])
+        let left = self.change(running.after(change, until: .now), next.configuration)
+        #expect(left.commands.isEmpty && left.load == .reload(.keywordsChanged))
+    }
+
+    @Test func `after commands failed all is loaded anew, and only that is left to do`() {
+        let running = PlanFixture([Self.two]).running
+        let next = PlanFixture(["web@80: 1=10.0.0.5:80"]).configuration
+        let failed = change(running, next).reloading(because: .differs("server web/2 is not drained"))
+        #expect(failed.load == .reload(.runtimeFailed(.differs("server web/2 is not drained"))))
+        #expect(failed.next == next && failed.withoutLoad.isEmpty && failed.sections.isEmpty)
     }
 
     @Test func `what needs no reload is done although something else does`() {
         let running = PlanFixture(["web@80: 1=10.0.0.5:80", "api: 1=10.0.0.5:81"]).running
         let next = PlanFixture(["web@80: 1=10.0.0.5:80*9", "db: 1=10.0.0.5:82"]).configuration
-        let changes = ServerChanges(from: running, to: next)
-        #expect(changes.commands.map(\.text) == ["set server web/1 weight 9"])
-        #expect(running.after(changes, until: .now).sections.keys.sorted().map(\.text) == ["api", "web"])
+        let change = change(running, next)
+        #expect(change.commands.map(\.text) == ["set server web/1 weight 9"])
+        #expect(change.load == .reload(.listenersChanged))
+        #expect(change.description == "reload: services changed")
+        #expect(change.withoutLoad.description == "runtime: 1 command" && !change.withoutLoad.isEmpty)
+        let after = running.after(change, until: .now)
+        #expect(after.sections.keys.sorted().map(\.text) == ["api", "web"])
+        // What is left is the reload, for the same reason.
+        let left = self.change(after, next)
+        #expect(left.commands.isEmpty && left.load == change.load)
     }
 }

@@ -197,7 +197,7 @@ struct RunningConfigTests {
     @Test func `an HAProxy that runs its file needs nothing`() throws {
         let running = try adopted(
             States.row("web/2", "10.0.0.6:80"), States.row("web/1", "10.0.0.5:80"), States.row("api/1", "10.0.0.5:81"))
-        #expect(ConfigChange(from: .confirmed(running), to: file) == .none)
+        #expect(ConfigChange(from: .confirmed(running), to: file).isEmpty)
     }
 
     @Test func `what was changed and did not get into the file any more is put right`() throws {
@@ -206,9 +206,9 @@ struct RunningConfigTests {
             States.row("web/1", "10.0.0.5:80", admin: 8, weight: 0), States.row("api/1", "10.0.0.5:81", admin: 8),
             States.row("web/3", "10.0.0.7:80", admin: 8, weight: 0), States.row("web/4", "10.0.0.8:80"))
         #expect(running.leaving.keys.sorted().map(\.description) == ["web/1", "web/3"])
-        let changes = ServerChanges(from: running, to: file)
+        let change = ConfigChange(from: .confirmed(running), to: file)
         #expect(
-            changes.commands.map(\.text) == [
+            change.commands.map(\.text) == [
                 "set server web/1 weight 100", "set server web/1 state ready",
                 "add server web/2 10.0.0.6:80 weight 100 \(ConfigChangeTests.words)", "enable health web/2",
                 "set server web/2 state ready", "set server web/4 weight 0", "set server web/4 state drain",
@@ -220,7 +220,7 @@ struct RunningConfigTests {
             States.row("web/1", "10.0.0.9:80"), States.row("web/2", "10.0.0.6:80", weight: 3),
             States.row("api/1", "10.0.0.5:81"))
         #expect(
-            ServerChanges(from: running, to: file).commands.map(\.text) == [
+            ConfigChange(from: .confirmed(running), to: file).commands.map(\.text) == [
                 "set server web/1 addr 10.0.0.5 port 80", "set server web/1 health up", "set server web/2 weight 100",
             ])
     }
@@ -241,17 +241,18 @@ struct RunningConfigTests {
     @Test(arguments: differences)
     func `what is read back is compared`(rows: [String], expected: String?) throws {
         let before = PlanFixture(["web@80: 1=10.0.0.5:80"]).running
-        let changes = ServerChanges(from: before, to: PlanFixture(["web@80: 2=10.0.0.6:80"]).configuration)
-        let after = before.after(changes, until: .now)
+        let next = PlanFixture(["web@80: 2=10.0.0.6:80"]).configuration
+        let change = ConfigChange(from: .confirmed(before), to: next)
+        let after = before.after(change, until: .now)
         let states = try #require(ServerState.table(ServerState.fileHead + rows.joined() + "\n"))
-        #expect(after.difference(to: states, after: changes) == expected)
+        #expect(after.difference(to: states, after: change) == expected)
     }
 
     @Test func `a leaving server goes when it has no connection, and loses them when its time is over`() {
         let now = ContinuousClock.now
         let before = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80 3=10.0.0.7:80"]).running
-        let changes = ServerChanges(from: before, to: PlanFixture(["web@80: 1=10.0.0.5:80"]).configuration)
-        var after = before.after(changes, until: now + .seconds(10))
+        let next = PlanFixture(["web@80: 1=10.0.0.5:80"]).configuration
+        var after = before.after(ConfigChange(from: .confirmed(before), to: next), until: now + .seconds(10))
         let open = ["web/1": 9, "web/2": 1, "web/3": 0]
         #expect(after.leavers(open, at: now) == ([], [server("web/3")]))
         #expect(after.leavers(open, at: now + .seconds(10)) == ([server("web/2")], [server("web/3")]))

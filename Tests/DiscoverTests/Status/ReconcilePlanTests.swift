@@ -20,7 +20,7 @@ struct ReconcilePlanTests {
 
     @Test func `endpoints that change are commands`() {
         let forecast = forecast("web: 1=10.0.0.5:80*50 2=10.0.0.6:80")
-        #expect(forecast.commands == [.weight(server("web/1"), 50)] && forecast.step == .none)
+        #expect(forecast.change.commands == [.weight(server("web/1"), 50)] && forecast.change.load == nil)
         #expect(forecast.status == 2)
         #expect(
             forecast.text(RegistryFixture.keyspace) == "HAProxy would be told:\n  set server web/1 weight 50\n")
@@ -28,19 +28,19 @@ struct ReconcilePlanTests {
 
     @Test func `services that change are a reload, and what needs none comes before it`() {
         let forecast = forecast("api: 1=10.0.0.7:81", "web: 1=10.0.0.5:80*50 2=10.0.0.6:80")
-        #expect(forecast.commands == [.weight(server("web/1"), 50)])
-        #expect(forecast.step == .reload(.listenersChanged))
+        #expect(forecast.change.commands == [.weight(server("web/1"), 50)])
+        #expect(forecast.change.load == .reload(.listenersChanged))
         #expect(forecast.text(RegistryFixture.keyspace).contains("HAProxy would be reloaded: services changed.\n"))
     }
 
     @Test(arguments: [
-        (ConfigChange.Running.nothing, "HAProxy would be started."),
+        (KnownState.notRunning, "HAProxy would be started."),
         (.unknown(.unknownState), "HAProxy would be reloaded: what runs is not known."),
     ])
-    func `without an HAProxy that is known there is a start or a reload`(running: ConfigChange.Running, words: String) {
+    func `without an HAProxy that is known there is a start or a reload`(running: KnownState, words: String) {
         let next = PlanFixture(["web: 1=10.0.0.5:80"]).configuration
         let forecast = ReconcilePlan(from: running, to: next, claims: [], problems: [])
-        #expect(forecast.commands.isEmpty && forecast.status == 2)
+        #expect(forecast.change.commands.isEmpty && forecast.status == 2)
         #expect(forecast.text(RegistryFixture.keyspace) == words + "\n")
     }
 

@@ -254,7 +254,7 @@ extension HAProxyController {
         case .silent: return false
         case .nobody:
             guard let gone = other.worker else { return false }
-            (other.worker, running) = (nil, .nothing)
+            (other.worker, known) = (nil, .notRunning)
             tellAbsence("it ended", pid: gone.pid)
             return true
         case .worker(let worker):
@@ -267,7 +267,7 @@ extension HAProxyController {
     /// Takes a worker for the one that serves: it was started or reloaded by somebody else.
     private mutating func meet(_ worker: HAProxyWorker) async {
         note(worker, isOurDoing: false)
-        (running, isDynamic, takesCookies) = (.unknown(.unknownState), true, true)
+        (known, isDynamic, takesCookies) = (.unknown(.unknownState), true, true)
         if file == nil { readFile() }
         await learn()
     }
@@ -285,38 +285,39 @@ extension HAProxyController {
     }
 
     /// Has an HAProxy that does not run our file load it; where there is none, the file waits for its start.
-    mutating func enlist(_ next: HAProxyConfiguration, _ existing: ExternalHAProxy) async throws -> Progress {
+    mutating func enlist(_ change: ConfigChange, _ existing: ExternalHAProxy) async throws -> Progress {
+        let next = change.next
         if file != next {
             try await process.prepare(next)
             file = next
         }
         if let due = other.due, due > .now {
-            return .waiting(ContinuousClock.now.duration(to: due), done: .none)
+            return Progress(done: change.withoutLoad, wait: ContinuousClock.now.duration(to: due))
         }
         if let worker = await process.arrival(of: existing) {
             await meet(worker)
-            return .waiting(.zero, done: .none)
+            return Progress(done: change.withoutLoad, wait: .zero)
         }
         do {
             try await loadInto(existing, next)
-            return .done(.reload(.unknownState))
+            return Progress(done: ConfigChange(from: .unknown(.unknownState), to: next))
         } catch {
             try Task.checkCancellation()
-            return waiting(because: "\(error)")
+            return waiting(change, because: "\(error)")
         }
     }
 
     /// Takes it for gone that it is being stopped, although it was there a moment ago.
-    mutating func missed(_ reason: ExternalHAProxy.Failure) -> Progress {
-        (other.worker, running) = (nil, .nothing)
-        return waiting(because: reason.description)
+    mutating func missed(_ change: ConfigChange, _ reason: ExternalHAProxy.Failure) -> Progress {
+        (other.worker, known) = (nil, .notRunning)
+        return waiting(change, because: reason.description)
     }
 
-    private mutating func waiting(because reason: String) -> Progress {
+    private mutating func waiting(_ change: ConfigChange, because reason: String) -> Progress {
         tellAbsence(reason, pid: nil)
         let wait = other.backoff.next()
         other.due = .now + wait
-        return .waiting(wait, done: .none)
+        return Progress(done: change.withoutLoad, wait: wait)
     }
 
     /// Whether a port that is taken may be so by an HAProxy that serves although it is not seen.

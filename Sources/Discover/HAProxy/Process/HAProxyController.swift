@@ -13,18 +13,11 @@ struct HAProxyController {
     }
 
     /// How far a call came.
-    enum Progress: Equatable {
-        /// HAProxy runs what it should.
-        case done(ConfigChange)
-        /// A reload or a start waits for its time; what could be done without it is done.
-        case waiting(Duration, done: ConfigChange)
-
-        /// What was done last.
-        var update: ConfigChange {
-            switch self {
-            case .done(let update), .waiting(_, let update): update
-            }
-        }
+    struct Progress: Equatable {
+        /// What was done.
+        var done: ConfigChange
+        /// When what is left can be done, a reload or a start; nil where HAProxy runs what it should.
+        var wait: Duration?
     }
 
     /// How HAProxy is started, reloaded and asked.
@@ -35,7 +28,7 @@ struct HAProxyController {
     let timing: Timing
 
     /// What HAProxy runs.
-    var running = ConfigChange.Running.nothing
+    var known = KnownState.notRunning
     /// The file that is in place.
     var file: HAProxyConfiguration?
     /// The newest file that a worker has loaded, though it may have ended since.
@@ -70,7 +63,7 @@ struct HAProxyController {
 
     /// What the newest worker runs, where that is known.
     var current: RunningConfig? {
-        if case .confirmed(let current) = running { return current }
+        if case .confirmed(let current) = known { return current }
         return nil
     }
 }
@@ -83,7 +76,7 @@ extension HAProxyController {
         if let existing = process.existing { return try await adopt(existing) }
         guard let found = try await process.adopt() else { return }
         master = found
-        running = .unknown(.unknownState)
+        known = .unknown(.unknownState)
         readFile()
         await learn()
         logger.info("took over the running HAProxy", ["pid": found.pid])
@@ -110,7 +103,7 @@ extension HAProxyController {
     mutating func look() -> Bool {
         guard let master, !master.isAlive else { return false }
         self.master = nil
-        running = .nothing
+        known = .notRunning
         restart.ended(at: .now)
         logger.error("HAProxy ended; starting it again", ["pid": master.pid, "how": master.ending])
         return true
@@ -127,38 +120,37 @@ extension HAProxyController {
         var proxy = proxy
         (proxy.isDynamic, proxy.takesCookies) = (isDynamic, takesCookies)
         if !proxy.leaving.isEmpty { drains.begin() }
-        running = .confirmed(proxy)
+        known = .confirmed(proxy)
     }
 }
 
 // MARK: What is done
 
 extension HAProxyController {
-    /// Brings HAProxy to a configuration; where a start is refused, to the one before, or to an empty one.
-    mutating func advance(
-        to next: HAProxyConfiguration, or empty: HAProxyConfiguration
-    ) async throws -> Progress {
-        if let due = restart.due, due > .now { return .waiting(ContinuousClock.now.duration(to: due), done: .none) }
-        // What needs no reload does not wait for one either.
-        let done = try await changeServers(to: next)
-        let update = ConfigChange(from: running, to: next)
-        switch update {
-        case .none:
+    /// Applies a change from what is known: its commands at once, a load when its time has come.
+    ///
+    /// Where a start is refused, HAProxy is started with the configuration before, or with an empty one.
+    mutating func apply(_ change: ConfigChange, or empty: HAProxyConfiguration) async throws -> Progress {
+        var change = change
+        if let failure = try await run(change) { change = change.reloading(because: failure) }
+        switch change.load {
+        case nil:
             pace.forget()
-            return .done(done)
+            return Progress(done: change)
         case .start:
-            if let existing = process.existing { return try await enlist(next, existing) }
-            try await start([next, proven, empty].compactMap(\.self))
-            return .done(.start)
-        case .runtime, .reload:
-            let due = pace.due(for: next.mark, at: .now)
-            if due > .now { return .waiting(ContinuousClock.now.duration(to: due), done: done) }
+            if let due = restart.due, due > .now { return change.waiting(until: due) }
+            if let existing = process.existing { return try await enlist(change, existing) }
+            try await start([change.next, proven, empty].compactMap(\.self))
+            return Progress(done: change)
+        case .reload:
+            let due = pace.due(for: change.next.mark, at: .now)
+            if due > .now { return change.waiting(until: due) }
             do {
-                try await reload(next)
+                try await reload(change.next)
             } catch ExternalHAProxy.Failure.stopping {
-                return missed(.stopping)
+                return missed(change, .stopping)
             }
-            return .done(update)
+            return Progress(done: change)
         }
     }
 
@@ -220,7 +212,7 @@ extension HAProxyController {
                 take(try await process.reload(master, with: next), of: next)
             }
         } catch {
-            if case SupervisedHAProxy.Failure.unconfirmed = error { running = .unknown(.unknownState) }
+            if case SupervisedHAProxy.Failure.unconfirmed = error { known = .unknown(.unknownState) }
             if current == nil { await learn() }
             throw error
         }
@@ -231,31 +223,29 @@ extension HAProxyController {
 // What changes while HAProxy runs.
 
 extension HAProxyController {
-    /// Changes servers through the runtime API; where that fails, what runs is not known afterwards.
-    mutating func changeServers(to next: HAProxyConfiguration) async throws -> ConfigChange {
-        guard let current else { return .none }
-        let changes = ServerChanges(from: current, to: next)
-        guard !changes.commands.isEmpty else { return .none }
-        let after = current.after(changes, until: .now + timing.drains.limit)
-        running = .unknown(.unknownState)
+    /// Runs the commands of a change and reads back what they came to; where that fails, what runs is not known.
+    private mutating func run(_ change: ConfigChange) async throws -> RuntimeFailure? {
+        guard let current, !change.commands.isEmpty else { return nil }
+        let after = current.after(change, until: .now + timing.drains.limit)
+        known = .unknown(.unknownState)
         do {
-            try await process.runtime.run(changes.commands)
-            try await verify(after, changes)
+            try await process.runtime.run(change.commands)
+            try await readBack(after, change)
             confirm(after)
-            return .runtime(changes.commands)
+            return nil
         } catch let failure as RuntimeFailure {
             if failure.isForWantOfAbility { isDynamic = false }
             if failure.isForWantOfCookies { takesCookies = false }
-            running = .unknown(.runtimeFailed(failure))
-            return .none
+            known = .unknown(.runtimeFailed(failure))
+            return failure
         }
     }
 
-    /// Reads back what runs, and throws where it is not what should.
-    private func verify(_ expected: RunningConfig, _ changes: ServerChanges) async throws {
-        let report = try await process.runtime.report(on: changes.sections.keys.sorted())
+    /// Throws where what runs is not what should.
+    private func readBack(_ expected: RunningConfig, _ change: ConfigChange) async throws {
+        let report = try await process.runtime.report(on: change.sections.keys.sorted())
         guard report.worker.pid == expected.worker else { throw RuntimeFailure.differs("another worker serves") }
-        if let difference = expected.difference(to: report.states, after: changes) {
+        if let difference = expected.difference(to: report.states, after: change) {
             throw RuntimeFailure.differs(difference)
         }
     }
@@ -266,7 +256,7 @@ extension HAProxyController {
     mutating func finishDrains() async -> Duration? {
         guard var current, !current.leaving.isEmpty else { return nil }
         let pause = await drains.look(after: &current)
-        running = .confirmed(current)
+        known = .confirmed(current)
         return pause
     }
 }
@@ -284,5 +274,12 @@ extension HAProxyController {
             return (EntryID(service: service, id: id), !state.isDown)
         }
         return ServerHealth(isUp: Dictionary(sights) { first, _ in first })
+    }
+}
+
+extension ConfigChange {
+    /// Its load waits, so only what needs none is done.
+    fileprivate func waiting(until due: ContinuousClock.Instant) -> HAProxyController.Progress {
+        HAProxyController.Progress(done: withoutLoad, wait: max(ContinuousClock.now.duration(to: due), .zero))
     }
 }

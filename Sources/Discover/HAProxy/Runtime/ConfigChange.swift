@@ -1,14 +1,79 @@
 import Shared
 
-/// What brings HAProxy from what it runs to what it should run.
-enum ConfigChange: Equatable, Sendable {
-    /// It runs that already.
-    case none
-    /// Nothing runs: start it.
+/// What brings HAProxy from what it is known to run to its next configuration: computed once, then logged, printed by
+/// `plan` or applied.
+///
+/// What the runtime API can do does not wait for a load: commands and the reason for a load stand side by side.
+struct ConfigChange: Equatable, Sendable {
+    /// What HAProxy runs afterwards.
+    let next: HAProxyConfiguration
+    /// What the running worker is told, in order.
+    private(set) var commands: [RuntimeCommand] = []
+    /// The sections that the commands change, with the servers that they have afterwards: for reading back.
+    private(set) var sections: [ServiceName: [ServerLine]] = [:]
+    /// Why the file has to be loaded; nil where commands do it all.
+    private(set) var load: LoadReason?
+
+    /// Compares what runs with what should.
+    init(from known: KnownState, to next: HAProxyConfiguration) {
+        self.next = next
+        switch known {
+        case .notRunning: load = .start
+        case .unknown(let reason): load = .reload(reason)
+        case .confirmed(let current): compare(current)
+        }
+    }
+
+    /// Whether there is nothing to do.
+    var isEmpty: Bool { commands.isEmpty && load == nil }
+
+    /// The part that needs no load.
+    var withoutLoad: ConfigChange {
+        var change = self
+        change.load = nil
+        return change
+    }
+
+    /// What is left to do after commands failed: what runs is not known, so it is loaded anew.
+    func reloading(because failure: RuntimeFailure) -> ConfigChange {
+        ConfigChange(from: .unknown(.runtimeFailed(failure)), to: next)
+    }
+
+    /// Compares the servers of the sections that are on both sides; only a reload changes anything else.
+    private mutating func compare(_ current: RunningConfig) {
+        if current.mark != next.mark {
+            load = .reload(current.hasListeners(of: next) ? .settingsChanged : .listenersChanged)
+        }
+        let leaving = Dictionary(grouping: current.leaving.keys, by: \.service)
+        for service in next.sections.keys.sorted() {
+            guard let old = current.sections[service], let new = next.sections[service], old != new else { continue }
+            let gone = (leaving[service] ?? []).compactMap { name in current.leaving[name].map(\.line) }
+            let diff = ServerDiff(service, from: old, leaving: gone, to: new)
+            if let obstacle = diff.obstacle(in: current, to: new) {
+                load = load ?? .reload(obstacle)
+            } else {
+                commands += diff.commands
+                sections[service] = new
+            }
+        }
+    }
+}
+
+/// What HAProxy runs, as far as it is known.
+enum KnownState: Equatable, Sendable {
+    /// No HAProxy.
+    case notRunning
+    /// One whose configuration is not known.
+    case unknown(ReloadReason)
+    /// One that confirmed this.
+    case confirmed(RunningConfig)
+}
+
+/// Why HAProxy has to load its file.
+enum LoadReason: Equatable, Sendable {
+    /// Nothing runs.
     case start
-    /// Change servers while they run.
-    case runtime([RuntimeCommand])
-    /// Load the new file into the running master.
+    /// Commands cannot do what is needed.
     case reload(ReloadReason)
 }
 
@@ -28,48 +93,19 @@ enum ReloadReason: Equatable, Sendable {
     case staticServers
 }
 
-extension ConfigChange {
-    /// What HAProxy runs, as far as it is known.
-    enum Running: Equatable, Sendable {
-        /// No HAProxy.
-        case nothing
-        /// One whose configuration is not known.
-        case unknown(ReloadReason)
-        /// One that confirmed this.
-        case confirmed(RunningConfig)
-    }
-
-    /// Decides.
-    init(from running: Running, to next: HAProxyConfiguration) {
-        switch running {
-        case .nothing: self = .start
-        case .unknown(let reason): self = .reload(reason)
-        case .confirmed(let current) where current.mark != next.mark:
-            self = .reload(current.hasListeners(of: next) ? .settingsChanged : .listenersChanged)
-        case .confirmed(let current):
-            let changes = ServerChanges(from: current, to: next)
-            if let obstacle = changes.obstacle {
-                self = .reload(obstacle)
-            } else {
-                self = changes.commands.isEmpty ? .none : .runtime(changes.commands)
-            }
-        }
-    }
-}
-
-extension RunningConfig {
-    fileprivate func hasListeners(of next: HAProxyConfiguration) -> Bool {
-        binds == next.binds && Set(sections.keys) == Set(next.sections.keys)
-    }
-}
-
 extension ConfigChange: CustomStringConvertible {
+    /// A few words for the log; where there is a load, its reason is what matters.
+    var description: String {
+        if let load { return load.description }
+        return isEmpty ? "nothing" : "runtime: \(commands.count) command\(commands.count == 1 ? "" : "s")"
+    }
+}
+
+extension LoadReason: CustomStringConvertible {
     /// A few words for the log.
     var description: String {
         switch self {
-        case .none: "nothing"
         case .start: "start"
-        case .runtime(let commands): "runtime: \(commands.count) command\(commands.count == 1 ? "" : "s")"
         case .reload(let reason): "reload: \(reason)"
         }
     }
@@ -89,64 +125,45 @@ extension ReloadReason: CustomStringConvertible {
     }
 }
 
-/// What the runtime API can do to bring the servers that run to those that should: commands, and what they lead to.
-///
-/// Servers that come are ready before others go, so a service that keeps a server is never without one.
-struct ServerChanges: Equatable, Sendable {
-    /// The commands in order.
-    private(set) var commands: [RuntimeCommand] = []
-    /// The sections that they change, with the servers that they have then.
-    private(set) var sections: [ServiceName: [ServerLine]] = [:]
-    /// Why the servers of some sections need a reload; nil where they do not.
-    private(set) var obstacle: ReloadReason?
+extension RunningConfig {
+    /// Whether a configuration listens where this one does, for the same services.
+    fileprivate func hasListeners(of next: HAProxyConfiguration) -> Bool {
+        binds == next.binds && Set(sections.keys) == Set(next.sections.keys)
+    }
 
-    /// Compares the sections that are on both sides.
-    init(from running: RunningConfig, to next: HAProxyConfiguration) {
-        let leaving = Dictionary(grouping: running.leaving.keys, by: \.service)
-        for service in next.sections.keys.sorted() {
-            guard let old = running.sections[service], let new = next.sections[service], old != new else { continue }
-            let gone = (leaving[service] ?? []).compactMap { name in running.leaving[name].map(\.line) }
-            var section = SectionChanges(service)
-            section.compare(old, new, gone: gone)
-            if section.needsReload {
-                obstacle = obstacle ?? .keywordsChanged
-            } else if section.isDynamic, !running.canAdd(to: new) {
-                obstacle = obstacle ?? .staticServers
-            } else {
-                commands += section.commands
-                sections[service] = new
-            }
-        }
+    /// Whether servers such as these can come and go while it runs.
+    fileprivate func canAdd(to lines: [ServerLine]) -> Bool {
+        isDynamic && (takesCookies || !lines.contains(where: \.hasCookie))
     }
 }
 
-/// The changes of one section.
-private struct SectionChanges {
+/// What differs between the servers of one section.
+///
+/// Servers that come are ready before others go, so a service that keeps a server is never without one.
+private struct ServerDiff {
     private let service: ServiceName
     private var arriving: [RuntimeCommand] = []
     private var replacing: [RuntimeCommand] = []
     private var departing: [RuntimeCommand] = []
-
     /// Whether a server's keywords changed that only a new server takes, and no other server could stand in for it.
-    private(set) var needsReload = false
+    private var needsReload = false
     /// Whether servers come or go.
-    private(set) var isDynamic = false
+    private var isDynamic = false
 
+    /// What the worker is told, in order.
     var commands: [RuntimeCommand] { arriving + replacing + departing }
 
-    init(_ service: ServiceName) {
+    /// Compares the servers of a section; those of `leaving` are no longer wanted, and still there.
+    init(_ service: ServiceName, from old: [ServerLine], leaving: [ServerLine], to new: [ServerLine]) {
         self.service = service
-    }
-
-    mutating func compare(_ old: [ServerLine], _ new: [ServerLine], gone: [ServerLine]) {
         let before = Dictionary(old.map { ($0.id, $0) }) { first, _ in first }
-        let leaving = Dictionary(gone.map { ($0.id, $0) }) { first, _ in first }
+        let leaving = Dictionary(leaving.map { ($0.id, $0) }) { first, _ in first }
         let others = new.contains { line in before[line.id].map { $0 == line && line.weight > 0 } ?? false }
         for line in new {
             if let current = before[line.id] {
                 change(current, to: line, isAlone: !others)
             } else if let current = leaving[line.id] {
-                takeBack(current, as: line)
+                bringBack(current, as: line)
             } else {
                 isDynamic = true
                 arriving += RuntimeCommand.adding(name(line), line)
@@ -157,6 +174,12 @@ private struct SectionChanges {
             isDynamic = true
             departing += RuntimeCommand.draining(name(line))
         }
+    }
+
+    /// Why commands cannot do it in what runs; nil where they can.
+    func obstacle(in current: RunningConfig, to new: [ServerLine]) -> ReloadReason? {
+        if needsReload { return .keywordsChanged }
+        return isDynamic && !current.canAdd(to: new) ? .staticServers : nil
     }
 
     private mutating func change(_ current: ServerLine, to line: ServerLine, isAlone: Bool) {
@@ -171,7 +194,7 @@ private struct SectionChanges {
     }
 
     /// A server that comes back before it is gone.
-    private mutating func takeBack(_ current: ServerLine, as line: ServerLine) {
+    private mutating func bringBack(_ current: ServerLine, as line: ServerLine) {
         isDynamic = true
         if current.isChangeable(to: line) {
             arriving += RuntimeCommand.changing(name(line), from: current, to: line) + [.ready(name(line))]
@@ -181,11 +204,4 @@ private struct SectionChanges {
     }
 
     private func name(_ line: ServerLine) -> EntryID { EntryID(service: service, id: line.id) }
-}
-
-extension RunningConfig {
-    /// Whether servers such as these can come and go while it runs.
-    fileprivate func canAdd(to lines: [ServerLine]) -> Bool {
-        isDynamic && (takesCookies || !lines.contains(where: \.hasCookie))
-    }
 }

@@ -59,10 +59,10 @@ struct RunningConfig: Equatable, Sendable {
         }
     }
 
-    /// What runs after changes were done.
-    func after(_ changes: ServerChanges, until end: ContinuousClock.Instant) -> RunningConfig {
+    /// What runs after the commands of a change were done.
+    func after(_ change: ConfigChange, until end: ContinuousClock.Instant) -> RunningConfig {
         var next = self
-        for (service, lines) in changes.sections {
+        for (service, lines) in change.sections {
             let stay = Set(lines.map(\.id))
             for var line in sections[service] ?? [] where !stay.contains(line.id) {
                 line.weight = 0
@@ -102,10 +102,10 @@ extension RunningConfig {
     /// How what HAProxy tells differs from what should run in the sections that were changed; nil where it does not.
     ///
     /// What operators told HAProxy of servers that no command touched is theirs.
-    func difference(to states: [ServerState], after changes: ServerChanges) -> String? {
+    func difference(to states: [ServerState], after change: ConfigChange) -> String? {
         let told = Dictionary(grouping: states, by: \.section)
-        let readied = Set(changes.commands.compactMap(\.readied))
-        for service in changes.sections.keys.sorted() {
+        let readied = Set(change.commands.compactMap(\.readied))
+        for service in change.sections.keys.sorted() {
             if let found = difference(in: service, to: told[service.text] ?? [], readied) { return found }
         }
         return nil
