@@ -86,7 +86,8 @@ struct RenderCommand: Sendable {
             + offer.failures.sorted { $0.key < $1.key }.map { "\($0.key.variable): \($0.value)" }
             + desired.diagnostics.sorted().map { line($0, dump) }
         for line in wrong { StandardError.write(TextTable.shown(line)) }
-        let lines = HAProxyConfiguration(desired, settings).text.split(separator: "\n", omittingEmptySubsequences: false)
+        let lines = HAProxyConfiguration(desired, settings).text.split(
+            separator: "\n", omittingEmptySubsequences: false)
         print(lines.map { StatsUser.masked(String($0)) }.joined(separator: "\n"), terminator: "")
         return isStrict && !wrong.isEmpty ? ExitStatus.failure : ExitStatus.success
     }

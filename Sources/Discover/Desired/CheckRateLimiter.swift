@@ -56,7 +56,8 @@ struct CheckRateLimiter: Equatable, Sendable {
         // What this consumer has just begun with nobody else does at the same moment.
         let wait =
             isKnown
-            ? (needed < minInterval ? timing.patience : .zero) + timing.spread * Double.random(in: 0...1, using: &random)
+            ? (needed < minInterval ? timing.patience : .zero) + timing.spread
+                * Double.random(in: 0...1, using: &random)
             : .zero
         isKnown = true
         next = Step(minInterval: needed, due: now + wait)

@@ -244,7 +244,9 @@ extension DesiredState.Listener {
 }
 
 extension DesiredState.Server {
-    fileprivate func checked(notBelow minInterval: Duration, _ pool: inout InternPool<ServerOptions>) -> DesiredState.Server {
+    fileprivate func checked(notBelow minInterval: Duration, _ pool: inout InternPool<ServerOptions>)
+        -> DesiredState.Server
+    {
         guard let check = keywords.check else { return self }
         var stretched = keywords
         stretched.check = check.stretched(to: minInterval)

@@ -81,7 +81,8 @@ struct StatusReportTests {
 
     @Test func `a port that another process holds is told with that process`() {
         var fixture = Self.fixture()
-        fixture.snapshot.inputs?.ports.add([], obstacles: [BindAddress(port: port(8000)): "in use by process 7 (nginx)"])
+        fixture.snapshot.inputs?.ports.add(
+            [], obstacles: [BindAddress(port: port(8000)): "in use by process 7 (nginx)"])
         let web = fixture.report.services.last
         #expect(web?.state == .leftOut)
         #expect(web?.problems.contains { $0.problem == "port 8000 is in use by process 7 (nginx)" } == true)
