@@ -31,19 +31,20 @@ struct OfflineCollector: Sendable {
         var snapshot = Snapshot(
             agent: nil, store: Snapshot.Store(configuration),
             settings: configuration.settings(for: process.program.abilities),
-            holds: HoldKeeper(holdTime: configuration.holdTime, interval: .seconds(1)), process: process)
-        let offer = configuration.additionFiles.read()
-        snapshot.settings.additions = offer.additions
-        for (place, failure) in offer.failures { snapshot.refusedAdditions[place.variable] = "\(failure)" }
+            massLoss: MassLossGuard(holdTime: configuration.holdTime), process: process)
+        let candidate = configuration.additionFiles.read()
+        snapshot.settings.snippets = candidate.snippets
+        for (place, failure) in candidate.failures { snapshot.snippetErrors[place.variable] = "\(failure)" }
         let file = RegistryCache(file: configuration.directory.catalog, keyspace: configuration.keyspace)
         let copy = (try? file.load()) ?? nil
         snapshot.settings.host.minCheckInterval = copy?.checkFloor ?? .zero
-        if let copy { _ = snapshot.holds.recall(copy) }
+        let now = Timestamp.now()
+        if let copy { _ = snapshot.massLoss.restore(copy.holds, besides: copy.registry, at: now) }
         let registry = try await registry(&snapshot.store, else: copy)
         snapshot.accept(registry)
         // What is over by the clock is over, also where nobody has looked yet.
-        _ = snapshot.holds.judge(nil)
-        snapshot.accept(registry)
+        _ = snapshot.massLoss.evaluate(nil, at: now)
+        snapshot.inputs?.held = snapshot.massLoss.records
         await snapshot.observePorts()
         return snapshot
     }
@@ -92,7 +93,7 @@ extension OfflineCollector.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {
-        case .noHTTP: "libcurl cannot be started"
+        case .noHTTP: "cannot initialise libcurl"
         case .noRegistry(let reason):
             "etcd does not answer, and STATE_DIR has no copy of what it said last: \(reason)"
         }

@@ -66,9 +66,9 @@ struct RenderCommand: Sendable {
     /// Prints the file, and returns the exit status.
     func run(searchPath: String) async throws -> Int32 {
         let dump = try read()
-        let offer = files.read()
+        let candidate = files.read()
         var settings = settings
-        settings.additions = offer.additions
+        settings.snippets = candidate.snippets
         // This host's name stands on the stats page: without --probe the file is the same on every machine.
         if probes {
             settings.abilities = try await abilities(searchPath)
@@ -83,7 +83,7 @@ struct RenderCommand: Sendable {
         let desired = DesiredState(inputs)
         let wrong =
             dump.mistakes.map { "\(shownPath):\($0)" }
-            + offer.failures.sorted { $0.key < $1.key }.map { "\($0.key.variable): \($0.value)" }
+            + candidate.failures.sorted { $0.key < $1.key }.map { "\($0.key.variable): \($0.value)" }
             + desired.diagnostics.sorted().map { line($0, dump) }
         for line in wrong { StandardError.write(TextTable.shown(line)) }
         let lines = HAProxyConfiguration(desired, settings).text.split(

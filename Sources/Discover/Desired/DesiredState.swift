@@ -39,8 +39,8 @@ struct DesiredState: Equatable, Sendable {
         struct Written: Equatable, Sendable {
             /// The section without its servers.
             let head: String
-            /// Its servers; nil for those of the listener.
-            let servers: [ServerLine]?
+            /// The lines of those servers that are as they were accepted, too.
+            let servers: [InstanceID: ServerLine]
         }
 
         /// Address and port.

@@ -186,9 +186,8 @@ struct PlanCommand: Sendable {
 extension ConfigErrors {
     /// What HAProxy says, by service where it names one.
     fileprivate var text: String {
-        let named = byLine.merging(byName) { first, _ in first }
-        guard !named.isEmpty else { return words }
-        return named.sorted { $0.key < $1.key }.map { "service \($0.key): \($0.value)" }.joined(separator: "; ")
+        guard !byLine.isEmpty else { return words }
+        return byLine.sorted { $0.key < $1.key }.map { "service \($0.key): \($0.value)" }.joined(separator: "; ")
     }
 }
 

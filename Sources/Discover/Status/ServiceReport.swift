@@ -87,7 +87,7 @@ struct ReportSources {
         zone = snapshot.settings.host.zone
         claims = desired.portClaims
         listeners = Dictionary(desired.listeners.map { ($0.service, $0) }) { first, _ in first }
-        holds = Dictionary(snapshot.holds.holds.map { ($0.name, $0) }) { first, _ in first }
+        holds = Dictionary(snapshot.massLoss.held.map { ($0.name, $0) }) { first, _ in first }
         problems = Self.byService(desired.diagnostics, snapshot.store.keyspace)
         self.sight = sight
         delay = snapshot.delay

@@ -44,9 +44,9 @@ struct Snapshot: Sendable {
     /// Since when HAProxy does not do all of it, as time since the beginning of 1970; nil where it does.
     var behindSince: Duration?
     /// The lost endpoints that stay in service.
-    var holds: HoldKeeper
-    /// Why files that are added to haproxy.cfg are not used, by setting.
-    var refusedAdditions: [String: String] = [:]
+    var massLoss: MassLossGuard
+    /// Why snippets of haproxy.cfg are not used, by setting.
+    var snippetErrors: [String: String] = [:]
     /// What came of bringing HAProxy to configurations; nil where no agent did.
     var history: ReloadHistory?
     /// What HAProxy runs, as far as the agent knows.
@@ -66,13 +66,13 @@ extension Snapshot {
 
     /// Accepts a newer state of the registry.
     mutating func accept(_ registry: RegistryState) {
-        _ = holds.take(registry)
+        _ = massLoss.accept(registry, at: Timestamp.now())
         if inputs == nil {
             inputs = DesiredInputs(registry: registry, host: settings.host)
         } else {
             inputs?.registry = registry
         }
-        inputs?.held = holds.records
+        inputs?.held = massLoss.records
     }
 }
 
@@ -95,16 +95,16 @@ struct ReloadHistory: Equatable, Sendable {
     /// What failed last, also if it is over.
     private(set) var lastTrouble: ErrorRecord?
 
-    /// Notes that HAProxy runs what it should, and how it was brought there.
-    mutating func note(_ done: ConfigChange) {
+    /// Records that HAProxy runs what it should, and how it was brought there.
+    mutating func record(_ done: ConfigChange) {
         trouble = nil
         guard case .reload(let reason) = done.load else { return }
         reloads += 1
         lastReload = Reload(time: Timestamp.text(Timestamp.now()), reason: "\(reason)")
     }
 
-    /// Notes that it does not.
-    mutating func note(_ error: any Error) {
+    /// Records that it does not.
+    mutating func record(_ error: any Error) {
         let failed = ErrorRecord(error)
         lastTrouble = failed
         if trouble?.error != failed.error { trouble = failed }

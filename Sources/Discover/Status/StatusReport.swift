@@ -121,7 +121,7 @@ extension StatusReport {
             empty = Self.said(in: registry).subtracting(desired.services.map(\.name)).sorted().map(\.text)
             problems = desired.diagnostics.sorted().map(DiagnosticReport.init)
         }
-        problems += snapshot.refusedAdditions.sorted { $0.key < $1.key }
+        problems += snapshot.snippetErrors.sorted { $0.key < $1.key }
             .map { DiagnosticReport(of: $0.key, problem: $0.value, severe: true) }
         problems = problems.filter(\.severe) + problems.filter { !$0.severe }
     }

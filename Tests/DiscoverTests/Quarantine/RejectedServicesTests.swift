@@ -17,8 +17,11 @@ struct RejectedServicesTests {
         plan.listeners.first { $0.service.text == name }
     }
 
-    private func patient(_ name: String, _ form: RejectedServices.Fallback) throws -> RejectedServices.RejectedService {
-        RejectedServices.RejectedService(refused: try #require(listener(name, in: plan)), form: form, words: "no")
+    private func rejected(
+        _ name: String, _ fallback: RejectedServices.Fallback
+    ) throws -> RejectedServices.RejectedService {
+        RejectedServices.RejectedService(
+            listener: try #require(listener(name, in: plan)), fallback: fallback, error: "no")
     }
 
     /// A plan with what stands in for rejected services.
@@ -48,7 +51,7 @@ struct RejectedServicesTests {
     @Test func `a service that is refused is left out alone, with its problem, until it changes`() throws {
         var rejected = RejectedServices()
         #expect(applied(rejected, to: plan).plan == plan)
-        rejected.add([try patient("db", .out)], at: Self.start)
+        rejected.add([try self.rejected("db", .leftOut)], at: Self.start)
         let treated = applied(rejected, to: plan)
         #expect(names(treated.plan) == ["api", "web"])
         #expect(treated.problems == [.refusedByHAProxy(service("db"), words: "no", isServed: false)])
@@ -68,7 +71,7 @@ struct RejectedServicesTests {
         let written = AcceptedSection(
             head: section.head.replacing("port 82", with: "port 9"), bind: BindAddress(port: port(9)),
             servers: section.servers)
-        rejected.add([try patient("db", .head(written))], at: Self.start)
+        rejected.add([try self.rejected("db", .accepted(written, rejecting: []))], at: Self.start)
         let changed = PlanFixture(["db@82: 1=10.0.0.2:82 7=10.0.0.7:82", "web: 1=10.0.0.4:83"]).plan
         let treated = applied(rejected, to: changed)
         #expect(treated.problems == [.refusedByHAProxy(service("db"), words: "no", isServed: true)])
@@ -86,10 +89,20 @@ struct RejectedServicesTests {
         let sick = PlanFixture(["db@82: 1=10.0.0.2:82 2=10.0.0.9:82 3=10.0.0.8:82", "web: 1=10.0.0.4:83"]).plan
         let refused = try #require(listener("db", in: sick))
         rejected.add(
-            [RejectedServices.RejectedService(refused: refused, form: .whole(section), words: "no")], at: Self.start)
+            [
+                RejectedServices.RejectedService(
+                    listener: refused, fallback: .accepted(section, rejecting: Set(["1", "2", "3"].map(instance))),
+                    error: "no")
+            ], at: Self.start)
         let text = HAProxyConfiguration(applied(rejected, to: sick).plan, .sample).text
         #expect(text.contains("server 1 10.0.0.2:82 "))
         #expect(!text.contains("server 2 ") && !text.contains("server 3 "))
+        // One that came since is as it is; the accepted servers stay until one of them changes.
+        let grown = PlanFixture(["db@82: 1=10.0.0.2:82 2=10.0.0.9:82 3=10.0.0.8:82 4=10.0.0.7:82*9"]).plan
+        let lines = HAProxyConfiguration(applied(rejected, to: grown).plan, .sample).sections[service("db")]
+        #expect(lines?.map { "\($0.id) \($0.weight)" } == ["1 100", "4 9"])
+        let gone = PlanFixture(["db@82: 1=10.0.0.2:82 2=10.0.0.9:82"]).plan
+        #expect(applied(rejected, to: gone).listeners == gone.listeners)
         // Another service has the place by now.
         let taken = PlanFixture(["db@82: 1=10.0.0.2:82 2=10.0.0.9:82 3=10.0.0.8:82", "web@82: 1=10.0.0.4:83"]).plan
         #expect(names(applied(rejected, to: taken).plan) == ["web"])
@@ -100,7 +113,7 @@ struct RejectedServicesTests {
 
     @Test func `from time to time one is tried anew, and what is in no plan is forgotten`() throws {
         var rejected = RejectedServices()
-        rejected.add([try patient("db", .out)], at: Self.start)
+        rejected.add([try self.rejected("db", .leftOut)], at: Self.start)
         #expect(rejected.due == Self.start + RejectedServices.retryInterval)
         let early = rejected.retryDue(at: Self.start + .seconds(1))
         let late = rejected.retryDue(at: Self.start + RejectedServices.retryInterval)

@@ -18,7 +18,7 @@ struct SnapshotFixture {
             store: Snapshot.Store(members: ["http://e:2379"], keyspace: RegistryFixture.keyspace, mode: "watch"),
             settings: .sample, inputs: DesiredInputs(registry: registry, host: HAProxySettings.sample.host),
             appliedRevision: registry.revision,
-            holds: HoldKeeper(holdTime: .seconds(600), interval: .seconds(1)), history: ReloadHistory(),
+            massLoss: MassLossGuard(holdTime: .seconds(600)), history: ReloadHistory(),
             process: process)
     }
 
