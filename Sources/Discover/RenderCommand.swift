@@ -85,7 +85,7 @@ struct RenderCommand: Sendable {
             dump.mistakes.map { "\(shownPath):\($0)" }
             + candidate.failures.sorted { $0.key < $1.key }.map { "\($0.key.variable): \($0.value)" }
             + desired.diagnostics.sorted().map { line($0, dump) }
-        for line in wrong { StandardError.write(TextTable.shown(line)) }
+        for line in wrong { StandardError.write(OneLine.text(line)) }
         let lines = HAProxyConfiguration(desired, settings).text.split(
             separator: "\n", omittingEmptySubsequences: false)
         print(lines.map { StatsUser.masked(String($0)) }.joined(separator: "\n"), terminator: "")

@@ -50,7 +50,7 @@ struct SnippetStore {
             }
         } catch {
             if !isWaitLogged, !Task.isCancelled {
-                logger.warning("cannot check haproxy.cfg snippets; retrying", ["error": "\(error)"])
+                logger.warning("cannot check snippets; retrying", ["error": "\(error)"])
             }
             isWaitLogged = true
             return
@@ -85,20 +85,20 @@ struct SnippetStore {
         for (location, error) in errors.sorted(by: { $0.key < $1.key }) {
             let fields: Logger.Fields = ["setting": "\(location.variable)", "error": error]
             if accepted[location] == nil {
-                logger.error("haproxy.cfg snippet rejected; left out", fields)
+                logger.error("snippet rejected; left out", fields)
             } else {
-                logger.error("haproxy.cfg snippet rejected; keeping the previous one", fields)
+                logger.error("snippet rejected; keeping the previous one", fields)
             }
         }
     }
 
     private func logUse(_ before: ConfigSnippets) {
         if accepted.isEmpty {
-            if accepted != before { logger.info("haproxy.cfg snippets removed") }
+            if accepted != before { logger.info("snippets removed") }
             return
         }
         logger.info(
-            accepted == before ? "haproxy.cfg snippets unchanged" : "loaded haproxy.cfg snippets",
+            accepted == before ? "snippets unchanged" : "loaded haproxy.cfg snippets",
             [
                 "global": accepted[.global]?.path, "defaults": accepted[.defaults]?.path,
                 "extra": accepted[.extra]?.path,

@@ -93,7 +93,7 @@ extension RegisterCommands.Failure: CustomStringConvertible {
     var description: String {
         switch self {
         case .noName(let text):
-            "no container has the name or id \"\(TextTable.shown(String(text.prefix(100))))\""
+            "no container has the name or id \"\(OneLine.text(String(text.prefix(100))))\""
         case .noHTTP: "libcurl cannot be started"
         }
     }

@@ -83,8 +83,8 @@ struct CheckRateLimiterTests {
         #expect(!step6)
     }
 
-    @Test func `intervals are stretched, also those that somebody set, and a quick look stays quick`() {
-        var check = ServerOptions.Check()
+    @Test func `intervals are stretched, also those that somebody set, and a quick look stays quick`() throws {
+        var check = try #require(ServerOptions().check)
         #expect(check.stretched(to: .zero) == check)
         #expect(check.stretched(to: .seconds(2)) == check)
         check.downInterval = .seconds(10)

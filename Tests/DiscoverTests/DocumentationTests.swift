@@ -8,9 +8,9 @@ import Testing
 struct DiscoverDocumentationTests {
     private let options = DiscoverSettings.options
 
-    @Test func `the README's table of settings is the code's`() throws {
+    @Test func `the documented table of settings is the code's`() throws {
         let table = options.markdownTable.split(separator: "\n").map(String.init)
-        #expect(try Documentation("README.md").table(below: "### docker-discover") == table)
+        #expect(try Documentation("docs/settings.md").table(below: "## docker-discover") == table)
     }
 
     @Test func `the help tells every setting with its variable and default`() {
@@ -22,14 +22,13 @@ struct DiscoverDocumentationTests {
         }
     }
 
-    @Test func `the README's table of commands is the code's`() throws {
+    @Test func `the documented table of commands is the code's`() throws {
         let table = options.markdownCommands.split(separator: "\n").map(String.init)
-        #expect(try Documentation("README.md").table(below: "### On a client host") == table)
+        #expect(try Documentation("docs/status.md").table(below: "### Commands of docker-discover") == table)
     }
 
     @Test func `docs/status.md has each field that the JSON has`() throws {
-        let lines = try Documentation("docs/status.md").lines
-        let documented = lines.drop { $0 != "# docker-discover" }.joined(separator: "\n")
+        let documented = try Documentation("docs/status.md").section("### JSON of docker-discover")
         for field in Self.fields { #expect(documented.contains("`\(field)`"), "\(field) is not documented") }
     }
 

@@ -6,18 +6,18 @@ import Testing
 
 @Suite("docker-register's documentation")
 struct RegisterDocumentationTests {
-    @Test func `the README's table of settings is the code's`() throws {
+    @Test func `the documented table of settings is the code's`() throws {
         let table = RegisterSettings.options.markdownTable.split(separator: "\n").map(String.init)
-        #expect(try Documentation("README.md").table(below: "### docker-register") == table)
+        #expect(try Documentation("docs/settings.md").table(below: "## docker-register") == table)
     }
 
-    @Test func `the README's table of commands is the code's`() throws {
+    @Test func `the documented table of commands is the code's`() throws {
         let table = RegisterSettings.options.markdownCommands.split(separator: "\n").map(String.init)
-        #expect(try Documentation("README.md").table(below: "## When something is not routed") == table)
+        #expect(try Documentation("docs/status.md").table(below: "### Commands of docker-register") == table)
     }
 
     @Test func `docs/status.md has each field that the JSON has`() throws {
-        let documented = try Documentation("docs/status.md").lines.joined(separator: "\n")
+        let documented = try Documentation("docs/status.md").section("### JSON of docker-register")
         for field in Self.fields { #expect(documented.contains("`\(field)`"), "\(field) is not documented") }
     }
 
@@ -53,8 +53,17 @@ struct RegisterDocumentationTests {
         }
     }
 
-    @Test func `the README's table of labels is the code's`() throws {
+    @Test func `the documented table of labels is the code's`() throws {
         let table = LabelDefinition.markdownTable.split(separator: "\n").map(String.init)
-        #expect(try Documentation("README.md").table(below: "## Labels") == table)
+        #expect(try Documentation("docs/labels.md").table(below: "## All labels") == table)
+    }
+
+    @Test func `the labels that the README begins with exist`() throws {
+        let rows = try Documentation("README.md").table(below: "## Labels").dropFirst(2)
+        #expect(rows.count == 6)
+        for row in rows {
+            let cell = row.split(separator: "|").first.map(String.init) ?? ""
+            #expect(LabelDefinition.all.contains { cell == " `\(Labels.prefix)\($0.name)` " }, "\(cell)")
+        }
     }
 }

@@ -172,7 +172,7 @@ extension StubEngine {
     }
 }
 
-/// The answers that were recorded from real engines, by `deploy/record.sh`.
+/// The answers that were recorded from real engines, by `Tests/Laboratory/record.sh`.
 enum Recorded {
     /// The engines, by folder.
     static let engines = ["engine-20.10", "engine-26.1"]

@@ -137,7 +137,7 @@ struct PortRange: Equatable, Sendable, CustomStringConvertible {
     static let standard = PortRange(ports: 19000...19899)
 
     /// What may be written, for messages.
-    static let expected = "two ports, the lower one first, such as \(standard)"
+    static let grammar = "two ports, the lower one first, such as \(standard)"
 
     private init(ports: ClosedRange<UInt16>) { self.ports = ports }
 

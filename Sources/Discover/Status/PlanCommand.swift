@@ -62,7 +62,7 @@ extension ReconcilePlan {
             let revision = revision.map { " at revision \($0)" } ?? ""
             parts.append(["Nothing to do: haproxy.cfg and HAProxy are what the registry says\(revision)."])
         }
-        return parts.map { $0.map { TextTable.shown($0) + "\n" }.joined() }.joined(separator: "\n")
+        return parts.map { $0.map { OneLine.text($0) + "\n" }.joined() }.joined(separator: "\n")
     }
 
     private static let afterRefusal =

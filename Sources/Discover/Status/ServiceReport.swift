@@ -137,8 +137,8 @@ extension ServiceReport {
             Claim(port: $0.claim.port.number, wish: $0.claim.wish.number, revision: $0.revision)
         }
         mode = resolution.options.mode.rawValue
-        balance = resolution.options.balance.rawValue
-        check = resolution.options.check.kind.description
+        balance = resolution.options[ServiceOptions.balance].rawValue
+        check = resolution.options[ServiceOptions.check].description
         config = ServiceOptions.fields.reduce(into: [:]) { said, field in
             said[field.name] = field.text(service.config.options)
         }

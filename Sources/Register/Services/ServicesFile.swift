@@ -2,7 +2,7 @@ import Shared
 
 /// What the services file says: instances that are not containers, and keys that tell what the host is.
 ///
-/// docs/services.md has the schema.
+/// docs/services-file.md has the schema.
 struct ServicesFile: Equatable, Sendable {
     /// The instances, in the order of the file.
     var services: [StaticService] = []
@@ -89,7 +89,7 @@ struct ServicesFileState: Sendable {
         let bytes: [UInt8]
         do throws(FileError) {
             guard let found = try FileContents(path, limit: ServicesFile.mostBytes).bytes else {
-                throw FileError("open", path, code: FileError.noSuchFile)
+                throw FileError.missing("open", path)
             }
             bytes = found
         } catch {

@@ -70,7 +70,7 @@ extension ContainerReport {
         lines += section("Registry", entries.map { $0.lines(report) }, otherwise: "nothing")
         lines += section("Why not", reasons.map { [$0] })
         lines += section("Warnings", warnings.map { [$0] })
-        return lines.map(TextTable.shown).joined(separator: "\n") + "\n"
+        return lines.map { OneLine.text($0) }.joined(separator: "\n") + "\n"
     }
 
     private func section(_ name: String, _ parts: [[String]], otherwise: String? = nil) -> [String] {

@@ -70,8 +70,38 @@ package struct FileError: Error, Equatable {
         self.code = code
     }
 
-    /// The number for a path at which there is nothing.
-    package static let noSuchFile = ENOENT
+    /// What callers tell apart.
+    package enum Kind: Sendable {
+        /// There is nothing.
+        case missing
+        /// This account may not.
+        case forbidden
+        /// Nobody listens on the socket.
+        case refused
+        /// The other side is busy: it passes.
+        case busy
+        /// The other side has closed the connection.
+        case closed
+        /// Anything else.
+        case other
+    }
+
+    /// What kind of error it is.
+    package var kind: Kind {
+        switch code {
+        case ENOENT: .missing
+        case EACCES: .forbidden
+        case ECONNREFUSED: .refused
+        case EAGAIN: .busy
+        case EPIPE, ECONNRESET: .closed
+        default: .other
+        }
+    }
+
+    /// An error of our own for a path at which there is nothing.
+    package static func missing(_ action: String, _ path: String) -> FileError {
+        FileError(action, path, code: ENOENT)
+    }
 }
 
 extension FileError: CustomStringConvertible {

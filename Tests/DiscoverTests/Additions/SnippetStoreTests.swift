@@ -85,7 +85,7 @@ struct SnippetStoreTests {
 
     @Test func `what is no longer offered goes`() async throws {
         #expect(try await review([:], before: [.global: "a"], wrong: []).accepted == ConfigSnippets())
-        #expect(log.contain("haproxy.cfg snippets removed"))
+        #expect(log.contain("snippets removed"))
     }
 
     @Test func `what cannot be checked now is reviewed later, and that is logged once`() async throws {
@@ -96,7 +96,7 @@ struct SnippetStoreTests {
             await store.review { _ in throw NoHAProxy() }
             #expect(store.isPending && store.accepted.isEmpty)
         }
-        #expect(log.count(of: "cannot check haproxy.cfg snippets") == 1)
+        #expect(log.count(of: "cannot check snippets") == 1)
         await store.review { _ in nil }
         #expect(!store.isPending && store.accepted == old)
     }

@@ -95,12 +95,12 @@ struct ServicesFileTests {
         for field in ServiceOptions.fields {
             let name = field.name == "port" ? "listen_port" : field.name
             let known = mistakes("{\"services\": [{\"name\": \"a\", \"port\": 1, \"\(name)\": {}}]}")
-            #expect(known.count == 1 && known[0].hasSuffix("an object is not \(field.expected)"), "\(known)")
+            #expect(known.count == 1 && known[0].hasSuffix("an object is not \(field.grammar)"), "\(known)")
         }
         for label in LabelDefinition.checks {
             let name = label.name.lowercased()
             let known = mistakes("{\"services\": [{\"name\": \"a\", \"port\": 1, \"\(name)\": []}]}")
-            #expect(known.count == 1 && known[0].hasSuffix("a list is not \(label.expected)"), "\(known)")
+            #expect(known.count == 1 && known[0].hasSuffix("a list is not \(label.grammar)"), "\(known)")
         }
     }
 
@@ -243,7 +243,7 @@ struct ServicesFileTests {
     // MARK: Documentation
 
     @Test func `the examples of the documentation are right`() throws {
-        let lines = try Documentation("docs/services.md").lines
+        let lines = try Documentation("docs/services-file.md").lines
         var examples: [[String]] = []
         var current: [String]?
         for line in lines {

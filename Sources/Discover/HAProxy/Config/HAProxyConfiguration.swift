@@ -128,20 +128,22 @@ extension HAProxyConfiguration {
     /// come and go while HAProxy runs. Of servers that are spare all are used, not only the first.
     private static func defaults(_ settings: HAProxySettings) -> String {
         let limit = settings.connectionsOfOne.map { "    maxconn \($0)\n" } ?? ""
+        // Each of these is a whole number of one unit.
+        func time(_ option: ServiceOption<Duration>) -> String { DurationText.text(option.defaultValue) }
         return """
             defaults
-                mode tcp
-                balance roundrobin
+                mode \(ServiceOptions.mode.defaultValue.rawValue)
+                balance \(ServiceOptions.balance.defaultValue.rawValue)
                 hash-type consistent
                 option allbackups
                 option redispatch 1
-                retries 10
+                retries \(ServiceOptions.retries.defaultValue)
                 option clitcpka
                 option srvtcpka
-                timeout connect 1s
-                timeout check 2s
-                timeout client 1h
-                timeout server 1h
+                timeout connect \(time(ServiceOptions.connectTimeout))
+                timeout check \(time(ServiceOptions.checkTimeout))
+                timeout client \(time(ServiceOptions.clientTimeout))
+                timeout server \(time(ServiceOptions.serverTimeout))
                 timeout client-fin 30s
                 timeout server-fin 30s
                 load-server-state-from-file global

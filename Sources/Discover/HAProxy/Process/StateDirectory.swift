@@ -19,7 +19,7 @@ struct StateDirectory: Sendable {
     static let standard = "/var/lib/docker-discover"
 
     /// What a path may be, for messages.
-    static let expected =
+    static let grammar =
         "an absolute path of letters, digits and /._+~-, at most \(longest) bytes, so that sockets fit into it"
 
     /// Takes a path; nil where haproxy.cfg, the command line or a socket's address cannot carry it.
