@@ -15,8 +15,8 @@ struct DiscoverAgent: Sendable {
     var bell = Doorbell<Reason>()
     /// The limits of its source.
     var sourceTiming = RegistryWatcher.Timing()
-    /// The limits of its keeper.
-    var keeperTiming = Reconciler.Timing()
+    /// The limits of its reconciler.
+    var reconcilerTiming = Reconciler.Timing()
 
     /// Why the agent cannot start.
     enum Failure: Error, Equatable {
@@ -54,55 +54,55 @@ struct DiscoverAgent: Sendable {
         guard let http = HTTPClient() else { throw Failure.noHTTP }
         let link = RegistryClients(http, configuration, sourceTiming, logger)
         let newest = LatestValue<RegistryState>()
-        let copy = RegistryCacheWriter(
+        let cache = RegistryCacheWriter(
             RegistryCache(file: configuration.directory.catalog, keyspace: configuration.keyspace), logger: logger)
-        copy.load()
+        cache.load()
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
             // It takes etcd's time, while HAProxy is asked what it can do.
             group.addTask {
-                try? await link.source.run(from: copy.saved?.registry) { state in
+                try? await link.source.run(from: cache.saved?.registry) { state in
                     newest.put(state)
                     link.source.health.reached(state.revision)
                     bell.ring(.registry)
                 }
             }
-            var keeper = try await prepare(copy)
-            try await serve(&keeper, link, newest)
+            var reconciler = try await prepare(cache)
+            try await serve(&reconciler, link, newest)
             let grace = configuration.stopGrace
             // The task is cancelled here, and stopping takes time.
-            await Task { [keeper] in
-                var keeper = keeper
-                await keeper.stop(grace: grace)
+            await Task { [reconciler] in
+                var reconciler = reconciler
+                await reconciler.stop(grace: grace)
             }.value
         }
     }
 
     /// Finds HAProxy, and what an earlier run left.
-    private func prepare(_ copy: RegistryCacheWriter) async throws -> Reconciler {
-        var keeper = try await makeKeeper(copy)
+    private func prepare(_ cache: RegistryCacheWriter) async throws -> Reconciler {
+        var reconciler = try await makeReconciler(cache)
         logger.info(
             "docker-discover started",
             [
                 "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
                 "state_dir": configuration.directory.path, "stats": configuration.host.statsBind,
             ])
-        keeper.take(configuration.additionFiles.read())
-        try await keeper.recollect()
+        reconciler.accept(configuration.additionFiles.read())
+        try await reconciler.restore()
         // Another's HAProxy may come later, and holds the port until then with a file of its own.
-        if configuration.existing == nil, keeper.master == nil { try await checkStatsPort() }
-        return keeper
+        if configuration.existing == nil, reconciler.haproxy.master == nil { try await checkStatsPort() }
+        return reconciler
     }
 
     /// Answers rings until the task is cancelled.
     private func serve(
-        _ keeper: inout Reconciler, _ link: RegistryClients, _ newest: LatestValue<RegistryState>
+        _ reconciler: inout Reconciler, _ link: RegistryClients, _ newest: LatestValue<RegistryState>
     ) async throws {
         let consumers = LatestValue<Int>()
         let requests = LoopQueue<Reconciler>(of: DiscoverSettings.options.program) { bell.ring(.request) }
-        let process = keeper.driver.process
+        let process = reconciler.haproxy.process
         let agent = Snapshot.Agent.thisProcess
-        let board = SharedSnapshot(keeper.snapshot(agent: agent, store))
+        let board = SharedSnapshot(reconciler.snapshot(agent: agent, store))
         let commands = answers(requests, board, link).server(at: configuration.directory.controlSocket, logger)
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
@@ -110,16 +110,16 @@ struct DiscoverAgent: Sendable {
             // Whoever waits for confirmations has to know of it before it has traffic.
             group.addTask { await link.presence.run() }
             group.addTask { try? await link.claimer.run() }
-            if keeper.registry == nil, !keeper.isServing { await awaitRegistry() }
+            if reconciler.registry == nil, !reconciler.isServing { await awaitRegistry() }
             guard !Task.isCancelled else { return }
             let first = newest.take()
-            if let first { keeper.take(first) }
-            var retry = await keeper.converge()
-            guard keeper.isServing || process.existing != nil else {
-                throw Failure.noHAProxy(reason: keeper.failure ?? "it ended")
+            if let first { reconciler.accept(first) }
+            var retry = await reconciler.turn()
+            guard reconciler.isServing || process.existing != nil else {
+                throw Failure.noHAProxy(reason: reconciler.failure ?? "it ended")
             }
             // What was read from the disk may long be settled.
-            if first != nil { link.claimer.submit(keeper.claims) }
+            if first != nil { link.claimer.submit(reconciler.claims) }
             if process.existing != nil {
                 group.addTask { try? await ExternalHAProxyMonitor(process: process).run { bell.ring(.proxyEnded) } }
             }
@@ -133,7 +133,7 @@ struct DiscoverAgent: Sendable {
             var watched: Int32?
             var alarm: Task<Void, Never>?
             while true {
-                if let master = keeper.master, master.pid != watched {
+                if let master = reconciler.haproxy.master, master.pid != watched {
                     watched = master.pid
                     group.addTask { if (try? await master.end()) != nil { bell.ring(.proxyEnded) } }
                 }
@@ -142,17 +142,16 @@ struct DiscoverAgent: Sendable {
                 alarm = retry.map { wait in
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
-                board.put(keeper.snapshot(agent: agent, store))
+                board.put(reconciler.snapshot(agent: agent, store))
                 guard let reasons = await bell.answer() else { break }
-                if reasons.contains(.hangup) { readFiles(for: &keeper) }
+                if reasons.contains(.hangup) { readFiles(for: &reconciler) }
                 let state = newest.take()
-                if let state { keeper.take(state) }
-                if let count = consumers.take() { keeper.learn(consumers: count) }
-                requests.perform(on: &keeper)
-                await keeper.look()
-                retry = await keeper.converge()
-                if state != nil { link.claimer.submit(keeper.claims) }
-                if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
+                if let state { reconciler.accept(state) }
+                if let count = consumers.take() { reconciler.accept(consumers: count) }
+                requests.perform(on: &reconciler)
+                retry = await reconciler.turn()
+                if state != nil { link.claimer.submit(reconciler.claims) }
+                if let applied = reconciler.applied, applied.revisionToConfirm != confirmed {
                     link.presence.confirm(applied.revision, of: applied.clusterID)
                     confirmed = applied.revisionToConfirm
                 }
@@ -162,13 +161,13 @@ struct DiscoverAgent: Sendable {
     }
 
     /// Reads again what an operator has written into files on this host.
-    private func readFiles(for keeper: inout Reconciler) {
-        keeper.take(configuration.additionFiles.read())
+    private func readFiles(for reconciler: inout Reconciler) {
+        reconciler.accept(configuration.additionFiles.read())
         guard let path = configuration.statsAuthPath else { return }
         do {
-            keeper.take(try StatsUser.read(path))
+            reconciler.accept(try StatsUser.read(path))
         } catch {
-            logger.error("STATS_AUTH is wrong; what it said before stays", ["error": "\(error)"])
+            logger.error("cannot read STATS_AUTH; keeping the previous users", ["error": "\(error)"])
         }
     }
 
@@ -180,23 +179,23 @@ struct DiscoverAgent: Sendable {
         while let reasons = await bell.answer(), reasons.isDisjoint(with: [.registry, .retry]) {}
     }
 
-    private func makeKeeper(_ copy: RegistryCacheWriter) async throws -> Reconciler {
+    private func makeReconciler(_ cache: RegistryCacheWriter) async throws -> Reconciler {
         let directory = configuration.directory
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
         let process = SupervisedHAProxy(
             program: program, directory: directory, output: HAProxyOutput(logger), existing: configuration.existing)
-        var timing = keeperTiming
-        timing.driver.drains.limit = configuration.drainTimeout
+        var timing = reconcilerTiming
+        timing.haproxy.drains.limit = configuration.drainTimeout
         return Reconciler(
-            process, settings: configuration.settings(for: program.abilities), copy: copy,
+            process, settings: configuration.settings(for: program.abilities), cache: cache,
             holdTime: configuration.holdTime, logger: logger, timing: timing)
     }
 
     /// HAProxy itself would only say that it cannot bind, and not who is there.
     private func checkStatsPort() async throws {
         let bind = configuration.host.statsBind
-        let obstacles = await PortCheck.obstacles(to: [bind], patience: keeperTiming.portPatience)
+        let obstacles = await PortCheck.obstacles(to: [bind], patience: reconcilerTiming.portPatience)
         if let obstacle = obstacles[bind] { throw Failure.noStatsPort(bind, obstacle) }
     }
 }
@@ -207,7 +206,7 @@ extension DiscoverAgent.Failure: CustomStringConvertible {
         switch self {
         case .noStatsPort(let bind, let obstacle): "STATS_BIND: \(bind) is \(obstacle)"
         case .noHAProxy(let reason): "HAProxy does not start: \(reason)"
-        case .noHTTP: "libcurl cannot be initialised"
+        case .noHTTP: "cannot initialise libcurl"
         }
     }
 }
@@ -241,13 +240,11 @@ extension DiscoverAgent {
     private func forecast(_ known: Snapshot, _ link: RegistryClients) async -> CommandResponse {
         var snapshot = known
         do {
-            let registry = try await link.source.once()
-            snapshot.registry = registry
-            _ = snapshot.holds.take(registry)
+            snapshot.accept(try await link.source.once())
         } catch {
             return CommandResponse(status: ExitStatus.failure, "etcd does not answer: \(error)\n")
         }
-        await snapshot.lookAtPorts()
+        await snapshot.observePorts()
         return await PlanCommand(snapshot).answer()
     }
 }

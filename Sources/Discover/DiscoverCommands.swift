@@ -100,7 +100,7 @@ enum ReleaseCommand {
         if let word = words.first, service == nil {
             return CommandResponse(status: ExitStatus.wrongUsage, "\(word) is no service: \(ServiceName.grammar)\n")
         }
-        return await requests.ask { keeper in told(keeper.release(service), of: service) }
+        return await requests.ask { reconciler in told(reconciler.release(service), of: service) }
     }
 
     /// What is said of holds that were ended.

@@ -54,7 +54,7 @@ final class DriverLab {
         var updates: [ConfigChange] = []
         while true {
             let change = ConfigChange(from: driver.known, to: next)
-            let progress = try await driver.apply(change, or: configuration([]))
+            let progress = try await driver.apply(change, bare: configuration([]))
             if !progress.done.isEmpty { updates.append(progress.done) }
             guard let wait = progress.wait else {
                 try driver.keep(next)

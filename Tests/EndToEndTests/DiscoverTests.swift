@@ -141,17 +141,17 @@ struct DiscoverTests {
             try await lab.etcd.ctl("put", "--", "/backends/web/9", "\u{1}\u{2}")
             #expect(await DiscoverLab.answers(port, "one"))
             #expect(await DiscoverLab.answers(shared, "one"))
-            #expect(await eventually { agent.log.contain("of=thief") })
+            #expect(await eventually { agent.log.contain("service=thief") })
             #expect(lab.configuration.contains("listen first\n"))
-            #expect(agent.log.contain("level=error", "of=second", "belongs to service first"))
+            #expect(agent.log.contain("level=error", "service=second", "belongs to service first"))
             #expect(await lab.claim(of: "second") != nil)
             for key in ["web/2", "web/3", "web/4", "web/5", "web/6", "web/7/meta", "bad name/1", "a/b/c/d", "web/8"] {
                 #expect(
-                    agent.log.count(of: "of=\"/backends/\(key)\"") + agent.log.count(of: "of=/backends/\(key) ") == 1)
+                    agent.log.count(of: "key=\"/backends/\(key)\"") + agent.log.count(of: "key=/backends/\(key) ") == 1)
             }
             try await lab.etcd.ctl("del", "--prefix", "/backends/first/")
             try await lab.etcd.ctl("del", "/backends-ports/second")
-            #expect(await eventually { agent.log.contain("a problem is gone", "of=second") })
+            #expect(await eventually { agent.log.contain("problem resolved", "service=second") })
             #expect(await DiscoverLab.answers(shared, "one"))
         }
     }

@@ -238,10 +238,16 @@ private struct ChangingRegistry {
 @Suite("Claims of absent services")
 struct ClaimExpiryTests {
     @Test func `a claim lives on for a day without an instance, counted from the last time that there was one`() {
-        var absent = ClaimExpiry()
+        var expiry = ClaimExpiry()
         let begin = ContinuousClock.now
         func expired(_ hours: Int, _ keys: KeyValuePairs<String, String>) -> [PortClaimUpdate] {
-            absent.expired(in: RegistryFixture(keys).catalog, at: begin + .seconds(hours * 3600))
+            let now = begin + .seconds(hours * 3600)
+            let inputs = DesiredInputs(
+                registry: RegistryFixture(keys).state, expiredClaims: expiry.expired(at: now),
+                host: HAProxySettings.sample.host)
+            let desired = DesiredState(inputs)
+            expiry.update(desired.idleClaims, at: now)
+            return desired.claims
         }
         let gone: KeyValuePairs = ["-ports/a": #"{"port":80}"#, "b/1": "10.0.0.5:81", "-ports/b": #"{"port":81}"#]
         let back: KeyValuePairs = ["-ports/a": #"{"port":80}"#, "a/1": "10.0.0.5:80"]
@@ -251,5 +257,7 @@ struct ClaimExpiryTests {
         #expect(expired(46, gone).isEmpty)
         #expect(expired(69, gone).isEmpty)
         #expect(expired(70, gone) == [.delete(service("a"), revision: 1)])
+        // An instance that came at the last moment keeps it.
+        #expect(expired(71, back).isEmpty)
     }
 }

@@ -33,7 +33,7 @@ extension HAProxyConfiguration {
     init(_ plan: DesiredState, _ settings: HAProxySettings, _ memory: inout SectionCache) {
         let common = Self.globals(settings) + Self.defaults(settings) + settings.statsSections
         let rendered = memory.sections(of: plan, settings)
-        let extra = Self.added(settings.additions, at: .extra)
+        let extra = Self.added(settings.snippets, at: .extra)
         var digest = ConfigHash(common)
         for section in rendered { digest.add(section.head) }
         digest.add(extra)
@@ -45,7 +45,7 @@ extension HAProxyConfiguration {
             \(common)
             """
         pieces = [head] + rendered.map(\.text) + (extra.isEmpty ? [] : ["\n" + extra])
-        binds = plan.binds.union([settings.statsBind]).union(settings.additions.binds)
+        binds = plan.binds.union([settings.statsBind]).union(settings.snippets.binds)
         sections = Dictionary(rendered.map { ($0.service, $0.lines) }) { first, _ in first }
     }
 
@@ -117,7 +117,7 @@ extension HAProxyConfiguration {
                 mworker-max-reloads 1000
                 spread-checks 20
 
-            """ + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.additions, at: .global) + "\n"
+            """ + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.snippets, at: .global) + "\n"
     }
 
     /// What holds for every service.
@@ -148,7 +148,7 @@ extension HAProxyConfiguration {
                 timeout server-fin 30s
                 load-server-state-from-file global
 
-            """ + limit + added(settings.additions, at: .defaults) + "\n"
+            """ + limit + added(settings.snippets, at: .defaults) + "\n"
     }
 
     /// A section of a title and lines.

@@ -19,7 +19,7 @@ final class Section: Sendable {
         let title = "listen \(listener.service)"
         head =
             "\n" + (listener.written?.head ?? HAProxyConfiguration.section(title, listener.head(settings)))
-        lines = listener.written?.servers ?? listener.servers.map { texts.line($0) }
+        lines = listener.servers.map { listener.written?.servers[$0.id] ?? texts.line($0) }
         let check = Self.commonCheck(of: lines)
         let intro = check.isEmpty ? head : head + "    \(Self.common) \(check)\n"
         let text = lines.reduce(into: intro) { text, line in

@@ -129,8 +129,10 @@ extension HAProxyController {
 extension HAProxyController {
     /// Applies a change from what is known: its commands at once, a load when its time has come.
     ///
-    /// Where a start is refused, HAProxy is started with the configuration before, or with an empty one.
-    mutating func apply(_ change: ConfigChange, or empty: HAProxyConfiguration) async throws -> Progress {
+    /// Where a start is refused, HAProxy is started without snippets, with the configuration before, or with a bare one.
+    mutating func apply(
+        _ change: ConfigChange, withoutSnippets: HAProxyConfiguration? = nil, bare: HAProxyConfiguration
+    ) async throws -> Progress {
         var change = change
         if let failure = try await run(change) { change = change.reloading(because: failure) }
         switch change.load {
@@ -140,7 +142,7 @@ extension HAProxyController {
         case .start:
             if let due = restart.due, due > .now { return change.waiting(until: due) }
             if let existing = process.existing { return try await enlist(change, existing) }
-            try await start([change.next, proven, empty].compactMap(\.self))
+            try await start([change.next, withoutSnippets, proven, bare].compactMap(\.self))
             return Progress(done: change)
         case .reload:
             let due = pace.due(for: change.next.mark, at: .now)

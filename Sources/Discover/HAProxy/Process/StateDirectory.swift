@@ -47,9 +47,6 @@ struct StateDirectory: Sendable {
     /// What a new worker of HAProxy has to know of the old one's servers; it has rows only during a reload.
     var serverStates: AtomicFile { AtomicFile(path: path + "/haproxy-servers.state") }
 
-    /// What an operator adds to haproxy.cfg, as HAProxy has last accepted it.
-    var additions: AtomicFile { AtomicFile(path: path + "/additions.json") }
-
     /// The socket of HAProxy's master process.
     var masterSocket: String { path + "/haproxy-master.sock" }
 
