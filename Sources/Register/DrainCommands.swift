@@ -159,7 +159,7 @@ struct DrainCommands: Sendable {
 extension Snapshot {
     /// Whether a container runs, and was not told to stop.
     fileprivate func runs(_ id: InstanceID) -> Bool {
-        verdicts.contains { $0.subject.id == id && $0.container != nil }
+        desired.decisions.contains { $0.subject.id == id && $0.container != nil }
     }
 }
 

@@ -41,7 +41,7 @@ extension PublisherTests {
         try await elder.publish()
         #expect(try await leases(Self.entryKey) == ofElder)
         // The younger one leaves everything as it is.
-        younger.desire([:])
+        younger.desire(Desired())
         younger.doubt()
         try await younger.publish()
         #expect(try await leases(Self.entryKey) == ofElder)
@@ -83,7 +83,7 @@ extension PublisherTests {
     @Test func `an agent that withdraws everything says why, under a lease that outlives it`() async throws {
         var publisher = publisher()
         let all = try (0..<100).map { try registration("web", $0) }
-        publisher.desire(Dictionary(uniqueKeysWithValues: all.map { ($0.slot, $0) }))
+        publisher.desire(Self.desired(all))
         try await publisher.publish()
         let lease = try #require(try await leases(Self.entryKey))
         try await publisher.withdrawEverything(because: "docker-register was stopped")
@@ -102,7 +102,7 @@ extension PublisherTests {
         try await desire(web, by: &first)
         let before = try await keys()
         var second = publisher()
-        second.desire([:], unreadable: [web.slot.id])
+        second.desire(Desired(undecided: .containers([web.id.id])))
         try await second.publish()
         let after = try await keys()
         #expect(values(after) == values(before))
@@ -113,19 +113,19 @@ extension PublisherTests {
         var publisher = publisher()
         let web = try registration("web")
         try await desire(web, by: &publisher)
-        publisher.desire([:], reasons: [web.slot.id: "drained"])
+        publisher.desire(Desired(withdrawalReasons: [web.id.id: "drained"]))
         try await publisher.publish()
-        let first = try #require(publisher.withdrawals[web.slot.id])
+        let first = try #require(publisher.withdrawals[web.id.id])
         #expect(Meta(json: try await keys()[Self.metaKey]?.value ?? [])?.confirm == nil)
-        publisher.confirmWithdrawal(of: web.slot.id)
+        publisher.confirmWithdrawal(of: web.id.id)
         try await publisher.publish()
         let meta = Meta(json: try await keys()[Self.metaKey]?.value ?? [])
         #expect(meta?.confirm == true)
         #expect(meta?.withdrawn == "drained")
-        let second = try #require(publisher.withdrawals[web.slot.id])
+        let second = try #require(publisher.withdrawals[web.id.id])
         #expect(second > first)
         try await publisher.publish()
-        #expect(publisher.withdrawals[web.slot.id] == second)
+        #expect(publisher.withdrawals[web.id.id] == second)
     }
 
     @Test func `a lease is renewed after a third of the TTL, by the publisher's own clock`() async throws {

@@ -25,15 +25,7 @@ struct Publisher {
     private(set) var lease: Etcd.Lease?
     private var renewed: ContinuousClock.Instant
     /// What should be there; nil before that was decided.
-    private(set) var desired: [EntryID: DesiredEntry]?
-    /// Why containers that run have no entries.
-    private(set) var reasons: [InstanceID: String] = [:]
-    /// The containers of which what is published stays.
-    private(set) var unreadable: Set<InstanceID> = []
-    /// Whether it is known which containers there are.
-    private(set) var knowsContainers = true
-    /// Why single entries may not be there.
-    private(set) var obstacles: [EntryID: NotReadyReason] = [:]
+    private(set) var desired: Desired?
     /// What the registry holds of ours, as far as it is known; nil before it was read once.
     var published: [EntryID: RegisteredEntry]?
     /// Whether what is published has to be read anew.
@@ -77,22 +69,7 @@ struct Publisher {
     }
 
     /// Sets what should be there from now on.
-    ///
-    /// - Parameters:
-    ///   - reasons: why containers that run have no entries.
-    ///   - unreadable: containers of which what is published stays.
-    ///   - obstacles: why single entries may not be there.
-    ///   - knowsContainers: whether it is known which containers there are; otherwise what is published of any stays.
-    mutating func desire(
-        _ registrations: [EntryID: DesiredEntry], reasons: [InstanceID: String] = [:],
-        unreadable: Set<InstanceID> = [], obstacles: [EntryID: NotReadyReason] = [:], knowsContainers: Bool = true
-    ) {
-        self.obstacles = obstacles
-        desired = registrations
-        self.reasons = reasons
-        self.unreadable = unreadable
-        self.knowsContainers = knowsContainers
-    }
+    mutating func desire(_ desired: Desired) { self.desired = desired }
 
     /// Has all consumers confirm the next withdrawal of these containers.
     mutating func confirmWithdrawal(of id: InstanceID) { toConfirm.insert(id) }
@@ -159,10 +136,10 @@ struct Publisher {
         let slots = entries.keys.sorted()
         let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
         let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
-        for start in stride(from: 0, to: slots.count, by: EntryStore.actionsAtOnce) {
-            let chunk = slots[start..<min(start + EntryStore.actionsAtOnce, slots.count)]
+        for start in stride(from: 0, to: slots.count, by: EntryStore.changesAtOnce) {
+            let chunk = slots[start..<min(start + EntryStore.changesAtOnce, slots.count)]
             let actions = chunk.map { EntryChange.withdraw($0, reason: reason, container: entries[$0]?.container) }
-            _ = try await registry.apply(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
+            _ = try await registry.commit(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
         logger.info("withdrew everything", ["entries": slots.count, "reason": reason])
     }
@@ -210,16 +187,14 @@ struct Publisher {
 extension Publisher {
     /// Carries out what differs between what should be and what is published.
     mutating func carryOut() async throws {
-        guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
-        let planned = EntryDiff.actions(
-            desired: desired, published: known, reasons: reasons, unreadable: unreadable, obstacles: obstacles,
-            knowsContainers: knowsContainers)
-        let actions = planned + repeated(besides: known)
-        for start in stride(from: 0, to: actions.count, by: EntryStore.actionsAtOnce) {
+        guard var desired, let known = published else { return }
+        for id in yielded { desired.entries[id] = nil }
+        let actions = EntryDiff.changes(from: known, to: desired) + repeated(besides: known, desired)
+        for start in stride(from: 0, to: actions.count, by: EntryStore.changesAtOnce) {
             try await keepLease()
             // What is published has to be known anew, and so what is to be done.
             guard !isInDoubt, let lease else { return try await publish() }
-            try await carryOut(actions[start..<min(start + EntryStore.actionsAtOnce, actions.count)], under: lease)
+            try await carryOut(actions[start..<min(start + EntryStore.changesAtOnce, actions.count)], under: lease)
         }
     }
 
@@ -227,7 +202,7 @@ extension Publisher {
         for action in actions { expect(action) }
         let time = Timestamp.text(Timestamp.now())
         do {
-            let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
+            let revision = try await registry.commit(actions, lease: lease.id, at: time, confirm: toConfirm)
             for action in actions { note(action, revision, time) }
         } catch {
             suspect(actions)
@@ -236,24 +211,25 @@ extension Publisher {
     }
 
     /// The withdrawals that consumers are asked to confirm, of entries that are withdrawn already.
-    private func repeated(besides known: [EntryID: RegisteredEntry]) -> [EntryChange] {
-        tombstones.map(\.tombstone).filter { toConfirm.contains($0.slot.id) && known[$0.slot] == nil }
-            .map { .withdraw($0.slot, reason: reasons[$0.slot.id] ?? "container stopped", container: $0.container) }
+    private func repeated(besides known: [EntryID: RegisteredEntry], _ desired: Desired) -> [EntryChange] {
+        tombstones.map(\.tombstone).filter { toConfirm.contains($0.id.id) && known[$0.id] == nil }.map {
+            .withdraw($0.id, reason: desired.withdrawalReason(of: $0.id, .container), container: $0.container)
+        }
     }
 
     /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
     private mutating func suspect(_ actions: some Sequence<EntryChange>) {
         isInDoubt = true
-        for case .put(let registration) in actions where published?[registration.slot] == nil {
-            published?[registration.slot] = RegisteredEntry(value: nil, meta: nil, isLeased: false)
+        for case .put(let entry) in actions where published?[entry.id] == nil {
+            published?[entry.id] = RegisteredEntry(value: nil, meta: nil, isLeased: false, source: entry.source)
         }
     }
 
     private func expect(_ action: EntryChange) {
         switch action {
         case .put(let registration):
-            expectation.set(registry.key(registration.slot), to: registration.value)
-            expectation.set(registry.metaKey(registration.slot), to: registration.meta)
+            expectation.set(registry.key(registration.id), to: registration.value)
+            expectation.set(registry.metaKey(registration.id), to: registration.meta)
         case .withdraw(let slot, _, _): forget(slot)
         }
     }
@@ -262,11 +238,11 @@ extension Publisher {
     private mutating func note(_ action: EntryChange, _ revision: Int64, _ time: String) {
         switch action {
         case .put(let registration):
-            let slot = registration.slot
+            let slot = registration.id
             published?[slot] = RegisteredEntry(
-                value: registration.value, meta: registration.meta, isLeased: true,
+                value: registration.value, meta: registration.meta, isLeased: true, source: registration.source,
                 put: RegisteredEntry.Put(revision: revision, time: time))
-            tombstones.removeAll { $0.tombstone.slot == slot }
+            tombstones.removeAll { $0.tombstone.id == slot }
             withdrawals[slot.id] = nil
             logger.info(
                 "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])
@@ -274,8 +250,8 @@ extension Publisher {
             published?[slot] = nil
             withdrawals[slot.id] = revision
             toConfirm.remove(slot.id)
-            tombstones.removeAll { $0.tombstone.slot == slot }
-            let tombstone = EntryStore.Tombstone(slot: slot, revision: revision, container: container)
+            tombstones.removeAll { $0.tombstone.id == slot }
+            let tombstone = EntryStore.Tombstone(id: slot, revision: revision, container: container)
             tombstones.append((tombstone, clock() + ttl * Self.graveTTLs))
             logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
         }
@@ -288,9 +264,9 @@ extension Publisher {
     mutating func bury() async throws {
         let now = clock()
         while let grave = tombstones.first, grave.due <= now {
-            try await registry.bury(grave.tombstone)
+            try await registry.delete(grave.tombstone)
             tombstones.removeFirst()
-            withdrawals[grave.tombstone.slot.id] = nil
+            withdrawals[grave.tombstone.id.id] = nil
         }
     }
 }
@@ -307,11 +283,13 @@ extension Publisher {
             return
         }
         guard isInDoubt else { return }
-        let slots = Set(known.keys).union((desired ?? [:]).keys).sorted()
+        let slots = Set(known.keys).union((desired?.entries ?? [:]).keys).sorted()
         let found = try await registry.read(slots, lease: lease.id)
         isInDoubt = false
         let lost = slots.filter { slot in
-            guard let wanted = desired?[slot], let before = known[slot], before.value != nil else { return false }
+            guard let wanted = desired?.entries[slot], let before = known[slot], before.value != nil else {
+                return false
+            }
             let now = found[slot]
             let isChanged = before.value != now?.value || before.meta != now?.meta
             // A change of ours that was done, but whose answer was lost, looks changed too.
@@ -329,9 +307,14 @@ extension Publisher {
         yielded = yield(to: presence.elderOwners, found)
         published = found.filter { slot, state in
             guard state.value != nil || state.meta != nil else { return false }
-            return desired?[slot] != nil && !yielded.contains(slot) || !isAnothers(state)
+            return desired?.entries[slot] != nil && !yielded.contains(slot) || !isAnothers(state)
         }
-        for slot in slots where published?[slot] == nil && desired?[slot] == nil { forget(slot) }
+        for slot in slots where published?[slot] == nil && desired?.entries[slot] == nil { forget(slot) }
+        // A meta that somebody has changed says nothing of where the entry is from.
+        for slot in slots {
+            guard let source = known[slot]?.source ?? desired?.entries[slot]?.source else { continue }
+            published?[slot]?.source = source
+        }
         // etcd keeps revisions, and no times.
         for (slot, before) in known where before.put?.revision == published?[slot]?.put?.revision {
             published?[slot]?.put = before.put
@@ -350,7 +333,7 @@ extension Publisher {
     /// The entries that are left to older agents of the same engine that run under another address.
     private func yield(to elders: Set<String>, _ found: [EntryID: RegisteredEntry]) -> Set<EntryID> {
         let held = found.filter { slot, state in
-            desired?[slot] != nil && Self.owner(of: state).map(elders.contains) == true
+            desired?.entries[slot] != nil && Self.owner(of: state).map(elders.contains) == true
         }
         if let first = held.keys.min(), held.count > yielded.count {
             logger.error(

@@ -84,16 +84,16 @@ struct StatusReport: Encodable, Equatable, Sendable {
             members: store.members, prefix: store.keyspace.prefix,
             lease: store.lease.map { Lease(id: Publisher.hex($0), ttl: $0.ttl) },
             lost: store.trouble, lastError: store.lastTrouble)
-        containers = snapshot.verdicts.map { ContainerReport($0, snapshot) }
+        let desired = snapshot.desired
+        containers = desired.decisions.map { ContainerReport($0, snapshot) }
             .sorted { ($0.name, $0.id) < ($1.name, $1.id) }
-        let known = Set(snapshot.verdicts.map(\.subject.id))
-        services = snapshot.statics.sorted { $0.key < $1.key }.map {
+        services = desired.services.sorted { $0.key < $1.key }.map {
             ContainerReport.Entry($0.value, port: nil, snapshot)
         }
-        leftovers = (snapshot.published ?? [:]).keys
-            .filter { slot in
-                snapshot.published?[slot]?.value != nil && !known.contains(slot.id) && snapshot.statics[slot] == nil
-            }
-            .sorted().map { store.keyspace.text(of: .entry($0.service, $0.id)) }
+        let known = Set(desired.decisions.map(\.subject.id))
+        leftovers = (snapshot.registered ?? [:]).filter { id, entry in
+            entry.value != nil && !known.contains(id.id) && desired.services[id] == nil
+        }
+        .keys.sorted().map { store.keyspace.text(of: .entry($0.service, $0.id)) }
     }
 }

@@ -124,6 +124,30 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
     package var description: String { unsafe String(cString: strerror(number)) }
 }
 
+extension SystemError {
+    /// What an error number means to whoever opens, binds or connects.
+    package enum Kind: Sendable {
+        /// There is no such file.
+        case missing
+        /// This account may not.
+        case forbidden
+        /// Nothing listens there.
+        case refused
+        /// Anything else.
+        case other
+    }
+
+    /// What the number means.
+    package var kind: Kind {
+        switch number {
+        case ENOENT: .missing
+        case EACCES, EPERM: .forbidden
+        case ECONNREFUSED: .refused
+        default: .other
+        }
+    }
+}
+
 /// The lines of a file, read piece by piece, so that nobody pays for what comes after the last line of interest.
 struct FileLines: ~Copyable {
     private let descriptor: Int32
