@@ -19,10 +19,10 @@ demo: ## everything on this machine, of real parts, until Ctrl-C
 	@deploy/demo.sh
 
 test: ## every check and every test, on real parts
-	@deploy/test.sh
+	@Tests/Laboratory/test.sh
 
 matrix: ## the tests once more, on Debian trixie's Docker Engine, etcd and HAProxy
-	@deploy/matrix.sh
+	@Tests/Laboratory/matrix.sh
 
 soak: ## 2 000 random changes and changes under load, on a running HAProxy, with limits for a quiet machine
 	SIDEKICK_REQUIRE=all SIDEKICK_QUIET=1 SIDEKICK_WALK=2000 swift test --filter 'RandomWalk|DiscoverLoad'
@@ -31,7 +31,7 @@ storm: ## 200 containers at random while engine and etcd are restarted
 	SIDEKICK_STORM=200 SIDEKICK_REQUIRE=all swift test --filter StormTests
 
 bench: ## one table of measured figures
-	@deploy/bench.sh
+	@Tests/Bench/bench.sh
 
 lint: ## the formatter's rules
 	swift format lint --strict --recursive $(SOURCES)

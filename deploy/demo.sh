@@ -57,10 +57,8 @@ requests() { wc -l <"$LOGS/requests"; }
 failures() { grep -vcE "^I'm [0-9a-f]{12}$" "$LOGS/requests" || true; }
 more_requests_than() { (($(requests) > $1)); }
 
-finish() {
-    local status=$?
-    trap '' INT TERM HUP
-    trap - EXIT
+finish() { # STATUS
+    local status=$1
     if ((status != 0 && status != 130)); then
         for log in "$LOGS"/docker-register.log "$LOGS"/docker-discover.log; do show_log "$log"; done
     fi
@@ -163,13 +161,10 @@ stay() {
 
 main() {
     need_root "$SELF"
-    stack_names "${DEMO_DIR:-/var/tmp/sidekick-demo}"
     step "Looking for what the demo needs"
     "$ROOT/deploy/setup.sh"
-    stack_claim
-    trap finish EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
+    stack_claim "${DEMO_DIR:-/var/tmp/sidekick-demo}"
+    at_end finish
     note "all there; files and logs are in $STACK"
     check_port "$PORT" DEMO_PORT "the listener of whoami"
     check_port "$STATS_PORT" STATS_PORT "the statistics page"

@@ -19,10 +19,30 @@ need_root() {
     ((EUID == 0)) || die "this needs root (network namespaces, a Docker Engine): sudo env \"PATH=\$PATH\" $1"
 }
 
+# However the script ends, the function runs once, is told the status, and no signal interrupts it.
+at_end() { # FUNCTION
+    AT_END=$1
+    trap 'run_at_end $?' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+}
+
+run_at_end() { # STATUS
+    trap '' INT TERM HUP
+    trap - EXIT
+    "$AT_END" "$1"
+}
+
 show_log() { # FILE: its last lines, on standard error
     [[ -s $1 ]] || return 0
     printf -- '--- the end of %s\n' "$1" >&2
     tail -n 20 -- "$1" | sed 's/^/    /' >&2
+}
+
+quietly() { # LOG WHAT COMMAND...: what the command prints is shown only when it fails
+    "${@:3}" >"$1" 2>&1 && return
+    show_log "$1"
+    die "$2 failed"
 }
 
 # A condition, never a fixed sleep: runs the command until it succeeds or the time is up.
@@ -84,34 +104,48 @@ children_of() { # PID...: these processes and all that descend from them
         }'
 }
 
-unmount_below() { # DIRECTORY
-    local mount
-    awk -v top="$1/" 'index($5, top) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
-        while read -r mount; do umount -l -- "$mount" || true; done
+none_left() { # PID...: kills these processes and all that descend from them; succeeds when there were none any more
+    local pids
+    mapfile -t pids < <(children_of "$@")
+    ((${#pids[@]})) || return 0
+    kill -KILL "${pids[@]}" 2>/dev/null || true
+    return 1
 }
 
-# What engines of our own leave outside their directories when they are killed: sockets and control groups.
-note_engine_remains() { # DIRECTORY: to be called while their records are still there
-    find "$1" -path '*/io.containerd.runtime.v2.task/*/address' -exec sed 's|^unix://||; s|$|\n|' {} + 2>/dev/null | sed '/^$/d'
-    find "$1" -maxdepth 7 -regextype egrep -regex '.*/containers/[0-9a-f]{64}' -printf '%f\n' 2>/dev/null || true
-}
-
-remove_engine_remains() { # what note_engine_remains said, on standard input
-    local noted
-    noted=$(cat)
-    [[ -n $noted ]] || return 0
-    { grep '^/run/containerd/s/' <<<"$noted" || true; } | xargs -r rm -f --
-    find /sys/fs/cgroup -depth -type d 2>/dev/null | { grep -F -f <(grep -v / <<<"$noted") || true; } |
-        xargs -r rmdir 2>/dev/null || true
-}
-
-build_release() { # LOG: builds both agents; BIN says where they are. SIDEKICK_BIN names ready ones instead.
-    if [[ -n ${SIDEKICK_BIN:-} ]]; then
-        BIN=$SIDEKICK_BIN
-    else
-        local command=(swift build --package-path "$ROOT" -c release --static-swift-stdlib)
-        "${command[@]}" >"$1" 2>&1 || { show_log "$1"; die "the build failed"; }
-        BIN=$("${command[@]}" --show-bin-path)
+check_directory() { # DIRECTORY MARK: new, empty, or with the file MARK, which says that it is ours
+    [[ $1 =~ ^/[A-Za-z0-9._/-]+$ ]] || die "the directory must be an absolute path without blanks: $1"
+    if [[ -L $1 || (-e $1 && ! -O $1) ]]; then die "$1 exists and is not ours"; fi
+    if [[ -d $1 && -n $(ls -A -- "$1") && ! -e $1/$2 ]]; then
+        die "$1 has other contents; choose an empty or a new directory"
     fi
+}
+
+nothing_mounted() { # DIRECTORY: unmounts what is below it; succeeds when there was nothing, as one mount may hide another
+    local mounts
+    mounts=$(awk -v top="$1/" 'index($5, top) == 1 { print $5 }' /proc/self/mountinfo | sort -r)
+    [[ -n $mounts ]] || return 0
+    xargs -d '\n' -n 1 umount -l -- <<<"$mounts" || true
+    return 1
+}
+
+# Ends the processes of engines that have their files in the directory, and removes what they leave outside of it
+# when they are killed: mounts, sockets and control groups.
+end_engines() { # DIRECTORY WHAT COMMAND...: the command kills the processes, and succeeds when there are none any more
+    local sockets containers # from the engines' records, while they are there
+    sockets=$(find "$1" -path '*/io.containerd.runtime.v2.task/*/address' -exec sed 's|^unix://||; s|$|\n|' {} + 2>/dev/null |
+        grep '^/run/containerd/s/' || true)
+    containers=$(find "$1" -maxdepth 7 -regextype egrep -regex '.*/containers/[0-9a-f]{64}' -printf '%f\n' 2>/dev/null || true)
+    wait_until 20 "$2" "${@:3}" || return 1
+    wait_until 20 "the end of the mounts in $1" nothing_mounted "$1" || return 1
+    xargs -r rm -f -- <<<"$sockets"
+    [[ -n $containers ]] || return 0
+    find /sys/fs/cgroup -depth -type d 2>/dev/null | { grep -F "$containers" || true; } | xargs -r rmdir 2>/dev/null || true
+}
+
+build_release() { # LOG [FOLDER]: builds both agents; BIN says where they are. SIDEKICK_BIN names ready ones instead.
+    local folder=${2:-$ROOT/.build}
+    BIN=${SIDEKICK_BIN:-$folder/release}
+    [[ -n ${SIDEKICK_BIN:-} ]] || quietly "$1" "the build" \
+        swift build --package-path "$ROOT" --scratch-path "$folder" -c release --static-swift-stdlib
     [[ -x $BIN/docker-register && -x $BIN/docker-discover ]] || die "no docker-register and docker-discover in $BIN"
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Sidekick's build, demo and tests need and this machine lacks, and nothing else. A second run
-# finds everything there and touches neither the network nor the machine.
+# finds everything there and touches neither the network nor the machine. PROGRAM...: these too, each from the package
+# of its name.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -8,7 +9,6 @@ POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK="# made by sidekick's setup, for the duration of an installation, process"
 
 has() { command -v "$1" >/dev/null; }
-has_docker_client() { has docker; }
 has_static_busybox() { # it is alone in its image, without any library
     local libraries
     has busybox && libraries=$(ldd "$(command -v busybox)" 2>&1 || true) && [[ $libraries != *.so* ]]
@@ -31,16 +31,14 @@ has etcdctl           | etcd-client           | shows the registry's keys
 has openssl           | openssl               | makes certificates for the tests
 has haproxy           | haproxy               | the load balancer that docker-discover drives
 has dockerd           | docker.io             | Docker Engine
-has_docker_client     | docker-cli            | Docker's command line
+has docker            | docker-cli            | Docker's command line
 has iptables          | iptables              | Docker publishes ports with it
 has ip                | iproute2              | networks for the private engine and the tests
 has nsenter           | util-linux            | starts programs in those networks
 has_static_busybox    | busybox-static        | the contents of the demo's image
 PARTS
-    case ${1:-} in
-    --bench) echo 'has python3 | python3 | takes the measurements of make bench' ;;
-    --matrix) echo 'has debootstrap | debootstrap | makes the Debian of make matrix' ;;
-    esac
+    local program
+    for program; do echo "has $program | $program | asked for by name"; done
 }
 
 missing() { # one line for each missing part: "package what it is for"
@@ -73,18 +71,19 @@ allow_starting_after_a_killed_run() {
 }
 
 apt() {
-    as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
-        apt-get -q -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1 && return
-    show_log "$log"
-    die "apt-get $1 failed"
+    quietly "$log" "apt-get $1" as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+        apt-get -q -o DPkg::Lock::Timeout=300 "$@"
+}
+
+finish() {
+    allow_starting
+    rm -f -- "$log"
 }
 
 install_missing() { # the lines of missing()
     local package reason packages=()
-    log=$(mktemp) # global, as the trap runs after this function
-    trap 'allow_starting; rm -f -- "$log"' EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
+    log=$(mktemp) # global, for finish
+    at_end finish
     note "reading the package lists (apt-get update)"
     apt update
     while read -r package reason; do
@@ -108,10 +107,7 @@ check_versions() {
 }
 
 main() {
-    case ${1:-} in
-    '' | --bench | --matrix) ;;
-    *) echo "usage: setup.sh [--bench|--matrix]" >&2 && exit 64 ;;
-    esac
+    [[ $* != *[^a-z0-9\ ]* ]] || { echo "usage: setup.sh [PROGRAM...]" >&2 && exit 64; }
     has swift || [[ -n ${SIDEKICK_BIN:-} ]] ||
         die "no Swift toolchain on PATH: install Swift 6.2 or newer from swift.org/install and add its usr/bin to PATH"
     allow_starting_after_a_killed_run

@@ -8,7 +8,6 @@
 
 stack_names() { # DIRECTORY
     STACK=$1
-    [[ $STACK =~ ^/[A-Za-z0-9._/-]+$ ]] || die "the directory must be an absolute path without blanks: $STACK"
     LOGS=$STACK/logs
     LABEL=sidekick.stack=$STACK
     local sum
@@ -19,11 +18,9 @@ stack_names() { # DIRECTORY
 }
 
 # Takes the directory for this process, and ends whatever an earlier owner of it left.
-stack_claim() {
-    if [[ -L $STACK || (-e $STACK && ! -O $STACK) ]]; then die "$STACK exists and is not ours"; fi
-    if [[ -d $STACK && -n $(ls -A -- "$STACK") && ! -e $STACK/sidekick ]]; then
-        die "$STACK has other contents; choose an empty or a new directory"
-    fi
+stack_claim() { # DIRECTORY
+    check_directory "$1" sidekick
+    stack_names "$1"
     local pid start parent parent_start
     if read -r pid start parent parent_start 2>/dev/null <"$STACK/sidekick" && is_running "$pid" "$start"; then
         is_gone "$parent" "$parent_start" || die "it runs already, as process $pid; end that one with Ctrl-C first"
@@ -83,13 +80,13 @@ engine_up() {
     ENGINE=${DOCKER_HOST:-unix:///var/run/docker.sock}
     if engine_answers >/dev/null 2>&1; then
         ENGINE_KIND="the one that answers at $ENGINE"
+        echo "$ENGINE" >"$STACK/engine" # its containers are to be removed from it
         HOST_ADDRESS=${HOST_IP:-$(own_address)}
     elif [[ -n ${DOCKER_HOST:-} ]]; then
         die "no Docker Engine answers at DOCKER_HOST=$DOCKER_HOST; unset it for a private one"
     else
         engine_private
     fi
-    echo "$ENGINE" >"$STACK/engine"
 }
 
 own_address() { # the address from which this machine talks to others; a made-up interface where there is none
@@ -190,7 +187,7 @@ discover_up() { # STATS_PORT
 
 # What carries our name in its environment, or is one of our programs with a file in our directory (an agent may
 # start HAProxy with a bare environment), and all their descendants.
-stack_processes() {
+no_stack_processes() { # kills them; succeeds when there were none any more
     local roots=() file files
     mapfile -t files < <(
         set +e # grep fails where it finds nothing, and at processes that end meanwhile
@@ -199,21 +196,12 @@ stack_processes() {
             xargs -r grep -lxE 'haproxy|etcd|dockerd|containerd.*|docker-(register|discover)' 2>/dev/null
     )
     for file in "${files[@]}"; do roots+=("$(basename "$(dirname "$file")")"); done
-    children_of "${roots[@]}"
-}
-
-no_stack_processes() { [[ -z $(stack_processes) ]]; }
-
-kill_stack_processes() {
-    local pids
-    pids=$(stack_processes)
-    # shellcheck disable=SC2086 # a list of numbers
-    [[ -z $pids ]] || kill -KILL $pids 2>/dev/null || true
-    no_stack_processes
+    none_left "${roots[@]}"
 }
 
 remove_containers() { # from an engine that is not ours
     local ids
+    ENGINE=$(<"$STACK/engine")
     engine_answers >/dev/null 2>&1 || { complain "$ENGINE does not answer: its containers with the label $LABEL stay" && return 0; }
     ids=$(engine ps -aq --filter "label=$LABEL")
     # shellcheck disable=SC2086 # a list of ids
@@ -231,17 +219,12 @@ remove_strays() {
 
 # Safe at any time and any number of times; fails when something is left.
 stack_down() {
-    local remains
-    ENGINE=$(cat -- "$STACK/engine" 2>/dev/null || true)
     stop_launched docker-register 10
     stop_launched docker-discover 30
-    if [[ -n $ENGINE && ! -e $STACK/docker ]]; then remove_containers || true; fi
+    if [[ -e $STACK/engine ]]; then remove_containers || true; fi
     stop_launched dockerd 60
     stop_launched etcd 10
-    remains=$(note_engine_remains "$STACK")
-    wait_until 20 "the end of every process" kill_stack_processes || return 1
-    remove_engine_remains <<<"$remains"
-    unmount_below "$STACK"
+    end_engines "$STACK" "the end of every process" no_stack_processes || return 1
     if [[ -e /run/netns/$TAG ]]; then ip netns del "$TAG"; fi
     if [[ -e /sys/class/net/$VETH ]]; then ip link del "$VETH" 2>/dev/null || true; fi
     remove_strays

@@ -15,8 +15,8 @@ struct DiscoverAgent: Sendable {
     var bell = Doorbell<Reason>()
     /// The limits of its source.
     var sourceTiming = RegistryWatcher.Timing()
-    /// The limits of its keeper.
-    var keeperTiming = Reconciler.Timing()
+    /// The limits of its reconciler.
+    var reconcilerTiming = Reconciler.Timing()
 
     /// Why the agent cannot start.
     enum Failure: Error, Equatable {
@@ -52,32 +52,32 @@ struct DiscoverAgent: Sendable {
         guard let http = HTTPClient() else { throw Failure.noHTTP }
         let link = RegistryClients(http, configuration, sourceTiming, logger)
         let newest = LatestValue<RegistryState>()
-        let copy = RegistryCacheWriter(
+        let cache = RegistryCacheWriter(
             RegistryCache(file: configuration.directory.catalog, keyspace: configuration.keyspace), logger: logger)
-        copy.load()
+        cache.load()
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
             // It takes etcd's time, while HAProxy is asked what it can do.
             group.addTask {
-                try? await link.source.run(from: copy.saved?.registry) { state in
+                try? await link.source.run(from: cache.saved?.registry) { state in
                     newest.put(state)
                     link.source.health.reached(state.revision)
                     bell.ring(.registry)
                 }
             }
-            var keeper = try await prepare(copy)
-            try await serve(&keeper, link, newest)
+            var reconciler = try await prepare(cache)
+            try await serve(&reconciler, link, newest)
             let grace = configuration.stopGrace
             // The task is cancelled here, and stopping takes time.
-            await Task { [keeper] in
-                var keeper = keeper
-                await keeper.stop(grace: grace)
+            await Task { [reconciler] in
+                var reconciler = reconciler
+                await reconciler.stop(grace: grace)
             }.value
         }
     }
 
     /// Finds HAProxy, and what an earlier run left.
-    private func prepare(_ copy: RegistryCacheWriter) async throws -> Reconciler {
+    private func prepare(_ cache: RegistryCacheWriter) async throws -> Reconciler {
         let directory = configuration.directory
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
@@ -87,24 +87,26 @@ struct DiscoverAgent: Sendable {
                 "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
                 "state_dir": directory.path, "stats": configuration.host.statsBind,
             ])
-        var timing = keeperTiming
-        timing.driver.drains.limit = configuration.drainTimeout
-        var keeper = await Reconciler(
-            try await configuration.attach(program, logger), settings: configuration.settings(for: program.abilities),
-            copy: copy, holdTime: configuration.holdTime, logger: logger, timing: timing)
-        keeper.take(configuration.additionFiles.read())
-        keeper.recollect()
-        return keeper
+        var timing = HAProxyController.Timing()
+        timing.drains.limit = configuration.drainTimeout
+        let haproxy = await HAProxyController(
+            try await configuration.attach(program, logger), logger: logger, timing: timing)
+        var reconciler = Reconciler(
+            haproxy, settings: configuration.settings(for: program.abilities), cache: cache,
+            holdTime: configuration.holdTime, logger: logger, timing: reconcilerTiming)
+        reconciler.accept(configuration.additionFiles.read())
+        reconciler.restore()
+        return reconciler
     }
 
     /// Answers rings until the task is cancelled.
     private func serve(
-        _ keeper: inout Reconciler, _ link: RegistryClients, _ newest: LatestValue<RegistryState>
+        _ reconciler: inout Reconciler, _ link: RegistryClients, _ newest: LatestValue<RegistryState>
     ) async throws {
         let consumers = LatestValue<Int>()
         let requests = LoopQueue<Reconciler>(of: DiscoverSettings.options.program) { bell.ring(.request) }
         let agent = Snapshot.Agent.thisProcess
-        let board = SharedSnapshot(keeper.snapshot(agent: agent, store))
+        let board = SharedSnapshot(reconciler.snapshot(agent: agent, store))
         let commands = answers(requests, board, link).server(at: configuration.directory.controlSocket, logger)
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
@@ -112,16 +114,16 @@ struct DiscoverAgent: Sendable {
             // Whoever waits for confirmations has to know of it before it has traffic.
             group.addTask { await link.presence.run() }
             group.addTask { try? await link.claimer.run() }
-            if keeper.registry == nil, !keeper.isServing { await awaitRegistry() }
+            if reconciler.registry == nil, !reconciler.isServing { await awaitRegistry() }
             guard !Task.isCancelled else { return }
             let first = newest.take()
-            if let first { keeper.take(first) }
-            var retry = await keeper.converge()
-            guard keeper.driver.known != .notRunning else {
-                throw Failure.noHAProxy(reason: keeper.failure ?? "it ended")
+            if let first { reconciler.accept(first) }
+            var retry = await reconciler.turn()
+            guard reconciler.haproxy.known != .notRunning else {
+                throw Failure.noHAProxy(reason: reconciler.failure ?? "it ended")
             }
             // What was read from the disk may long be settled.
-            if first != nil { link.claimer.submit(keeper.claims) }
+            if first != nil { link.claimer.submit(reconciler.claims) }
             group.addTask {
                 try? await link.census.run { count in
                     consumers.put(count)
@@ -137,20 +139,19 @@ struct DiscoverAgent: Sendable {
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
                 }
                 watch?.cancel()
-                watch = Task { [instance = keeper.driver.instance] in
+                watch = Task { [instance = reconciler.haproxy.instance] in
                     if (try? await instance.changed()) != nil { bell.ring(.proxyEnded) }
                 }
-                board.put(keeper.snapshot(agent: agent, store))
+                board.put(reconciler.snapshot(agent: agent, store))
                 guard let reasons = await bell.answer() else { break }
-                if reasons.contains(.hangup) { readFiles(for: &keeper) }
+                if reasons.contains(.hangup) { readFiles(for: &reconciler) }
                 let state = newest.take()
-                if let state { keeper.take(state) }
-                if let count = consumers.take() { keeper.learn(consumers: count) }
-                requests.perform(on: &keeper)
-                await keeper.look()
-                retry = await keeper.converge()
-                if state != nil { link.claimer.submit(keeper.claims) }
-                if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
+                if let state { reconciler.accept(state) }
+                if let count = consumers.take() { reconciler.accept(consumers: count) }
+                requests.perform(on: &reconciler)
+                retry = await reconciler.turn()
+                if state != nil { link.claimer.submit(reconciler.claims) }
+                if let applied = reconciler.applied, applied.revisionToConfirm != confirmed {
                     link.presence.confirm(applied.revision, of: applied.clusterID)
                     confirmed = applied.revisionToConfirm
                 }
@@ -161,13 +162,13 @@ struct DiscoverAgent: Sendable {
     }
 
     /// Reads again what an operator has written into files on this host.
-    private func readFiles(for keeper: inout Reconciler) {
-        keeper.take(configuration.additionFiles.read())
+    private func readFiles(for reconciler: inout Reconciler) {
+        reconciler.accept(configuration.additionFiles.read())
         guard let path = configuration.statsAuthPath else { return }
         do {
-            keeper.take(try StatsUser.read(path))
+            reconciler.accept(try StatsUser.read(path))
         } catch {
-            logger.error("STATS_AUTH is wrong; what it said before stays", ["error": "\(error)"])
+            logger.error("cannot read STATS_AUTH; keeping the previous users", ["error": "\(error)"])
         }
     }
 
@@ -178,7 +179,6 @@ struct DiscoverAgent: Sendable {
         defer { alarm.cancel() }
         while let reasons = await bell.answer(), reasons.isDisjoint(with: [.registry, .retry]) {}
     }
-
 }
 
 extension DiscoverAgent.Failure: CustomStringConvertible {
@@ -186,7 +186,7 @@ extension DiscoverAgent.Failure: CustomStringConvertible {
     var description: String {
         switch self {
         case .noHAProxy(let reason): "HAProxy does not start: \(reason)"
-        case .noHTTP: "libcurl cannot be initialised"
+        case .noHTTP: "cannot initialise libcurl"
         }
     }
 }
@@ -220,13 +220,11 @@ extension DiscoverAgent {
     private func forecast(_ known: Snapshot, _ link: RegistryClients) async -> CommandResponse {
         var snapshot = known
         do {
-            let registry = try await link.source.once()
-            snapshot.registry = registry
-            _ = snapshot.holds.take(registry)
+            snapshot.accept(try await link.source.once())
         } catch {
             return CommandResponse(status: ExitStatus.failure, "etcd does not answer: \(error)\n")
         }
-        await snapshot.lookAtPorts()
+        await snapshot.observePorts()
         return await PlanCommand(snapshot).answer()
     }
 }

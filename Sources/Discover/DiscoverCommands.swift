@@ -98,9 +98,9 @@ enum ReleaseCommand {
     static func answer(_ words: [String], _ requests: LoopQueue<Reconciler>) async -> CommandResponse {
         let service = words.first.flatMap { ServiceName($0) }
         if let word = words.first, service == nil {
-            return CommandResponse(status: ExitStatus.wrongUsage, "\(word) is no service: \(ServiceName.expected)\n")
+            return CommandResponse(status: ExitStatus.wrongUsage, "\(word) is no service: \(ServiceName.grammar)\n")
         }
-        return await requests.ask { keeper in told(keeper.release(service), of: service) }
+        return await requests.ask { reconciler in told(reconciler.release(service), of: service) }
     }
 
     /// What is said of holds that were ended.

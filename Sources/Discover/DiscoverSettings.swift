@@ -132,7 +132,7 @@ struct DiscoverSettings: Sendable {
 
     /// Where its files are; commands need nothing else.
     static func directory(from reading: inout ParsedSettings) -> StateDirectory? {
-        reading.value(stateDirectory, StateDirectory.expected) { StateDirectory($0) }
+        reading.value(stateDirectory, StateDirectory.grammar) { StateDirectory($0) }
     }
 
     /// How long open connections may take after a reload.
@@ -156,10 +156,10 @@ struct DiscoverSettings: Sendable {
 
     /// What this host contributes.
     static func host(_ reading: inout ParsedSettings) -> HostSettings? {
-        let statsBind = reading.value(Self.statsBind, BindAddress.expected) { BindAddress($0) }
+        let statsBind = reading.value(Self.statsBind, BindAddress.grammar) { BindAddress($0) }
         let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
-        let zone = reading.value(Self.zone, ServiceName.expected) { Zone($0) }
-        let portRange = reading.value(Self.portRange, PortRange.expected) { PortRange($0) }
+        let zone = reading.value(Self.zone, ServiceName.grammar) { Zone($0) }
+        let portRange = reading.value(Self.portRange, PortRange.grammar) { PortRange($0) }
         guard let statsBind, let listenAddress, let portRange else { return nil }
         return HostSettings(
             statsBind: statsBind, name: hostName ?? "localhost", listenAddress: listenAddress, zone: zone,

@@ -1,15 +1,15 @@
 import Shared
 
-/// Tells the log what changed, each thing once: what was applied, what HAProxy refuses, and what is wrong in the registry.
+/// Logs what changed, each thing once: what was applied, what HAProxy rejects, and what is wrong in the registry.
 struct EventLog {
     private let logger: Logger
-    private var problems = DiagnosticTracker()
+    private var diagnostics = DiagnosticTracker()
 
-    /// The failure that was told last; nil where all went well.
+    /// The failure that was logged last; nil where all went well.
     private(set) var failure: String?
     private var isFileBehind = false
 
-    /// Makes one that has told nothing.
+    /// Makes one that has logged nothing.
     init(_ logger: Logger) {
         self.logger = logger
     }
@@ -18,7 +18,7 @@ struct EventLog {
     mutating func applied() {
         guard failure != nil else { return }
         failure = nil
-        logger.info("HAProxy takes the configuration again")
+        logger.info("HAProxy accepts the configuration again")
     }
 
     /// HAProxy runs something else than before.
@@ -41,13 +41,13 @@ struct EventLog {
             ])
     }
 
-    /// HAProxy refused the new configuration, or could not be asked.
-    mutating func refused(_ error: any Error) {
+    /// HAProxy rejected the new configuration, or could not be asked.
+    mutating func failed(_ error: any Error) {
         let text = "\(error)"
         if failure == text {
-            logger.debug("HAProxy still does not take the configuration", ["error": text])
+            logger.debug("HAProxy still rejects the configuration", ["error": text])
         } else {
-            logger.error("HAProxy does not take the configuration; what runs is kept", ["error": text])
+            logger.error("HAProxy rejected the new configuration; keeping the running one", ["error": text])
         }
         failure = text
     }
@@ -56,57 +56,65 @@ struct EventLog {
     mutating func cannotWrite(_ error: any Error) {
         guard !isFileBehind else { return }
         isFileBehind = true
-        logger.error("cannot write what HAProxy runs into its file; trying again", ["error": "\(error)"])
+        logger.error("cannot write haproxy.cfg; retrying", ["error": "\(error)"])
     }
 
     /// The file is what HAProxy runs.
     mutating func wrote() {
-        if isFileBehind { logger.info("HAProxy's file is what it runs again") }
+        if isFileBehind { logger.info("haproxy.cfg is up to date again") }
         isFileBehind = false
     }
 
-    /// These problems are there now, and no others.
-    mutating func tell(_ current: Set<Diagnostic>) {
-        let changes = problems.update(to: current)
-        for problem in changes.appeared {
-            let fields: Logger.Fields = ["of": problem.subject, "problem": problem.explanation]
-            if problem.isSevere {
-                logger.error(problem.message, fields)
+    /// These diagnostics are there now, and no others.
+    mutating func log(_ current: Set<Diagnostic>) {
+        let changes = diagnostics.update(to: current)
+        for diagnostic in changes.appeared {
+            if diagnostic.isSevere {
+                logger.error(diagnostic.message, diagnostic.fields)
             } else {
-                logger.warning(problem.message, fields)
+                logger.warning(diagnostic.message, diagnostic.fields)
             }
         }
-        for problem in changes.gone {
-            logger.info("a problem is gone", ["of": problem.subject, "problem": problem.explanation])
-        }
+        for diagnostic in changes.gone { logger.info("problem resolved", diagnostic.fields) }
     }
 }
 
 extension EventLog {
-    /// This consumer checks less often than before, or more.
-    func stretched(to floor: Duration) {
+    /// This client host checks less often than before, or more.
+    func log(minCheckInterval: Duration) {
         logger.info(
-            "the number of consumers decides how often they check", ["at_least_apart": DurationText.text(floor)])
+            "health check interval changed for the number of client hosts",
+            ["min_interval": DurationText.text(minCheckInterval)])
     }
 
     /// What is held because it was lost, and what no longer is.
-    func tell(_ changes: [HoldChange]) {
+    func log(_ changes: [HoldChange]) {
         for change in changes {
             let (service, count) = (change.holds.first?.name.service, change.holds.count)
             let first = change.holds.first?.endpoint
             switch change {
             case .began(let holds, let registered):
                 logger.warning(
-                    "lost endpoints stay in service while they answer",
+                    "keeping lost endpoints that still pass health checks",
                     [
                         "service": service, "endpoints": count, "first": first, "registered": registered,
-                        "because": holds.first?.reason, "until": holds.map(\.until).max().map(Timestamp.text),
+                        "reason": holds.first?.reason, "until": holds.map(\.until).max().map(Timestamp.text),
                     ])
             case .ended(_, let ending):
                 logger.info(
-                    "lost endpoints are held no more",
-                    ["service": service, "endpoints": count, "first": first, "because": ending])
+                    "no longer keeping lost endpoints",
+                    ["service": service, "endpoints": count, "first": first, "reason": ending])
             }
+        }
+    }
+}
+
+extension Diagnostic {
+    /// What it concerns, and what is wrong.
+    fileprivate var fields: Logger.Fields {
+        switch self {
+        case .badKey, .badValue, .badField: ["key": subject, "reason": explanation]
+        default: ["service": subject, "reason": explanation]
         }
     }
 }

@@ -31,23 +31,25 @@ struct OfflineCollector: Sendable {
         var snapshot = Snapshot(
             agent: nil, store: Snapshot.Store(configuration),
             settings: configuration.settings(for: access.program.abilities),
-            holds: HoldKeeper(holdTime: configuration.holdTime, interval: .seconds(1)), process: access)
-        let offer = configuration.additionFiles.read()
-        snapshot.settings.additions = offer.additions
-        for (place, failure) in offer.failures { snapshot.refusedAdditions[place.variable] = "\(failure)" }
+            massLoss: MassLossGuard(holdTime: configuration.holdTime), process: access)
+        let candidate = configuration.additionFiles.read()
+        snapshot.settings.snippets = candidate.snippets
+        for (place, failure) in candidate.failures { snapshot.snippetErrors[place.variable] = "\(failure)" }
         let file = RegistryCache(file: configuration.directory.catalog, keyspace: configuration.keyspace)
         let copy = (try? file.load()) ?? nil
-        snapshot.settings.host.checkFloor = copy?.checkFloor ?? .zero
-        if let copy { _ = snapshot.holds.recall(copy) }
-        try await readRegistry(into: &snapshot, else: copy)
-        if let registry = snapshot.registry { _ = snapshot.holds.take(registry) }
+        snapshot.settings.host.minCheckInterval = copy?.checkFloor ?? .zero
+        let now = Timestamp.now()
+        if let copy { _ = snapshot.massLoss.restore(copy.holds, besides: copy.registry, at: now) }
+        let registry = try await registry(&snapshot.store, else: copy)
+        snapshot.accept(registry)
         // What is over by the clock is over, also where nobody has looked yet.
-        _ = snapshot.holds.judge(nil)
-        await snapshot.lookAtPorts()
+        _ = snapshot.massLoss.evaluate(nil, at: now)
+        snapshot.inputs?.held = snapshot.massLoss.records
+        await snapshot.observePorts()
         return snapshot
     }
 
-    private func readRegistry(into snapshot: inout Snapshot, else copy: RegistryCache.Copy?) async throws {
+    private func registry(_ store: inout Snapshot.Store, else copy: RegistryCache.Copy?) async throws -> RegistryState {
         guard let http = HTTPClient() else { throw Failure.noHTTP }
         var timing = RegistryWatcher.Timing()
         timing.deadline = Self.deadline
@@ -55,16 +57,17 @@ struct OfflineCollector: Sendable {
         let source = RegistryWatcher(
             client: Etcd.Client(http, configuration.etcd), keyspace: configuration.keyspace,
             mode: configuration.mode, timing: timing, logger: logger, health: health)
+        defer { store.health = health.state }
         do {
-            snapshot.registry = try await source.once()
+            let registry = try await source.once()
             health.answered()
+            return registry
         } catch {
             health.failed(error)
             guard let copy else { throw Failure.noRegistry(reason: "\(error)") }
-            snapshot.registry = copy.registry
-            snapshot.store.isCopy = true
+            store.isCopy = true
+            return copy.registry
         }
-        snapshot.store.health = health.state
     }
 
     /// How HAProxy is asked; what it can do decides of the file.
@@ -88,7 +91,7 @@ extension OfflineCollector.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {
-        case .noHTTP: "libcurl cannot be started"
+        case .noHTTP: "cannot initialise libcurl"
         case .noRegistry(let reason):
             "etcd does not answer, and STATE_DIR has no copy of what it said last: \(reason)"
         }

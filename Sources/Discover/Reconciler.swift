@@ -1,14 +1,12 @@
-import Glibc
 import Shared
 
-/// Keeps HAProxy at what the registry says.
+/// Keeps HAProxy at what the registry says: each turn observes, decides and applies what is due.
 ///
-/// One loop owns it, and with it all that is known. ``converge()`` looks at what should be and what is, and does what is
-/// missing and due; after a failure the same call is the next try.
+/// One loop owns it, and with it all that is known. After a failure the next turn is the next try.
 struct Reconciler {
     /// The limits; tests shorten them.
     struct Timing: Sendable {
-        /// The first wait after HAProxy refused something.
+        /// The first wait after HAProxy rejected something.
         var firstRetry: Duration = .milliseconds(250)
         /// The longest.
         var retryLimit: Duration = .seconds(15)
@@ -16,377 +14,438 @@ struct Reconciler {
         var portInterval: Duration = .seconds(1)
         /// How long a dead HAProxy may take to let go of its ports.
         var portPatience: Duration = .seconds(1)
-        /// Between two looks at what HAProxy says of endpoints that are held.
-        var holdInterval: Duration = .seconds(1)
         /// Of steps from one interval of checks to another.
-        var stretch = CheckRateLimiter.Timing()
-        /// How long the copy for the next start may be behind: it has all keys, and takes long with many.
-        var copyInterval: Duration = .seconds(1)
+        var rate = CheckRateLimiter.Timing()
+        /// How long the cache for the next start may be behind: it has all keys, and takes long with many.
+        var cacheInterval: Duration = .seconds(1)
         /// Of what `/healthz` answers.
         var health = HealthPage.Timing()
-        /// Of what is done with HAProxy.
-        var driver = HAProxyController.Timing()
     }
 
-    /// What is the same for all services.
-    var settings: HAProxySettings
-    /// What keeps what is known for the next start.
-    let copy: RegistryCacheWriter
-    /// Where everything is told.
-    let logger: Logger
-    /// The limits.
-    let timing: Timing
+    private let timing: Timing
+    private let log: Logger
+    private let clock = WallClock()
+    /// What is known for the next start.
+    private let cache: RegistryCacheWriter
+
+    // What decides.
 
     /// What the registry says; nil until it is known, which is not the same as empty.
     private(set) var registry: RegistryState?
-    /// Whether that is only the copy on the disk, as etcd has not answered yet.
-    private(set) var isRemembered = false
+    /// Whether that is only the cache of an earlier run, as etcd has not answered yet.
+    private var isCached = false
+    /// What is the same for all services.
+    private var settings: HAProxySettings
     /// The lost endpoints that stay in service.
-    var holds: HoldKeeper
-    /// How far checks are stretched, as there are so many consumers.
-    var stretch = CheckRateLimiter()
+    private var massLoss: MassLossGuard
+    /// The services that HAProxy rejects.
+    private var rejected = RejectedServices()
+    /// Since when claims of ports are of no use.
+    private var claimExpiry = ClaimExpiry()
+    /// The shortest interval of checks.
+    private var rate = CheckRateLimiter()
     /// What an operator adds to the file.
-    var additions: SnippetStore
-    /// What earlier plans came to.
-    var plans = DesiredStateCache()
-    /// What earlier configurations came to.
-    var sections = SectionCache()
-    /// What brings HAProxy to a configuration.
-    var driver: HAProxyController
-    /// The waits after HAProxy refused something.
-    var backoff: Backoff
-    /// What was told.
-    var journal: EventLog
+    private var snippets: SnippetStore
+    /// What was seen of this host's ports and addresses.
+    private var ports = PortObservation()
+
+    // What was decided.
+
+    private var decisions = DesiredStateCache()
+    private var sections = SectionCache()
+    /// Where services should listen.
+    private var wantedBinds: Set<BindAddress> = []
     /// What has to be written into the registry so that all services keep their ports.
-    var claims: [PortClaimUpdate] = []
-    /// The services that HAProxy refuses.
-    var quarantine = RejectedServices()
+    private(set) var claims: [PortClaimUpdate] = []
+
+    // What was applied.
+
+    /// What brings HAProxy to a configuration.
+    private(set) var haproxy: HAProxyController
     /// The newest file that HAProxy has accepted as a whole, also one of an earlier run.
-    var accepted: HAProxyConfiguration?
-    /// The claims of services that are no longer there.
-    var absentClaims = ClaimExpiry()
-    /// What `/healthz` answers.
-    var health: HealthPage
-    /// When HAProxy is to be brought to what should be; nil where it is there.
-    var due: ContinuousClock.Instant? = .now
-    /// When the copy on the disk is to follow.
-    var copyDue: ContinuousClock.Instant?
+    private var accepted: HAProxyConfiguration?
     /// What the registry said when HAProxy last did all of it; nil where nothing is known of that.
-    var applied: RegistryState?
-
-    /// Which addresses services could not listen on at the last look, and why.
-    var obstacles: [BindAddress: String] = [:]
+    private(set) var applied: RegistryState?
     /// Since when the registry says what HAProxy does not do yet, as time since the beginning of 1970; nil where it does.
-    var behindSince: Duration?
-    /// What came of bringing HAProxy to configurations.
-    var history = ReloadHistory()
+    private var behindSince: Duration?
+    private var events: EventLog
+    private var history = ReloadHistory()
+    private var health: HealthPage
 
-    /// The failure that was told last; nil where all went well.
-    var failure: String? { journal.failure }
+    // When something is to be done.
 
-    /// Whether an HAProxy serves, be it ours or another's.
-    var isServing: Bool { driver.isServing }
+    private var backoff: Backoff
+    /// When HAProxy is to be brought to what should be; nil where it is there.
+    private var due: ContinuousClock.Instant? = .now
+    /// When the cache is to follow.
+    private var cacheDue: ContinuousClock.Instant?
 
     /// Takes the parts and knows nothing yet.
     init(
-        _ instance: any HAProxyInstance, settings: HAProxySettings, copy: RegistryCacheWriter, holdTime: Duration,
-        logger: Logger,
-        timing: Timing = .init()
-    ) async {
-        self.settings = settings
-        self.copy = copy
-        self.logger = logger
-        self.timing = timing
-        additions = SnippetStore(ConfigSnippets.Copy(file: instance.access.directory.additions), logger: logger)
-        self.settings.additions = additions.accepted
-        driver = await HAProxyController(instance, logger: logger, timing: timing.driver)
+        _ haproxy: HAProxyController, settings: HAProxySettings, cache: RegistryCacheWriter, holdTime: Duration,
+        logger: Logger, timing: Timing = Timing()
+    ) {
+        (self.settings, self.cache, self.timing, log) = (settings, cache, timing, logger)
+        snippets = SnippetStore(logger)
+        self.haproxy = haproxy
         health = HealthPage(timing.health)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
-        journal = EventLog(logger)
-        holds = HoldKeeper(holdTime: holdTime, interval: timing.holdInterval)
+        events = EventLog(logger)
+        massLoss = MassLossGuard(holdTime: holdTime)
     }
+
+    /// The failure that was logged last; nil where all went well.
+    var failure: String? { events.failure }
+
+    /// Whether an HAProxy serves, be it ours or another's.
+    var isServing: Bool { haproxy.isServing }
 }
 
 // MARK: What becomes known
 
 extension Reconciler {
-    /// Takes the last known catalogue, and the file that an earlier run left.
-    mutating func recollect() {
-        if let saved = copy.saved {
-            (registry, isRemembered) = (saved.registry, true)
-            journal.tell(holds.recall(saved))
+    /// Takes the cached registry, and the file that an earlier run left.
+    mutating func restore() {
+        if let saved = cache.saved {
+            (registry, isCached) = (saved.registry, true)
+            events.log(massLoss.restore(saved.holds, besides: saved.registry, at: clock.now))
         }
-        stretch = CheckRateLimiter(floor: copy.saved?.checkFloor, timing: timing.stretch)
-        settings.host.checkFloor = stretch.floor
-        accepted = driver.access.file.read()
+        rate = CheckRateLimiter(minInterval: cache.saved?.checkFloor, timing: timing.rate)
+        settings.host.minCheckInterval = rate.minInterval
+        accepted = haproxy.access.file.read()
     }
 
-    /// Takes a newer state of the registry; whatever was refused before is tried anew.
-    mutating func take(_ registry: RegistryState) {
-        (self.registry, isRemembered) = (registry, false)
+    /// Accepts a newer state of the registry; whatever was rejected before is tried anew.
+    mutating func accept(_ registry: RegistryState) {
+        (self.registry, isCached) = (registry, false)
         behindSince = behindSince ?? Timestamp.now()
-        journal.tell(holds.take(registry))
-        backoff.reset()
-        due = .now
+        events.log(massLoss.accept(registry, at: clock.now))
+        tryNow()
     }
 
-    /// Learns how many consumers there are, this one included.
-    mutating func learn(consumers: Int) {
+    /// Accepts how many client hosts there are, this one included.
+    mutating func accept(consumers: Int) {
         var random = SystemRandomNumberGenerator()
-        stretch.learn(consumers, at: .now, using: &random)
+        rate.setConsumerCount(consumers, at: .now, using: &random)
+    }
+
+    /// Accepts what the files say now that an operator adds to haproxy.cfg.
+    mutating func accept(_ candidate: SnippetFiles.Candidate) {
+        snippets.accept(candidate)
+        tryNow()
+    }
+
+    /// Accepts who may see the stats page.
+    mutating func accept(_ users: [StatsUser]) {
+        guard users != settings.statsUsers else { return }
+        settings.statsUsers = users
+        log.info("loaded STATS_AUTH", ["users": users.count])
+        tryNow()
     }
 
     /// Ends the holds of a service, or all of them; returns what was held.
     mutating func release(_ service: ServiceName?) -> [HeldEndpoint] {
-        let changes = holds.release(service)
-        journal.tell(changes)
+        let changes = massLoss.release(service)
+        events.log(changes)
         if !changes.isEmpty { due = .now }
         return changes.flatMap(\.holds)
     }
 
-    /// Takes what the files say now that an operator adds to haproxy.cfg.
-    mutating func take(_ offer: SnippetFiles.Candidate) {
-        additions.take(offer)
+    private mutating func tryNow() {
         backoff.reset()
         due = .now
-    }
-
-    /// Takes who may see the stats page.
-    mutating func take(_ users: [StatsUser]) {
-        guard users != settings.statsUsers else { return }
-        settings.statsUsers = users
-        logger.info("took STATS_AUTH", ["users": users.count])
-        backoff.reset()
-        due = .now
-    }
-
-    /// Notes whether HAProxy has ended, or somebody else did something with it.
-    mutating func look() async {
-        if await driver.look() { due = .now }
     }
 }
 
-// What is done to bring HAProxy there.
+// MARK: A turn
 
 extension Reconciler {
-    /// Brings HAProxy to what the registry says, as far as that is due.
+    /// Observes, decides and applies what is due.
     ///
     /// - Returns: when to look again although nothing changed; nil where all is as it should be.
-    mutating func converge() async -> Duration? {
-        await judgeHolds()
-        if stretch.advance(at: .now) {
-            settings.host.checkFloor = stretch.floor
-            journal.stretched(to: stretch.floor)
+    mutating func turn() async -> Duration? {
+        await observe()
+        if let due, due <= .now {
+            await reviewSnippets()
+            ports = PortObservation(ownAddresses: IPAddress.ofThisHost())
+            await tryPorts(wantedBinds)
+            var desired = decide()
+            // Addresses that nobody has tried yet: look, then decide.
+            if let untested = desired?.untestedBinds, !untested.isEmpty {
+                await tryPorts(untested)
+                desired = decide()
+            }
+            if let desired { record(desired) }
+            self.due = await apply(desired).map { .now + $0 }
+        }
+        return await maintain()
+    }
+
+    /// Stops HAProxy within the grace period, with the cache up to date.
+    mutating func stop(grace: Duration) async {
+        if cacheDue != nil { await finishCache() }
+        await haproxy.stop(grace: grace)
+    }
+}
+
+// MARK: Observe
+
+extension Reconciler {
+    /// Looks at HAProxy, at its checks of lost endpoints, and at the clock.
+    private mutating func observe() async {
+        if await haproxy.look() { due = .now }
+        if massLoss.wait(at: clock.now) == .zero {
+            let changes = massLoss.evaluate(await haproxy.health(of: massLoss.services), at: clock.now)
+            events.log(changes)
+            if !changes.isEmpty { due = .now }
+        }
+        if rate.applyDue(at: .now) {
+            settings.host.minCheckInterval = rate.minInterval
+            events.log(minCheckInterval: rate.minInterval)
             due = .now
         }
-        if quarantine.wake(at: .now) { due = .now }
-        if let due, due <= .now {
-            let pause = await advance()
-            self.due = pause.map { .now + $0 }
+        if rejected.retryDue(at: .now) { due = .now }
+    }
+
+    /// Tries addresses; those at which HAProxy listens already are free.
+    private mutating func tryPorts(_ binds: Set<BindAddress>) async {
+        guard !binds.isEmpty else { return }
+        let patience = binds.isDisjoint(with: haproxy.file?.binds ?? []) ? .zero : timing.portPatience
+        ports.add(binds, obstacles: await haproxy.obstacles(to: binds, patience: patience))
+    }
+
+    /// Has HAProxy say which of the snippets that were read it accepts.
+    private mutating func reviewSnippets() async {
+        guard snippets.isPending else { return }
+        var snippets = snippets
+        await snippets.review { try await rejection(of: $0) }
+        self.snippets = snippets
+        settings.snippets = snippets.accepted
+    }
+
+    /// Why a file with these snippets is rejected for their sake; nil where it is not.
+    private mutating func rejection(of snippets: ConfigSnippets) async throws -> String? {
+        guard !snippets.isEmpty else { return nil }
+        if let obstacle = await obstacle(to: snippets) { return obstacle }
+        var trial = settings
+        trial.snippets = snippets
+        var desired = DesiredState.empty
+        if var inputs {
+            inputs.host = trial.host
+            desired = DesiredState(inputs, &decisions)
         }
-        await tellHealth()
-        let drains = await driver.finishDrains()
-        if let copyDue, copyDue <= .now { beginCopy() }
-        let waits = [due, copyDue, holds.due, stretch.due, quarantine.due, healthDue].map { due in
-            due.map { max(ContinuousClock.now.duration(to: $0), .zero) }
+        let whole = HAProxyConfiguration(desired, trial)
+        guard let rejection = try await haproxy.rejection(of: whole) else { return nil }
+        var without = settings
+        without.snippets = ConfigSnippets()
+        guard try await haproxy.rejection(of: HAProxyConfiguration(desired, without)) != nil else {
+            return whole.explain(rejection.description, snippets)
         }
-        return (waits + [drains]).compactMap(\.self).min()
+        // It is the services' fault, and may be the snippets' too.
+        let alone = HAProxyConfiguration(.empty, trial)
+        return try await haproxy.rejection(of: alone).map { alone.explain($0.description, snippets) }
     }
 
-    /// Keeps the copy for the next start, and stops HAProxy within the grace period.
-    mutating func stop(grace: Duration) async {
-        if copyDue != nil { await finishCopy() }
-        await driver.stop(grace: grace)
+    /// What HAProxy's check does not find: a right that is missing, or something in the way of a snippet that listens.
+    ///
+    /// A reload that fails for it would stop all listeners.
+    private func obstacle(to snippets: ConfigSnippets) async -> String? {
+        if let missing = haproxy.access.capabilities.flatMap(snippets.missingCapability) { return missing }
+        if let bind = snippets.binds.first(where: settings.statsBind.overlaps) {
+            return "it listens on \(bind), where the stats page is"
+        }
+        let obstacles = await haproxy.obstacles(to: Set(snippets.binds), patience: timing.portPatience)
+        let first = obstacles.min { $0.key.description < $1.key.description }
+        return first.map { "it listens on \($0.key), which is \($0.value)" }
+    }
+}
+
+// MARK: Decide
+
+extension Reconciler {
+    /// All that decides; nil while nobody knows what the registry says.
+    private var inputs: DesiredInputs? {
+        registry.map { registry in
+            DesiredInputs(
+                registry: registry, held: massLoss.records, rejected: rejected,
+                expiredClaims: claimExpiry.expired(at: .now), ports: ports, host: settings.host)
+        }
     }
 
-    /// Has `/healthz` answer whether HAProxy runs what it should.
-    private mutating func tellHealth() async {
-        let (now, worker) = (ContinuousClock.now, driver.current?.worker)
-        guard isServing, let message = health.message(for: worker, at: now) else { return }
-        health.noteTold(await driver.access.runtime.setHealth(message), to: worker, at: now)
+    /// What should run; nil where nobody knows, and what runs or ran last stays.
+    private mutating func decide() -> DesiredState? {
+        guard let inputs else {
+            // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
+            return haproxy.known == .notRunning && haproxy.file == nil ? .empty : nil
+        }
+        // What runs is at least as new as the cache, which may be behind: endpoints that have gone would come back.
+        return isCached && haproxy.current != nil ? nil : DesiredState(inputs, &decisions)
     }
 
-    private var healthDue: ContinuousClock.Instant? { isServing ? health.due(at: .now) : nil }
+    private mutating func record(_ desired: DesiredState) {
+        wantedBinds = desired.wantedBinds
+        claims = desired.claims
+        rejected.evict(except: desired.services)
+        claimExpiry.update(desired.idleClaims, at: .now)
+        events.log(desired.diagnostics)
+    }
 
-    /// One try; returns when the next is due.
-    private mutating func advance() async -> Duration? {
+    /// The file that HAProxy should run; nil where it goes on with what it has.
+    private mutating func configuration(of desired: DesiredState?) -> HAProxyConfiguration? {
+        if let desired { return HAProxyConfiguration(desired, settings, &sections) }
+        return registry == nil && haproxy.known == .notRunning ? haproxy.file : nil
+    }
+}
+
+// MARK: Apply
+
+extension Reconciler {
+    /// Brings HAProxy to what is desired; returns when the next try is due, nil where there is nothing left to do.
+    private mutating func apply(_ desired: DesiredState?) async -> Duration? {
+        guard let next = configuration(of: desired) else { return nil }
         let begin = ContinuousClock.now
-        let isSettled = await settleAdditions()
-        guard let (next, plan, isWaiting) = await desired() else { return nil }
-        let pause = isWaiting || !isSettled ? timing.portInterval : nil
-        let wasServing = isServing
-        // A file of an earlier run, which stands in until the registry is known, has what was added then.
-        let hasAdditions = plan != nil || driver.file == nil
+        let change = ConfigChange(from: haproxy.known, to: next)
+        let withoutSnippets = change.load == .start ? desired.flatMap(withoutSnippets(of:)) : nil
         do {
-            let change = ConfigChange(from: driver.known, to: next)
-            let progress = try await driver.apply(change, bare: bare)
+            let progress = try await haproxy.apply(change, withoutSnippets: withoutSnippets, bare: bare)
             let took = begin.duration(to: .now)
-            if let wait = progress.wait {
-                health.waits(at: .now)
-                journal.changed(progress.done, driver.current, revision: nil, took: took)
-                return pause.map { min($0, wait) } ?? wait
+            guard let wait = progress.wait else {
+                // A file of an earlier run stands in until the registry is known, with the snippets of then.
+                if desired != nil { snippets.recordLoaded() }
+                record(progress.done, took: took)
+                return await finish(next, desired)
             }
-            applied = registry
-            if hasAdditions { additions.noteLoaded() }
-            health.reached()
-            behindSince = nil
-            history.note(progress.done)
-            journal.applied()
-            journal.changed(
-                progress.done, driver.current, revision: registry?.revision, took: took, oldWorkers: driver.oldWorkers
-            )
+            health.waits(at: .now)
+            events.changed(progress.done, haproxy.current, revision: nil, took: took)
+            return min(wait, retryOfPorts ?? wait)
         } catch {
             guard !Task.isCancelled else { return nil }
-            if error is HAProxyProgram.Rejection, let plan, await examine(plan) { return .zero }
-            if let failure = error as? LoadFailure, hasAdditions,
-                additions.takeBack(because: failure.description, isRunning: wasServing)
-            {
-                return .zero
-            }
-            history.note(error)
-            journal.refused(error)
-            health.failed()
-            let wait = backoff.next()
-            return pause.map { min($0, wait) } ?? wait
+            return await recover(from: error, desired, withoutSnippets: withoutSnippets)
         }
-        guard keep(next) else { return backoff.next() }
-        backoff.reset()
-        accepted = next
-        let saved = copy.saved
-        if copyOfNow?.isAsOld(as: saved) == false { copyDue = copyDue ?? .now + max(timing.copyInterval, copy.pause) }
-        // What is held is nowhere else.
-        if holds.kept != saved?.holds ?? [] { await finishCopy() }
-        // What is no longer wrong is told at the next turn.
-        if let plan, quarantine.discharge(plan) { return .zero }
-        return pause
     }
 
-    /// Finds the services for whose sake HAProxy refuses a plan; returns whether there is something to do without them.
-    private mutating func examine(_ plan: DesiredState) async -> Bool {
-        let (driver, settings, accepted) = (driver, settings, accepted)
-        var examination = RejectionAnalysis(plan) { trial in
-            let configuration = HAProxyConfiguration(trial, settings)
-            return try await driver.rejection(of: configuration).map { ConfigErrors($0.alerts, of: configuration) }
+    /// Records that HAProxy runs what it should.
+    private mutating func record(_ change: ConfigChange, took: Duration) {
+        applied = registry
+        behindSince = nil
+        health.reached()
+        history.record(change)
+        events.applied()
+        events.changed(
+            change, haproxy.current, revision: registry?.revision, took: took, oldWorkers: haproxy.oldWorkers)
+    }
+
+    /// Brings the file to what HAProxy runs.
+    private mutating func finish(_ next: HAProxyConfiguration, _ desired: DesiredState?) async -> Duration? {
+        do {
+            try haproxy.writeFile(next)
+            events.wrote()
+        } catch {
+            events.cannotWrite(error)
+            return backoff.next()
         }
-        guard let patients = try? await examination.patients(lastAccepted: { accepted?.section(of: $0) })
-        else { return false }
-        quarantine.admit(patients, at: .now)
+        backoff.reset()
+        accepted = next
+        await scheduleCache()
+        // What is no longer wrong is logged at the next turn.
+        if let desired, rejected.release(desired) { return .zero }
+        return retryOfPorts
+    }
+
+    /// Does what helps after a failure: without the services or the snippets at fault, or the same again later.
+    private mutating func recover(
+        from error: any Error, _ desired: DesiredState?, withoutSnippets: HAProxyConfiguration?
+    ) async -> Duration {
+        if let desired {
+            if let withoutSnippets, isServing, haproxy.file == withoutSnippets {
+                _ = snippets.revert(because: "\(error)", toNone: true)
+                settings.snippets = snippets.accepted
+                return .zero
+            }
+            if error is HAProxyProgram.Rejection, await findRejected(in: desired) { return .zero }
+            if error is LoadFailure, snippets.revert(because: "\(error)") {
+                settings.snippets = snippets.accepted
+                return .zero
+            }
+        }
+        history.record(error)
+        events.failed(error)
+        health.failed()
+        let wait = backoff.next()
+        return min(wait, retryOfPorts ?? wait)
+    }
+
+    /// Finds the services for whose sake HAProxy rejects what is desired; returns whether something can be done without.
+    private mutating func findRejected(in desired: DesiredState) async -> Bool {
+        let (haproxy, settings, accepted) = (haproxy, settings, accepted)
+        var analysis = RejectionAnalysis(desired) { trial in
+            let configuration = HAProxyConfiguration(trial, settings)
+            return try await haproxy.rejection(of: configuration).map { ConfigErrors($0.alerts, of: configuration) }
+        }
+        let found = try? await analysis.rejected(lastAccepted: { accepted?.section(of: $0) })
+        guard let found else { return false }
+        rejected.add(found, at: .now)
         return true
     }
 
-    /// Asks HAProxy of lost endpoints, where that is due.
-    private mutating func judgeHolds() async {
-        guard let due = holds.due, due <= .now else { return }
-        let changes = holds.judge(await driver.health(of: holds.services))
-        journal.tell(changes)
-        if !changes.isEmpty { self.due = .now }
+    /// When to look again at what another process holds, or at snippets that could not be checked; nil for never.
+    private var retryOfPorts: Duration? {
+        let isWaiting = snippets.isPending || !wantedBinds.isDisjoint(with: ports.obstacles.keys)
+        return isWaiting ? timing.portInterval : nil
     }
 
-    /// Brings the file to what HAProxy runs; returns whether it is there.
-    private mutating func keep(_ next: HAProxyConfiguration) -> Bool {
-        do {
-            try driver.writeFile(next)
-            journal.wrote()
-            return true
-        } catch {
-            journal.cannotWrite(error)
-            return false
-        }
-    }
-
-    /// What the copy for the next start should have; nil before anything was applied.
-    private var copyOfNow: RegistryCache.Copy? {
-        applied.map { RegistryCache.Copy(registry: $0, holds: holds.kept, checkFloor: stretch.floor) }
-    }
-
-    private mutating func beginCopy() {
-        copyDue = nil
-        if let next = copyOfNow, !copy.begin(next) { copyDue = .now + timing.copyInterval }
-    }
-
-    private mutating func finishCopy() async {
-        copyDue = nil
-        if let next = copyOfNow { await copy.finish(next) }
-    }
-}
-
-// What HAProxy should run.
-
-extension Reconciler {
-    /// What should run, and whether a service waits for its port; nil where nobody knows yet, and HAProxy serves.
-    mutating func desired() async -> (HAProxyConfiguration, DesiredState?, isWaiting: Bool)? {
-        guard let registry else {
-            // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
-            return driver.known == .notRunning ? (driver.file ?? render(.empty), nil, false) : nil
-        }
-        // What runs is at least as new as the copy, which may be behind: endpoints that have gone would come back.
-        if isRemembered, driver.current != nil { return nil }
-        let catalog = Catalog(registry.holding(holds.records))
-        let plain = DesiredState(catalog, on: settings.host, &plans)
-        quarantine.forget(besides: plain)
-        let wish = quarantine.treating(plain)
-        claims = wish.claims + absentClaims.expired(in: catalog, at: .now) + holds.lostClaims(from: registry)
-        let patience = wish.binds.isDisjoint(with: driver.file?.binds ?? []) ? .zero : timing.portPatience
-        obstacles = await driver.obstacles(to: wish.binds, patience: patience)
-        let plan = wish.without(obstacles).withoutCircles()
-        journal.tell(catalog.problems.union(plan.problems))
-        return (render(plan), plan, !obstacles.isEmpty)
-    }
-
-    private mutating func render(_ plan: DesiredState) -> HAProxyConfiguration {
-        HAProxyConfiguration(plan, settings, &sections)
-    }
-
-    /// What is rendered where nothing else works: the stats page alone, and nothing that anybody added.
-    var bare: HAProxyConfiguration {
+    /// What is started where a start with snippets fails; nil where there are none.
+    private func withoutSnippets(of desired: DesiredState) -> HAProxyConfiguration? {
+        guard !settings.snippets.isEmpty else { return nil }
         var settings = settings
-        settings.additions = ConfigSnippets()
+        settings.snippets = ConfigSnippets()
+        return HAProxyConfiguration(desired, settings)
+    }
+
+    /// What is started where nothing else works: the stats page alone.
+    private var bare: HAProxyConfiguration {
+        var settings = settings
+        settings.snippets = ConfigSnippets()
         return HAProxyConfiguration(.empty, settings)
     }
 }
 
-// MARK: What an operator adds
+// MARK: Maintain
 
 extension Reconciler {
-    /// Has HAProxy say which of the additions that are offered it takes; returns whether it could be asked.
-    mutating func settleAdditions() async -> Bool {
-        var additions = additions
-        let isSettled = await additions.settle { try await self.refusal(of: $0) }
-        self.additions = additions
-        settings.additions = additions.accepted
-        return isSettled
-    }
-
-    /// Why a file with these additions is refused for their sake; nil where it is not.
-    private func refusal(of additions: ConfigSnippets) async throws -> String? {
-        guard !additions.isEmpty else { return nil }
-        var settings = settings
-        settings.additions = additions
-        if let obstacle = await obstacle(to: additions) { return obstacle }
-        let plan =
-            registry.map { registry in
-                quarantine.treating(DesiredState(Catalog(registry.holding(holds.records)), on: settings.host))
-            } ?? .empty
-        guard let refusal = try await driver.rejection(of: HAProxyConfiguration(plan, settings)) else { return nil }
-        settings.additions = ConfigSnippets()
-        let isTheServicesFault = try await driver.rejection(of: HAProxyConfiguration(plan, settings)) != nil
-        settings.additions = additions
-        let configuration = HAProxyConfiguration(isTheServicesFault ? .empty : plan, settings)
-        let reason = isTheServicesFault ? try await driver.rejection(of: configuration) : refusal
-        return reason.map { configuration.explain($0.description, additions) }
-    }
-
-    /// What HAProxy's check does not find: a right that is missing, or something in the way of an addition that listens.
-    ///
-    /// A reload that fails for it would stop all listeners.
-    private func obstacle(to additions: ConfigSnippets) async -> String? {
-        if let excess = driver.access.capabilities.flatMap(additions.excess) { return excess }
-        if let bind = additions.binds.first(where: settings.statsBind.overlaps) {
-            return "it listens on \(bind), where the stats page is"
+    /// Sees to `/healthz`, to servers that are leaving, and to the cache; returns when to look again.
+    private mutating func maintain() async -> Duration? {
+        let worker = haproxy.current?.worker
+        if isServing, let message = health.message(for: worker, at: .now) {
+            health.noteTold(await haproxy.access.runtime.setHealth(message), to: worker, at: .now)
         }
-        let obstacles = await driver.obstacles(to: Set(additions.binds), patience: timing.portPatience)
-        let first = obstacles.min { $0.key.description < $1.key.description }
-        return first.map { "it listens on \($0.key), which is \($0.value)" }
+        let drains = await haproxy.finishDrains()
+        beginCache()
+        let dues = [due, cacheDue, rate.due, rejected.due, isServing ? health.due(at: .now) : nil]
+        let waits = dues.map { due in due.map { max(ContinuousClock.now.duration(to: $0), .zero) } }
+        return (waits + [drains, massLoss.wait(at: clock.now)]).compactMap(\.self).min()
+    }
+
+    /// What the cache for the next start should have; nil before anything was applied.
+    private var nextCache: RegistryCache.Copy? {
+        applied.map { RegistryCache.Copy(registry: $0, holds: massLoss.persisted, checkFloor: rate.minInterval) }
+    }
+
+    /// Has the cache follow what was applied; what is held is nowhere else, so with that it does at once.
+    private mutating func scheduleCache() async {
+        guard let next = nextCache, !next.isAsOld(as: cache.saved) else { return }
+        if next.holds != cache.saved?.holds ?? [] { return await finishCache() }
+        cacheDue = cacheDue ?? .now + max(timing.cacheInterval, cache.pause)
+    }
+
+    private mutating func beginCache() {
+        guard let cacheDue, cacheDue <= .now, let next = nextCache else { return }
+        self.cacheDue = cache.begin(next) ? nil : .now + timing.cacheInterval
+    }
+
+    private mutating func finishCache() async {
+        cacheDue = nil
+        if let next = nextCache { await cache.finish(next) }
     }
 }
 
@@ -394,10 +453,10 @@ extension Reconciler {
     /// What is known now.
     func snapshot(agent: Snapshot.Agent, _ store: Snapshot.Store) -> Snapshot {
         var snapshot = Snapshot(
-            agent: agent, store: store, settings: settings, registry: registry, appliedRevision: applied?.revision,
-            behindSince: behindSince, holds: holds, quarantine: quarantine, obstacles: obstacles, history: history,
-            running: driver.current, process: driver.access)
-        for (place, reason) in additions.refusals { snapshot.refusedAdditions[place.variable] = reason }
+            agent: agent, store: store, settings: settings, inputs: inputs, appliedRevision: applied?.revision,
+            behindSince: behindSince, massLoss: massLoss, history: history, running: haproxy.current,
+            process: haproxy.access)
+        for (location, error) in snippets.errors { snapshot.snippetErrors[location.variable] = error }
         return snapshot
     }
 }

@@ -66,9 +66,9 @@ struct RenderCommand: Sendable {
     /// Prints the file, and returns the exit status.
     func run(searchPath: String) async throws -> Int32 {
         let dump = try read()
-        let offer = files.read()
+        let candidate = files.read()
         var settings = settings
-        settings.additions = offer.additions
+        settings.snippets = candidate.snippets
         // This host's name stands on the stats page: without --probe the file is the same on every machine.
         if probes {
             settings.abilities = try await abilities(searchPath)
@@ -77,15 +77,17 @@ struct RenderCommand: Sendable {
             settings.host.name = "localhost"
         }
         let host = settings.host
-        let registry = dump.settled { DesiredState(Catalog($0), on: host).claims }
-        let catalog = Catalog(registry)
-        let plan = DesiredState(catalog, on: host)
+        var inputs = DesiredInputs(registry: dump.state, host: host)
+        if probes { inputs.ports.ownAddresses = IPAddress.ofThisHost() }
+        inputs.registry = dump.settled { DesiredState(DesiredInputs(registry: $0, host: host)).claims }
+        let desired = DesiredState(inputs)
         let wrong =
             dump.mistakes.map { "\(shownPath):\($0)" }
-            + offer.failures.sorted { $0.key < $1.key }.map { "\($0.key.variable): \($0.value)" }
-            + catalog.problems.union(plan.problems).sorted().map { line($0, dump) }
-        for line in wrong { StandardError.write(TextTable.shown(line)) }
-        let lines = HAProxyConfiguration(plan, settings).text.split(separator: "\n", omittingEmptySubsequences: false)
+            + candidate.failures.sorted { $0.key < $1.key }.map { "\($0.key.variable): \($0.value)" }
+            + desired.diagnostics.sorted().map { line($0, dump) }
+        for line in wrong { StandardError.write(OneLine.text(line)) }
+        let lines = HAProxyConfiguration(desired, settings).text.split(
+            separator: "\n", omittingEmptySubsequences: false)
         print(lines.map { StatsUser.masked(String($0)) }.joined(separator: "\n"), terminator: "")
         return isStrict && !wrong.isEmpty ? ExitStatus.failure : ExitStatus.success
     }

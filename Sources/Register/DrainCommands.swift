@@ -70,8 +70,8 @@ struct DrainCommands: Sendable {
         do {
             let container = try StatusReport(snapshot).container(name)
             guard let id = InstanceID(container.id) else { return nil }
-            if let keeper = snapshot.keeper {
-                let text = "this docker-register stands by; ask the one that keeps the entries: \(keeper)\n"
+            if let leader = snapshot.leader {
+                let text = "this docker-register stands by; ask the one that keeps the entries: \(leader)\n"
                 return CommandResponse(status: ExitStatus.failure, text)
             }
             guard command == Self.undrain || snapshot.runs(id) else {
@@ -159,7 +159,7 @@ struct DrainCommands: Sendable {
 extension Snapshot {
     /// Whether a container runs, and was not told to stop.
     fileprivate func runs(_ id: InstanceID) -> Bool {
-        verdicts.contains { $0.subject.id == id && $0.container != nil }
+        desired.decisions.contains { $0.subject.id == id && $0.container != nil }
     }
 }
 

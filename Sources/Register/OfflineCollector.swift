@@ -1,26 +1,10 @@
 import Shared
 
-/// What a docker-register would know, found out once from the engine and etcd; it only reads.
+/// Finds out once, from the engine and etcd, what a docker-register would know; it only reads.
 struct OfflineCollector: Sendable {
     private let configuration: RegisterSettings
     private let http: HTTPClient
     private let logger: Logger
-
-    /// What was found.
-    struct Finding: Sendable {
-        /// What is known, as an agent would know it.
-        var snapshot: Snapshot
-        /// What should be in the registry.
-        var desired: [EntryID: DesiredEntry]
-        /// Why containers that run have no entries.
-        var reasons: [InstanceID: String]
-        /// Why single entries may not be there.
-        var obstacles: [EntryID: NotReadyReason]
-        /// What the engine has.
-        var look: Docker.ContainerList
-        /// The plain keys that are missing or have another value, with the value that they should have.
-        var plainKeys: [String: [UInt8]]
-    }
 
     /// Prepares to ask.
     init(_ configuration: RegisterSettings, _ http: HTTPClient, logger: Logger) {
@@ -30,85 +14,81 @@ struct OfflineCollector: Sendable {
     }
 
     /// Asks the engine, which has to answer where there is one, and etcd, which need not.
-    func find() async throws -> Finding {
+    ///
+    /// What is not registered and has a check of the agent's own is checked once.
+    func snapshot() async throws -> Snapshot {
         let limit = configuration.deadline
         var engine: Docker.Client?
-        var look = Docker.ContainerList(containers: [])
+        var containers = Docker.ContainerList(containers: [])
         if let docker = configuration.docker {
             let client = try await Docker.Client.connect(http, docker, deadline: limit)
-            look = try await Docker.ContainerWatcher(
+            containers = try await Docker.ContainerWatcher(
                 http, docker, deadline: limit, resync: configuration.resync, logger: logger
             ).once(client)
             engine = client
         }
-        let whereabouts = try await HostMonitor(
+        let host = try await HostMonitor(
             configuration.hostAddress, members: configuration.etcd.endpoints, engine, at: configuration.docker,
             deadline: limit, interval: configuration.ttl / 3, waits: false, logger: logger)
-        let owner = Owner(try await engine?.identity() ?? HostIdentity.read(), whereabouts.address)
-        let etcd = Etcd.Client(http, configuration.etcd)
-        let registry = EntryStore(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
-        var drains = Drains(registry, owner, logger: logger)
+        let owner = Owner(try await engine?.identity() ?? HostIdentity.read(), host.address)
+        var inputs = Inputs(
+            owner: owner, policy: configuration.rules, containers: containers, services: configuration.services)
         var snapshot = Snapshot(
             owner, engine, at: configuration.docker?.name, members: configuration.etcd.endpoints,
             configuration.keyspace, agent: nil)
+        let etcd = Etcd.Client(http, configuration.etcd)
+        let registry = EntryStore(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
+        let drains = await drains(containers, owner, registry, &snapshot)
+        inputs.listeningPorts = try await host.listeningPorts(
+            among: Desired(inputs, drains: drains, current: nil).listeningPorts)
+        await readRegistry(Desired(inputs, drains: drains, current: nil), owner, registry, &snapshot)
+        let current = (snapshot.registered ?? [:]).compactMapValues(CurrentEntry.init)
+        let unchecked = Desired(inputs, drains: drains, current: current)
+        let results = await results(of: unchecked.checks.filter { !$0.value }.keys.map(\.self))
+        snapshot.desired = Desired(inputs, drains: drains, checks: results, current: current)
+        return snapshot
+    }
+
+    /// The containers that are drained.
+    private func drains(
+        _ containers: Docker.ContainerList, _ owner: Owner, _ registry: EntryStore, _ snapshot: inout Snapshot
+    ) async -> Set<InstanceID> {
+        var drains = Drains(registry, owner, logger: logger)
         do {
-            try await drains.learn(look)
+            try await drains.learn(containers)
         } catch {
             snapshot.store.trouble = ErrorRecord(error)
         }
-        drains.keepOnly(look)
-        let file = configuration.services?.file
-        let decide = { [look, ids = drains.ids] listeners in
-            DesiredEntries(
-                of: look.containers, statics: file?.services ?? [], owner: owner, rules: configuration.rules,
-                drained: ids, listeners: listeners, unreadable: look.unreadable)
-        }
-        let services = decide(try await whereabouts.listeners(on: decide(ListeningPorts()).awaited))
-        look.unreadable.formUnion(services.undecided)
-        var plainKeys = file?.plainKeys(of: owner) ?? [:]
-        if snapshot.store.trouble == nil {
-            do {
-                snapshot.published = try await published(services.registrations, owner, registry)
-                let found = try await HostKeys.read(plainKeys.keys.sorted(), registry)
-                plainKeys = plainKeys.filter { found[$0]?.value != $1 }
-            } catch {
-                snapshot.store.trouble = ErrorRecord(error)
-            }
-        }
-        let admission = await admission(services, snapshot.published ?? [:], look)
-        snapshot.verdicts = admission.verdicts + look.idle.map { ContainerDecision(on: $0) }
-        snapshot.statics = services.statics
-        snapshot.obstacles = admission.obstacles
-        return Finding(
-            snapshot: snapshot, desired: admission.registrations, reasons: services.reasons,
-            obstacles: admission.obstacles, look: look, plainKeys: plainKeys)
+        drains.keepOnly(containers)
+        return drains.ids
     }
 
-    /// Which entries an agent that starts now would let in: those that stand, and those that pass one check.
-    private func admission(
-        _ services: DesiredEntries, _ published: [EntryID: RegisteredEntry], _ look: Docker.ContainerList
-    ) async -> Admission {
-        let standing = published.compactMapValues(CurrentEntry.init)
-        let first = Admission(of: services, standing: standing, unreadable: look.unreadable, checks: [:])
-        let unknown = first.targets.filter { !$0.value }.keys.map(\.self)
-        var checks: [CheckTarget: CheckResult] = [:]
-        for start in stride(from: 0, to: unknown.count, by: RegistrationChecker.room) {
-            let chunk = unknown[start..<min(start + RegistrationChecker.room, unknown.count)]
+    /// Reads what etcd has of ours, and where our entries and plain keys should be.
+    private func readRegistry(
+        _ desired: Desired, _ owner: Owner, _ registry: EntryStore, _ snapshot: inout Snapshot
+    ) async {
+        guard snapshot.store.trouble == nil else { return }
+        do {
+            // No lease is ours: which one holds them does not matter here.
+            let ours = try await registry.entries(ownedBy: owner.text, lease: 0)
+            let others = try await registry.read(desired.entries.keys.filter { ours[$0] == nil }.sorted(), lease: 0)
+            snapshot.registered = ours.merging(others) { ours, _ in ours }
+            snapshot.hostKeys = try await HostKeys.read(desired.hostKeys.keys.sorted(), registry).mapValues(\.value)
+        } catch {
+            snapshot.store.trouble = ErrorRecord(error)
+        }
+    }
+
+    /// Checks each target once.
+    private func results(of targets: [CheckTarget]) async -> [CheckTarget: CheckResult] {
+        var results: [CheckTarget: CheckResult] = [:]
+        for start in stride(from: 0, to: targets.count, by: RegistrationChecker.room) {
+            let chunk = targets[start..<min(start + RegistrationChecker.room, targets.count)]
             await withTaskGroup { group in
                 for target in chunk { group.addTask { (target, await http.failure(of: target)) } }
-                for await (target, failure) in group { checks[target] = failure.map { .failing($0) } ?? .passing }
+                for await (target, failure) in group { results[target] = failure.map { .failing($0) } ?? .passing }
             }
         }
-        return Admission(of: services, standing: standing, unreadable: look.unreadable, checks: checks)
-    }
-
-    /// What etcd has of ours, and where our entries should be.
-    private func published(
-        _ desired: [EntryID: DesiredEntry], _ owner: Owner, _ registry: EntryStore
-    ) async throws -> [EntryID: RegisteredEntry] {
-        // No lease is ours: which one holds them does not matter here.
-        let ours = try await registry.entries(ownedBy: owner.text, lease: 0)
-        let others = try await registry.read(desired.keys.filter { ours[$0] == nil }.sorted(), lease: 0)
-        return ours.merging(others) { ours, _ in ours }
+        return results
     }
 }

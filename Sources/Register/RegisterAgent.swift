@@ -35,8 +35,8 @@ struct RegisterAgent: ~Copyable {
     let newest = LatestValue<Docker.ContainerList>()
     /// What is known of the host's addresses and ports.
     let whereabouts: HostMonitor
-    /// Which ports are listened on in the host's network.
-    var listeners = ListeningPorts()
+    /// What decides, as it was said last.
+    var inputs: Inputs
     /// The checks of its own.
     let checks: RegistrationChecker
     /// What commands ask the loop for.
@@ -50,22 +50,18 @@ struct RegisterAgent: ~Copyable {
     var publisher: Publisher
     /// What keeps the plain keys of the services file.
     var plainKeys: HostKeys
-    /// What the services file says; nil where there is none.
-    private(set) var statics: ServicesFileState?
     /// The containers that are out on purpose.
     var drains: Drains
-    /// What the engine said last; nil where it has said nothing yet.
-    var look: Docker.ContainerList?
     /// Whether what should be was decided for the newest look, drains and results of the checks.
     var isDecided = false
     /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
-    var standing: [EntryID: CurrentEntry]?
+    var current: [EntryID: CurrentEntry]?
     /// What commands have asked for and is not done yet.
     var asked: [DrainRequests.Request] = []
     /// What rings when a wait is over.
     var alarm: Task<Void, any Error>?
-    /// What was told of containers.
-    var remarks = ReasonLog()
+    /// What the log has of containers.
+    var reasonLog = ReasonLog()
 
     /// Connects to the engine, which has to answer.
     ///
@@ -87,11 +83,11 @@ struct RegisterAgent: ~Copyable {
         registry = EntryStore(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
         plainKeys = HostKeys(registry, logger: logger)
-        statics = configuration.services
+        inputs = Inputs(owner: owner, policy: configuration.rules, services: configuration.services)
+        if configuration.docker == nil { inputs.containers = Docker.ContainerList(containers: []) }
         source = configuration.docker.map { docker in
             Docker.ContainerWatcher(http, docker, deadline: limit, resync: configuration.resync, logger: logger)
         }
-        look = source == nil ? Docker.ContainerList(containers: []) : nil
         drains = Drains(registry, owner, logger: logger)
         self.bell = bell
         self.whereabouts = whereabouts
@@ -107,7 +103,7 @@ struct RegisterAgent: ~Copyable {
             [
                 "version": Version.current, "host": owner.host, "host_ip": owner.address, "owner": owner.text,
                 "engine": configuration.docker?.name ?? "none", "api": engine?.version,
-                "prefix": configuration.keyspace.prefix, "services_file": statics?.path,
+                "prefix": configuration.keyspace.prefix, "services_file": inputs.services?.path,
             ])
     }
 
@@ -170,7 +166,7 @@ struct RegisterAgent: ~Copyable {
         defer { alarm?.cancel() }
         while let reasons = await bell.answer() {
             if reasons.contains(.hangup) {
-                statics?.readAgain(owner: publisher.owner, logger: logger)
+                inputs.services?.readAgain(owner: publisher.owner, logger: logger)
                 isDecided = false
             }
             if takeNews() || reasons.contains(.checks) { isDecided = false }
@@ -212,56 +208,41 @@ extension RegisterAgent {
     /// Takes what the watchers have handed over; whether there is something.
     mutating func takeNews() -> Bool {
         let (containers, host) = (newest.take(), whereabouts.take())
-        if let containers { look = containers }
+        if let containers { inputs.containers = containers }
         if let address = host.address { move(to: address) }
-        if let listeners = host.listeners { self.listeners = listeners }
+        if let listeners = host.listeners { inputs.listeningPorts = listeners }
         return containers != nil || !host.isEmpty
     }
 
     private mutating func move(to address: IPAddress) {
+        inputs.owner.address = address
         publisher.move(to: address)
-        drains.move(to: publisher.owner)
-        snapshot.owner = publisher.owner
+        drains.move(to: inputs.owner)
+        snapshot.owner = inputs.owner
     }
 
     /// Reads what an earlier agent has left in the registry: a restart takes nothing of it out for being checked anew.
     mutating func recall() async throws {
         try await publisher.publish()
-        standing = publisher.published?.compactMapValues(CurrentEntry.init)
+        current = publisher.published?.compactMapValues(CurrentEntry.init)
         isDecided = false
     }
 
     /// Decides what should be there, from what the engine, the services file and the agent's checks said last.
     mutating func decide() {
-        guard !isDecided, look != nil || statics != nil else { return }
+        guard !isDecided, inputs.containers != nil || inputs.services != nil else { return }
         isDecided = true
-        if let look { drains.keepOnly(look) }
-        let owner = publisher.owner
-        let services = DesiredEntries(
-            of: look?.containers ?? [], statics: statics?.file.services ?? [], owner: owner,
-            rules: configuration.rules, drained: drains.ids, listeners: listeners,
-            unreadable: look?.unreadable ?? [])
-        whereabouts.want(services.awaited, at: owner.address)
-        plainKeys.desire(statics?.file.plainKeys(of: owner) ?? [:])
-        let idle = (look?.idle ?? []).map { ContainerDecision(on: $0) }
-        guard let before = standing else {
-            // What may be there depends on what is there, which is not known yet.
-            snapshot.verdicts = services.verdicts + idle
-            snapshot.statics = services.statics
-            return remarks.tell(services.verdicts, to: logger)
-        }
-        var unknown = (look?.unreadable ?? []).union(services.undecided)
-        if look == nil { unknown.formUnion(before.keys.map(\.id).filter(\.isOfContainer)) }
-        let admission = Admission(of: services, standing: before, unreadable: unknown, checks: checks.verdicts)
-        snapshot.verdicts = admission.verdicts + idle
-        snapshot.statics = services.statics
-        snapshot.obstacles = admission.obstacles
-        standing = admission.standing
-        checks.want(admission.targets)
-        remarks.tell(admission.verdicts, admission.obstacles, besides: before, to: logger)
-        publisher.desire(
-            admission.registrations, reasons: services.reasons, unreadable: unknown, obstacles: admission.obstacles,
-            knowsContainers: look != nil)
+        if let containers = inputs.containers { drains.keepOnly(containers) }
+        let desired = Desired(inputs, drains: drains.ids, checks: checks.results, current: current)
+        snapshot.desired = desired
+        whereabouts.watch(desired.listeningPorts, at: inputs.owner.address)
+        plainKeys.desire(desired.hostKeys)
+        reasonLog.update(desired, besides: current ?? [:], to: logger)
+        // What may be there depends on what is there, which is not known before the first turn.
+        guard current != nil else { return }
+        current = desired.current
+        checks.watch(desired.checks)
+        publisher.desire(desired)
     }
 }
 
@@ -278,14 +259,14 @@ extension RegisterAgent {
         if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
         // What was drained before the agent started must not come back for a moment.
         let drained = drains.ids
-        try await drains.learn(look)
-        if let look {
+        try await drains.learn(inputs.containers)
+        if let containers = inputs.containers {
             let new = requests.take()
-            for request in new { take(request, look) }
+            for request in new { take(request, containers) }
             asked += new
         }
         if drains.ids != drained { isDecided = false }
-        if standing == nil { try await recall() }
+        if current == nil { try await recall() }
         decide()
         try await publisher.publish()
         try await drains.store()
@@ -315,10 +296,10 @@ extension RegisterAgent {
         }
     }
 
-    private mutating func take(_ request: DrainRequests.Request, _ look: Docker.ContainerList) {
+    private mutating func take(_ request: DrainRequests.Request, _ list: Docker.ContainerList) {
         switch request.kind {
         case .drain(let confirm):
-            guard let container = look.containers.first(where: { $0.id == request.container }) else { return }
+            guard let container = list.containers.first(where: { $0.id == request.container }) else { return }
             drains.drain(container, at: Timestamp.text(Timestamp.now()))
             if confirm { publisher.confirmWithdrawal(of: container.id) }
         case .undrain: drains.undrain(request.container)
@@ -354,9 +335,8 @@ extension RegisterAgent {
     /// Puts up what is known now: no question waits for the loop.
     mutating func tellQuestions() {
         snapshot.store.lease = publisher.lease
-        snapshot.published = publisher.published
-        snapshot.yielded = publisher.yielded
-        snapshot.keeper = publisher.keeper
+        snapshot.registered = publisher.published
+        snapshot.leader = publisher.leader
         board.put(snapshot)
     }
 }

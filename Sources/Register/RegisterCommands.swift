@@ -30,7 +30,7 @@ struct RegisterCommands: Sendable {
     /// - Returns: the exit status.
     func run(_ call: Command.Call, _ reading: ParsedSettings) async throws -> Int32 {
         if call.command == PlanCommand.command {
-            for line in try PlanCommand.lines(try await examine(reading)) { print(line) }
+            for line in try PlanCommand.lines(try await collect(reading)) { print(line) }
             return ExitStatus.success
         }
         var reading = reading
@@ -42,7 +42,7 @@ struct RegisterCommands: Sendable {
         case .failure(let absent):
             StandardError.write("\(absent.description); asking the Docker Engine and etcd directly")
         }
-        return StatusCommands.answer(line, try await examine(reading).snapshot).tell()
+        return StatusCommands.answer(line, try await collect(reading)).tell()
     }
 
     /// Whether a container may have that name, or an id that begins so.
@@ -79,12 +79,12 @@ struct RegisterCommands: Sendable {
     }
 
     /// Finds out from the engine and etcd what an agent would know.
-    private func examine(_ reading: ParsedSettings) async throws -> OfflineCollector.Finding {
+    private func collect(_ reading: ParsedSettings) async throws -> Snapshot {
         var reading = reading
         let configuration = RegisterSettings(&reading, home: home)
         try reading.finish()
         guard let configuration, let http = HTTPClient() else { throw Failure.noHTTP }
-        return try await OfflineCollector(configuration, http, logger: logger).find()
+        return try await OfflineCollector(configuration, http, logger: logger).snapshot()
     }
 }
 
@@ -93,7 +93,7 @@ extension RegisterCommands.Failure: CustomStringConvertible {
     var description: String {
         switch self {
         case .noName(let text):
-            "no container has the name or id \"\(TextTable.shown(String(text.prefix(100))))\""
+            "no container has the name or id \"\(OneLine.text(String(text.prefix(100))))\""
         case .noHTTP: "libcurl cannot be started"
         }
     }

@@ -112,7 +112,7 @@ struct RegisterSettings: Sendable {
             reading.problem(hostIP, "must be set: under which address do the other hosts reach this one?")
             return nil
         }
-        let address = reading.value(hostIP, HostAddress.expected) { HostAddress($0) }
+        let address = reading.value(hostIP, HostAddress.grammar) { HostAddress($0) }
         if let mistake = address?.mistake { reading.problem(hostIP, mistake) }
         return address
     }

@@ -32,59 +32,59 @@ struct CheckRateLimiterTests {
 
     @Test func `the first count counts at once, and later ones at a moment of one's own`() {
         var (random, now) = (SystemRandomNumberGenerator(), ContinuousClock.now)
-        var stretch = CheckRateLimiter()
-        stretch.learn(150, at: now, using: &random)
-        let step1 = stretch.advance(at: now)
-        #expect(step1 && stretch.floor == .seconds(4))
-        stretch.learn(300, at: now, using: &random)
-        let due = stretch.due
+        var limiter = CheckRateLimiter()
+        limiter.setConsumerCount(150, at: now, using: &random)
+        let step1 = limiter.applyDue(at: now)
+        #expect(step1 && limiter.minInterval == .seconds(4))
+        limiter.setConsumerCount(300, at: now, using: &random)
+        let due = limiter.due
         now += .seconds(60)
-        stretch.learn(310, at: now, using: &random)
-        #expect(stretch.due == due)
+        limiter.setConsumerCount(310, at: now, using: &random)
+        #expect(limiter.due == due)
         #expect(due.map { $0 <= now + .seconds(120) } == true)
         now += .seconds(120)
-        let step2 = stretch.advance(at: now)
-        #expect(step2 && stretch.floor == .seconds(8))
-        let step3 = stretch.advance(at: now)
-        #expect(!step3 && stretch.due == nil)
+        let step2 = limiter.applyDue(at: now)
+        #expect(step2 && limiter.minInterval == .seconds(8))
+        let step3 = limiter.applyDue(at: now)
+        #expect(!step3 && limiter.due == nil)
     }
 
     @Test func `moments differ from consumer to consumer`() {
         var random = SystemRandomNumberGenerator()
         let now = ContinuousClock.now
         let moments = (0..<20).map { _ in
-            var stretch = CheckRateLimiter(floor: .seconds(4))
-            stretch.learn(300, at: now, using: &random)
-            return stretch.due
+            var limiter = CheckRateLimiter(minInterval: .seconds(4))
+            limiter.setConsumerCount(300, at: now, using: &random)
+            return limiter.due
         }
         #expect(Set(moments).count == 20)
     }
 
     @Test func `a moment with fewer consumers changes nothing`() {
         var (random, now) = (SystemRandomNumberGenerator(), ContinuousClock.now)
-        var stretch = CheckRateLimiter(floor: .seconds(32))
+        var limiter = CheckRateLimiter(minInterval: .seconds(32))
         for count in [10, 10, 1_000, 10] {
-            stretch.learn(count, at: now, using: &random)
+            limiter.setConsumerCount(count, at: now, using: &random)
             now += .seconds(300)
-            let step4 = stretch.advance(at: now)
+            let step4 = limiter.applyDue(at: now)
             #expect(!step4)
         }
         now += .seconds(480)
-        let step5 = stretch.advance(at: now)
-        #expect(step5 && stretch.floor == .milliseconds(500))
+        let step5 = limiter.applyDue(at: now)
+        #expect(step5 && limiter.minInterval == .milliseconds(500))
     }
 
     @Test func `what an earlier run knew goes on, and takes its time to change`() {
         var random = SystemRandomNumberGenerator()
-        var stretch = CheckRateLimiter(floor: .seconds(32))
-        #expect(stretch.floor == .seconds(32))
-        stretch.learn(2, at: .now, using: &random)
-        let step6 = stretch.advance(at: .now)
+        var limiter = CheckRateLimiter(minInterval: .seconds(32))
+        #expect(limiter.minInterval == .seconds(32))
+        limiter.setConsumerCount(2, at: .now, using: &random)
+        let step6 = limiter.applyDue(at: .now)
         #expect(!step6)
     }
 
-    @Test func `intervals are stretched, also those that somebody set, and a quick look stays quick`() {
-        var check = ServerOptions.Check()
+    @Test func `intervals are stretched, also those that somebody set, and a quick look stays quick`() throws {
+        var check = try #require(ServerOptions().check)
         #expect(check.stretched(to: .zero) == check)
         #expect(check.stretched(to: .seconds(2)) == check)
         check.downInterval = .seconds(10)
@@ -97,11 +97,11 @@ struct CheckRateLimiterTests {
 
     @Test func `the plan has the stretched intervals, and services without a check have none`() {
         var host = HAProxySettings.sample.host
-        host.checkFloor = .seconds(8)
-        let catalog = RegistryFixture([
+        host.minCheckInterval = .seconds(8)
+        let registry = RegistryFixture([
             "web/1": "10.0.0.5:80", "db/1": "10.0.0.5:81", "db/config": #"{"check":"none"}"#,
-        ]).catalog
-        let checks = DesiredState(catalog, on: host).listeners.map { $0.servers.map(\.keywords.check?.interval) }
+        ])
+        let checks = registry.plan(on: host).listeners.map { $0.servers.map(\.keywords.check?.interval) }
         #expect(checks == [[nil], [.seconds(8)]])
     }
 }

@@ -63,11 +63,12 @@ struct HAProxyControllerTests {
         try await withDriverLab { lab in
             try await lab.apply([onlyOne])
             let folder = lab.access.directory.path
-            #expect(unsafe rename(folder, folder + ".gone") == 0)
+            let aside = try ScratchFolder()
+            #expect(unsafe rename(folder, aside.path + "/first") == 0)
             let other = try FreePort.take()
             try await lab.apply([onlyOne, "api@\(other): 1=127.0.0.1:\(two.port)"])
             #expect(try LongConnection(port: other).answers("two"))
-            #expect(unsafe rename(folder, folder + ".gone-too") == 0)
+            #expect(unsafe rename(folder, aside.path + "/second") == 0)
             let master = try #require(lab.master)
             master.send(.kill)
             #expect(await eventually { await lab.driver.look() })

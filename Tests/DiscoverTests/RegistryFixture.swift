@@ -40,7 +40,10 @@ struct RegistryFixture {
     var catalog: Catalog { Catalog(state) }
 
     /// The plan, with the stats page on 1936.
-    var plan: DesiredState { DesiredState(catalog, on: HAProxySettings.sample.host) }
+    var plan: DesiredState { plan(on: HAProxySettings.sample.host) }
+
+    /// The plan on a host.
+    func plan(on host: HostSettings) -> DesiredState { DesiredState(DesiredInputs(registry: state, host: host)) }
 
     private static var impossible: Keyspace { preconditionFailure("the standard prefix is a prefix") }
 }

@@ -187,7 +187,7 @@ struct DiscoverFaultTests {
             try await lab.put(["two/port": "\(other)", "two/1": "127.0.0.1:\(two.port)"])
             #expect(await DiscoverLab.answers(other, "two"))
             // Nobody deleted the entry, and it answers.
-            #expect(await agent.logs("lost endpoints stay in service", "service=web"))
+            #expect(await agent.logs("keeping lost endpoints", "service=web"))
             #expect(await DiscoverLab.get(port) == "one")
             #expect(try await lab.command("release").isSuccess)
             #expect(await DiscoverLab.falls(silent: port))
@@ -210,7 +210,7 @@ struct DiscoverFaultTests {
             let before = lab.configuration
             let (two, three) = (try FreePort.take(), try FreePort.take())
             try await lab.put(["two/port": "\(two)", "two/1": "127.0.0.1:\(port)"])
-            #expect(await agent.logs("level=error", "a service is left out", "of=two", "out of luck"))
+            #expect(await agent.logs("level=error", "a service is left out", "service=two", "out of luck"))
             #expect(lab.configuration == before)
             try await lab.put(["three/port": "\(three)", "three/1": "127.0.0.1:\(port)"])
             #expect(await DiscoverLab.answers(three, "one"))
@@ -218,7 +218,7 @@ struct DiscoverFaultTests {
             try FileManager.default.removeItem(atPath: switchFile)
             try await lab.put(["two/2": "127.0.0.1:\(port)"])
             #expect(await DiscoverLab.answers(two, "one"))
-            #expect(await agent.logs("a problem is gone", "of=two"))
+            #expect(await agent.logs("problem resolved", "service=two"))
             #expect(agent.log.count(of: "level=error") == 1)
         }
     }
@@ -236,7 +236,9 @@ struct DiscoverFaultTests {
         try await withService(["HAPROXY": haproxy]) { lab, agent, port in
             let bad = #"{"mode":"http","cookie":"BAD"}"#
             try await lab.put(["web/config": bad])
-            #expect(await agent.logs("level=error", "what it last accepted of it is served", "of=web", "no such taste"))
+            #expect(
+                await agent.logs("level=error", "what it last accepted of it is served", "service=web", "no such taste")
+            )
             #expect(await agent.logs("cookie BAD insert indirect nocache", "(from cookie)"))
             // Its endpoints come and go all the same, and so does everything else.
             let two = try DiscoverLab.backend("two")
@@ -248,10 +250,10 @@ struct DiscoverFaultTests {
             #expect(!lab.configuration.contains("BAD"))
             try await agent.kill()
             let next = try lab.start(["HAPROXY": haproxy])
-            #expect(await next.logs("what it last accepted of it is served", "of=web"))
+            #expect(await next.logs("what it last accepted of it is served", "service=web"))
             #expect(await DiscoverLab.answers(port, "two"))
             try await lab.put(["web/config": #"{"mode":"http","cookie":"GOOD"}"#])
-            #expect(await next.logs("a problem is gone", "of=web"))
+            #expect(await next.logs("problem resolved", "service=web"))
             #expect(await eventually { lab.configuration.contains("cookie GOOD ") })
             #expect(await DiscoverLab.answers(port, "two"))
         }
@@ -266,7 +268,9 @@ struct DiscoverFaultTests {
             try await lab.put(["three/port": "\(three)", "three/1": "127.0.0.1:\(port)"])
             #expect(await DiscoverLab.answers(three, "one"))
             #expect(
-                await eventually { agent.log.contain("level=error", "of=two", "port \(taken) is in use by process") })
+                await eventually {
+                    agent.log.contain("level=error", "service=two", "port \(taken) is in use by process")
+                })
             #expect(await DiscoverLab.get(taken) == "other")
             holder = nil
             #expect(await DiscoverLab.answers(taken, "one"))
@@ -282,7 +286,7 @@ struct DiscoverFaultTests {
             // Refused again and again, until the waits are long.
             try write("", to: switchFile)
             try await lab.put(["two/port": "\(try FreePort.take())", "two/1": "127.0.0.1:\(port)"])
-            #expect(await eventually(within: .seconds(30)) { agent.log.count(of: "does not take the config") >= 6 })
+            #expect(await eventually(within: .seconds(30)) { agent.log.count(of: "rejected the new config") >= 6 })
             try FileManager.default.removeItem(atPath: switchFile)
             var holder: StubServer? = try DiscoverLab.backend("other")
             let taken = try #require(holder?.port)

@@ -146,8 +146,8 @@ struct DiscoverOptionTests {
                 "web/2/meta": #"{"port":\#(port),"balance":"first"}"#, "web/2": backend.endpoint,
             ])
             #expect(await DiscoverLab.answers(port, "one"))
-            #expect(await agent.logs("of=web", "cookie: it needs mode http"))
-            #expect(await agent.logs("of=web", "instances differ in balance: first, leastconn; first is used"))
+            #expect(await agent.logs("service=web", "cookie: it needs mode http"))
+            #expect(await agent.logs("service=web", "instances differ in balance: first, leastconn; first is used"))
             #expect(await agent.logs("web/1/meta", "mode: not tcp or http"))
             #expect(await eventually { lab.configuration.contains("balance first\n") })
         }

@@ -58,7 +58,8 @@ struct DiscoverPortTests {
                 #expect(await DiscoverLab.answers(shared, "one", at: address))
                 #expect(await DiscoverLab.answers(given, "two", at: address))
             }
-            #expect(first.log.contain("a service is not at the port that it asks for", "of=two", "\(given) is used"))
+            #expect(
+                first.log.contain("a service is not at the port that it asks for", "service=two", "\(given) is used"))
             // A rolling deployment: all that asked first is gone in the end.
             try await lab.put(["one/2/meta": meta(shared), "one/2": "127.0.0.1:\(one.port)"])
             try await lab.etcd.ctl("del", "/backends/one/1")
@@ -86,7 +87,7 @@ struct DiscoverPortTests {
             #expect(await DiscoverLab.get(given) == "two")
             try await lab.put(["two/config": meta(shared)])
             #expect(await DiscoverLab.answers(shared, "two"))
-            #expect(await agent.logs("of=one", "belongs to service two"))
+            #expect(await agent.logs("service=one", "belongs to service two"))
             let moved = await eventually { await lab.claim(of: "one") != shared }
             #expect(moved)
             #expect(await DiscoverLab.answers(try #require(await lab.claim(of: "one")), "one"))
@@ -120,7 +121,7 @@ struct DiscoverPortTests {
             ])
             #expect(await DiscoverLab.answers(shared, "one"))
             #expect(await DiscoverLab.answers(shared, "one", at: "[::1]"))
-            #expect(await agent.logs("of=two", "port \(other) is not to be had: Cannot assign requested address"))
+            #expect(await agent.logs("service=two", "port \(other) is not to be had: Cannot assign requested address"))
             // From one address to all of them while it runs.
             try await lab.put(["one/config": "{\"port\":\(shared),\"listen_address\":\"127.0.0.1\"}"])
             #expect(await eventually { lab.configuration.contains("bind 127.0.0.1:\(shared)\n") })

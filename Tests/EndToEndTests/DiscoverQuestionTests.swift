@@ -162,7 +162,7 @@ struct DiscoverQuestionTests {
             try await lab.put(["web/port": "\(try FreePort.take())"])
             #expect(await agent.applies("endpoints=1"))
             try await lab.etcd.ctl("lease", "revoke", lease)
-            #expect(await agent.logs("lost endpoints stay in service"))
+            #expect(await agent.logs("keeping lost endpoints"))
             let answer = try await lab.command("why", "web/1")
             #expect(answer.isSuccess)
             #expect(answer.lines.contains { $0.contains("its entry was lost at") && $0.contains("it is held until") })
@@ -188,6 +188,11 @@ struct DiscoverQuestionTests {
 
     @Test func `an HAProxy that hangs is told as such`() async throws {
         try await withScene { lab, _, _ in
+            // In the middle of a turn, which waits for HAProxy, the agent would answer from what it knew before.
+            #expect(
+                await eventually {
+                    (try? report(try await lab.command("status", "--json")))?.endpoint("web", "2") != nil
+                })
             let worker = try #require(lab.haproxies().workers.first)
             kill(worker, SIGSTOP)
             defer { kill(worker, SIGCONT) }

@@ -41,15 +41,20 @@ struct DiscoverTests {
         }
     }
 
-    @Test func `poll mode does the same`() async throws {
+    @Test func `poll mode does the same, and never watches`() async throws {
         try await withDiscoverLab { lab in
-            try lab.start(["DISCOVER_MODE": "poll", "POLL_INTERVAL": "200ms"])
+            let proxy = try LossyProxy(before: lab.etcd.port)
+            try lab.start([
+                "ETCD_HOST": proxy.origin.name, "DISCOVER_MODE": "poll", "POLL_INTERVAL": "200ms",
+            ])
             let one = try DiscoverLab.backend("one")
             let port = try FreePort.take()
             try await lab.put(["web/1": "127.0.0.1:\(one.port)", "web/port": "\(port)"])
             #expect(await DiscoverLab.answers(port, "one"))
             try await lab.etcd.ctl("del", "--prefix", "/backends/")
             #expect(await DiscoverLab.falls(silent: port))
+            #expect(proxy.requests.contains { $0.contains("/v3/kv/range") })
+            #expect(!proxy.requests.contains { $0.contains("/v3/watch") })
         }
     }
 
@@ -141,17 +146,17 @@ struct DiscoverTests {
             try await lab.etcd.ctl("put", "--", "/backends/web/9", "\u{1}\u{2}")
             #expect(await DiscoverLab.answers(port, "one"))
             #expect(await DiscoverLab.answers(shared, "one"))
-            #expect(await eventually { agent.log.contain("of=thief") })
+            #expect(await eventually { agent.log.contain("service=thief") })
             #expect(lab.configuration.contains("listen first\n"))
-            #expect(agent.log.contain("level=error", "of=second", "belongs to service first"))
+            #expect(agent.log.contain("level=error", "service=second", "belongs to service first"))
             #expect(await lab.claim(of: "second") != nil)
             for key in ["web/2", "web/3", "web/4", "web/5", "web/6", "web/7/meta", "bad name/1", "a/b/c/d", "web/8"] {
                 #expect(
-                    agent.log.count(of: "of=\"/backends/\(key)\"") + agent.log.count(of: "of=/backends/\(key) ") == 1)
+                    agent.log.count(of: "key=\"/backends/\(key)\"") + agent.log.count(of: "key=/backends/\(key) ") == 1)
             }
             try await lab.etcd.ctl("del", "--prefix", "/backends/first/")
             try await lab.etcd.ctl("del", "/backends-ports/second")
-            #expect(await eventually { agent.log.contain("a problem is gone", "of=second") })
+            #expect(await eventually { agent.log.contain("problem resolved", "service=second") })
             #expect(await DiscoverLab.answers(shared, "one"))
         }
     }

@@ -45,7 +45,7 @@ struct ExistingHAProxyTests {
         return port
     }
 
-    @Test(arguments: ExistingForm.possible)
+    @Test(arguments: ExistingForm.allCases)
     func `endpoints change without a reload, services with one, and it outlives docker-discover`(
         form: ExistingForm
     ) async throws {
@@ -86,7 +86,7 @@ struct ExistingHAProxyTests {
         }
     }
 
-    @Test(arguments: ExistingForm.possible)
+    @Test(arguments: ExistingForm.allCases)
     func `it may be restarted, and changed meanwhile`(form: ExistingForm) async throws {
         try await withService(form) { lab, system, running, agent in
             let before = agent.log.count(of: "no HAProxy serves")
@@ -177,7 +177,7 @@ struct ExistingHAProxyTests {
         }
     }
 
-    @Test(arguments: ExistingForm.possible)
+    @Test(arguments: ExistingForm.allCases)
     func `a file of somebody else's is never replaced`(form: ExistingForm) async throws {
         try await withDiscoverLab { lab in
             let system = try SystemHAProxy(form, in: lab.folder)
@@ -196,7 +196,8 @@ struct ExistingHAProxyTests {
                 #expect(running.ending == nil)
                 try Data(text.utf8).write(to: URL(filePath: system.file))
                 let other = try await addService("other", lab)
-                #expect(await agent.logs("does not take the configuration", "was not written by docker-discover"))
+                #expect(
+                    await agent.logs("HAProxy rejected the new configuration", "was not written by docker-discover"))
                 #expect(await HealthPage.turns(503, lab))
                 #expect(DiscoverLab.text(system.file) == text)
                 #expect(await DiscoverLab.get(port) == "one")
@@ -241,7 +242,7 @@ struct ExistingHAProxyTests {
         }
     }
 
-    @Test(arguments: ExistingForm.possible)
+    @Test(arguments: ExistingForm.allCases)
     func `a file that is refused as a whole changes nothing`(form: ExistingForm) async throws {
         let folder = try ScratchFolder()
         let haproxy = try await RefusingHAProxy(in: folder)
@@ -249,7 +250,7 @@ struct ExistingHAProxyTests {
             try haproxy.refuse(true)
             let before = DiscoverLab.text(system.file)
             let other = try await addService("other", lab)
-            #expect(await agent.logs("does not take the configuration"))
+            #expect(await agent.logs("HAProxy rejected the new configuration"))
             #expect(await HealthPage.turns(503, lab))
             #expect(DiscoverLab.text(system.file) == before)
             #expect(await DiscoverLab.get(port) == "one")
@@ -274,7 +275,9 @@ struct ExistingHAProxyTests {
         try await withService(.command, ["RELOAD_COMMAND": "sh \(path)"]) { lab, system, _, agent in
             let other = try await addService("other", lab)
             #expect(
-                await eventually(within: .seconds(30)) { agent.log.contain("does not take the configuration", told) })
+                await eventually(within: .seconds(30)) {
+                    agent.log.contain("HAProxy rejected the new configuration", told)
+                })
             // It is in place while a try lasts.
             #expect(await eventually { DiscoverLab.text(system.file)?.contains("listen other") == false })
             #expect(await DiscoverLab.get(port) == "one")

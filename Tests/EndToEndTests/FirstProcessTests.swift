@@ -81,7 +81,7 @@ struct FirstProcessTests {
 
             try Data("you:y\n".utf8).write(to: URL(filePath: users))
             kill(first, SIGHUP)
-            #expect(await outer.logs("took STATS_AUTH"))
+            #expect(await outer.logs("loaded STATS_AUTH"))
             #expect(outer.log.count(of: "level=error") == 1)
             #expect(outer.log.contain("level=error", "HAProxy ended; starting it again"))
             kill(first, SIGTERM)

@@ -27,7 +27,7 @@ struct LostAgentTests {
 
             try await agent.kill()
             #expect(await eventually { (try? await laboratory.endpoints()) == [:] })
-            #expect(await discover.logs("lost endpoints stay in service", "endpoints=3", "registered=0"))
+            #expect(await discover.logs("keeping lost endpoints", "endpoints=3", "registered=0"))
             let lost = load.count
             #expect(await eventually { load.count > lost + 100 })
             try await load.stop()
@@ -35,7 +35,7 @@ struct LostAgentTests {
 
             // Nobody tells that a container has gone, and its check does.
             try await engine.docker("kill", containers[0])
-            #expect(await discover.logs("held no more", "endpoints=1", "because=down"))
+            #expect(await discover.logs("no longer keeping lost endpoints", "endpoints=1", "reason=down"))
             let left = Set(containers.dropFirst().map { "I'm \($0)" })
             let answers = try await laboratory.requests(20, to: "http://localhost:8000/", from: client)
             #expect(Set(answers) == left)
@@ -43,7 +43,7 @@ struct LostAgentTests {
             let more = try Load(to: "http://localhost:8000/", from: client, in: laboratory)
             #expect(await eventually { Set(more.answers) == left })
             let next = try laboratory.register(on: backend, engine: engine, ["TTL": "3"])
-            #expect(await discover.logs("held no more", "registered again"))
+            #expect(await discover.logs("no longer keeping lost endpoints", "registered again"))
             let back = more.count
             #expect(await eventually { more.count > back + 100 })
             try await more.stop()

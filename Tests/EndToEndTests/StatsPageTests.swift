@@ -67,7 +67,7 @@ struct StatsPageTests {
             #expect(attributes[.posixPermissions] as? Int == 0o600)
             _ = try write("me:second-secret\nyou second-secret\n", to: "users")
             agent.signal(SIGHUP)
-            #expect(await agent.logs("STATS_AUTH is wrong; what it said before stays", "\(file), line 2"))
+            #expect(await agent.logs("cannot read STATS_AUTH; keeping the previous users", "\(file), line 2"))
             #expect(await HealthPage.status(lab, "/", user: "me:it's $HOME \"#\\") == 200)
             _ = try write("you:third-secret\n", to: "users")
             agent.signal(SIGHUP)
@@ -92,7 +92,7 @@ struct StatsPageTests {
             // What is left out is not asked for: a wrong file, a service that is refused, a port that is taken.
             _ = try write("listen broken\n    nonsense\n", to: "extra")
             agent.signal(SIGHUP)
-            #expect(await agent.logs("a file that is added to haproxy.cfg is wrong", "nonsense"))
+            #expect(await agent.logs("snippet rejected", "nonsense"))
             try await lab.put(["late/port": "\(one.port)", "late/1": "127.0.0.1:\(one.port)"])
             #expect(await agent.logs("a service is left out", "in use by process"))
             #expect(await HealthPage.status(lab) == 200)

@@ -35,11 +35,11 @@ struct DesiredEntriesTests {
 
     /// Name and endpoint of each registration, sorted.
     private func entries(_ services: DesiredEntries) -> [String] {
-        services.registrations.values.map { "\($0.slot.service) \($0.endpoint)" }.sorted()
+        services.entries.values.map { "\($0.id.service) \($0.endpoint)" }.sorted()
     }
 
     private func meta(_ services: DesiredEntries, _ name: String) -> Meta? {
-        services.registrations.values.first { $0.slot.service.text == name }.flatMap { Meta(json: $0.meta) }
+        services.entries.values.first { $0.id.service.text == name }.flatMap { Meta(json: $0.meta) }
     }
 
     // MARK: Labels
@@ -48,13 +48,13 @@ struct DesiredEntriesTests {
         let labels = ["SERVICE_8080_NAME": "web", "SERVICE_9000_NAME": "admin", "SERVICE_70_X": "y"]
         var container = self.container(labels: labels, binding("0.0.0.0", 8080, 8000))
         container.exposed = [Port(8000)!, Port(9000)!]
-        let texts = services(container).verdicts.flatMap { $0.remarks.filter(\.isWarning).map(\.text) }
+        let texts = services(container).decisions.flatMap { $0.reasons.filter(\.isWarning).map(\.text) }
         #expect(
             texts.filter { $0.contains("does nothing") } == ["SERVICE_8080_NAME does nothing: its ports are 8000, 9000"]
         )
         container.environment = container.labels
         container.labels = [:]
-        let variables = services(container).verdicts.flatMap(\.remarks).map(\.text)
+        let variables = services(container).decisions.flatMap(\.reasons).map(\.text)
         #expect(!variables.contains { $0.contains("does nothing") })
     }
 
@@ -70,7 +70,7 @@ struct DesiredEntriesTests {
         #expect(meta.host == "host1")
         #expect(meta.owner == "E1@10.0.0.1")
         #expect(meta.created == "2026-01-01T00:00:00Z")
-        #expect(services.remarks == [])
+        #expect(services.reasons == [])
     }
 
     @Test func `of several ports the lowest has the bare name`() {
@@ -105,16 +105,16 @@ struct DesiredEntriesTests {
                 "metrics 10.0.0.1:3", "web 10.0.0.1:1", "web-9000 10.0.0.1:2", "web-canary 10.0.0.1:1",
                 "web-canary-9000 10.0.0.1:2",
             ])
-        #expect(services.remarks.map(\.text) == ["port 9100 not registered: another port of it is web too"])
+        #expect(services.reasons.map(\.text) == ["port 9100 not registered: another port of it is web too"])
     }
 
     @Test func `only named containers and ports are registered where that is explicit`() {
         var rules = RegistrationPolicy()
         rules.isExplicit = true
         let unnamed = services(container(binding("", 1, 8000)), rules: rules)
-        #expect(unnamed.registrations.isEmpty)
+        #expect(unnamed.entries.isEmpty)
         #expect(
-            unnamed.remarks.map(\.text) == [
+            unnamed.reasons.map(\.text) == [
                 "port 8000 not registered: EXPLICIT is on and no SERVICE_NAME label names it"
             ])
         let ports = [binding("", 1, 8000), binding("", 2, 9000)]
@@ -156,30 +156,30 @@ struct DesiredEntriesTests {
     @Test func `a primary port that is none is reported, and the lowest keeps the name`() {
         let services = self.services(container(labels: ["SERVICE_PRIMARY_PORT": "1"], binding("", 1, 9000)))
         #expect(entries(services) == ["whoami 10.0.0.1:1"])
-        #expect(services.remarks.map(\.text) == ["SERVICE_PRIMARY_PORT=1 is not a registered port of it"])
+        #expect(services.reasons.map(\.text) == ["SERVICE_PRIMARY_PORT=1 is not a registered port of it"])
     }
 
     @Test(arguments: ["sha256:\(String(repeating: "a", count: 64))", "", "team/UPPER case"])
     func `an image without a usable name is left out, unless a label names the service`(image: String) {
         let bare = services(container(image: image, binding("", 1, 80)))
         #expect(entries(bare) == [])
-        #expect(bare.remarks.first?.text.contains("SERVICE_NAME") == true)
+        #expect(bare.reasons.first?.text.contains("SERVICE_NAME") == true)
         let named = services(container(image: image, labels: ["SERVICE_NAME": "web"], binding("", 1, 80)))
         #expect(entries(named) == ["web 10.0.0.1:1"])
-        #expect(named.remarks == [])
+        #expect(named.reasons == [])
     }
 
     @Test func `a wrong label costs its field alone`() {
         let services = self.services(container(labels: ["SERVICE_NAME": "a b"], binding("", 1, 80)))
         #expect(entries(services) == ["whoami 10.0.0.1:1"])
-        #expect(services.remarks.count == 1)
+        #expect(services.reasons.count == 1)
     }
 
     @Test func `two ports of one name are one entry, and the other is told`() {
         let labels = ["SERVICE_80_NAME": "web", "SERVICE_81_NAME": "web"]
         let services = self.services(container(labels: labels, binding("", 1, 80), binding("", 2, 81)))
         #expect(entries(services) == ["web 10.0.0.1:1"])
-        #expect(services.remarks.map(\.text) == ["port 81 not registered: another port of it is web too"])
+        #expect(services.reasons.map(\.text) == ["port 81 not registered: another port of it is web too"])
     }
 
     @Test func `one service from different repositories is told once, different tags are not`() {
@@ -188,13 +188,13 @@ struct DesiredEntriesTests {
             container(id: "bbbbbbbbbbbb", image: "b/web:1", binding("", 2, 80)))
         #expect(entries(mixed) == ["web 10.0.0.1:1", "web 10.0.0.1:2"])
         #expect(
-            mixed.remarks.map(\.text) == [
+            mixed.reasons.map(\.text) == [
                 "service web is fed by different images: a/web, b/web; SERVICE_NAME tells them apart"
             ])
         let tags = services(
             container(id: "aaaaaaaaaaaa", image: "a/web:1", binding("", 1, 80)),
             container(id: "bbbbbbbbbbbb", image: "a/web:2", binding("", 2, 80)))
-        #expect(tags.remarks == [])
+        #expect(tags.reasons == [])
     }
 
     // MARK: Addresses
@@ -226,36 +226,36 @@ struct DesiredEntriesTests {
     ) {
         let services = self.services(container(binding(address, 1, 7000), binding("0.0.0.0", 2, 8000)))
         #expect(entries(services) == ["whoami 10.0.0.1:2"])
-        #expect(services.remarks.count == 1)
-        #expect(services.remarks.first?.text.contains(reason) == true)
+        #expect(services.reasons.count == 1)
+        #expect(services.reasons.first?.text.contains(reason) == true)
     }
 
     // MARK: Left out
 
     @Test func `what publishes nothing, or is ignored, is left out with the reason`() {
-        #expect(services(container()).remarks.map(\.text) == ["not registered: it publishes no TCP port"])
+        #expect(services(container()).reasons.map(\.text) == ["not registered: it publishes no TCP port"])
         let ignored = services(container(labels: ["SERVICE_IGNORE": "1"], binding("", 1, 80)))
         #expect(entries(ignored) == [])
-        #expect(ignored.remarks.map(\.text) == ["not registered: SERVICE_IGNORE is set"])
+        #expect(ignored.reasons.map(\.text) == ["not registered: SERVICE_IGNORE is set"])
         let port = services(container(labels: ["SERVICE_80_IGNORE": "1"], binding("", 1, 80), binding("", 2, 81)))
         #expect(entries(port) == ["whoami 10.0.0.1:2"])
     }
 
-    @Test func `each container has a verdict with its entries by port, and what is said of which port`() throws {
+    @Test func `each container has a decision with its entries by port, and what is said of which port`() throws {
         let services = self.services(
             container(id: "bbbbbbbbbbbb", image: "api", labels: ["SERVICE_TAGS": "x"], binding("", 3, 80)),
             container(
                 id: "aaaaaaaaaaaa", labels: ["SERVICE_80_IGNORE": "1", "SERVICE_PORT": "x"], binding("", 1, 80),
                 binding("127.0.0.1", 2, 81), binding("", 4, 82)))
-        #expect(services.verdicts.map(\.subject.name) == ["c-aa", "c-bb"])
-        let verdict = try #require(services.verdicts.first)
-        #expect(verdict.subject.state == "running")
-        #expect(verdict.entries.map(\.port) == [Port(82)])
+        #expect(services.decisions.map(\.subject.name) == ["c-aa", "c-bb"])
+        let decision = try #require(services.decisions.first)
+        #expect(decision.subject.state == "running")
+        #expect(decision.entries.map(\.port) == [Port(82)])
         #expect(
-            verdict.entries.map(\.registration)
-                == services.registrations.values.filter { $0.slot.id.text == "aaaaaaaaaaaa" })
-        #expect(verdict.remarks.map(\.kind) == [.warning, .reason, .obstacle])
-        #expect(verdict.remarks.map(\.port) == [nil, Port(80), Port(81)])
+            decision.entries.map(\.entry)
+                == services.entries.values.filter { $0.id.id.text == "aaaaaaaaaaaa" })
+        #expect(decision.reasons.map(\.kind) == [.warning, .reason, .obstacle])
+        #expect(decision.reasons.map(\.port) == [nil, Port(80), Port(81)])
     }
 
     @Test func `the order of the containers changes nothing`() {
@@ -266,8 +266,8 @@ struct DesiredEntriesTests {
         let first = DesiredEntries(of: containers, owner: Self.owner)
         for _ in 0..<20 {
             let shuffled = DesiredEntries(of: containers.shuffled(), owner: Self.owner)
-            #expect(shuffled.registrations == first.registrations)
-            #expect(shuffled.verdicts == first.verdicts)
+            #expect(shuffled.entries == first.entries)
+            #expect(shuffled.decisions == first.decisions)
         }
     }
 }

@@ -47,18 +47,22 @@ struct PublisherTests {
     {
         let id = String(number, radix: 16)
         var meta = Meta()
+        meta.container = "c"
         meta.owner = owner.text
         meta.options.port = Port(8000)
         return DesiredEntry(
-            slot: EntryID(
+            id: EntryID(
                 service: ServiceName(service)!,
                 id: InstanceID(containerID: String(repeating: "0", count: 12 - id.count) + id)!),
-            endpoint: Endpoint(address: owner.address, port: Port(port)!), meta: try meta.json())
+            endpoint: Endpoint(address: owner.address, port: Port(port)!), meta: try meta.json(), source: .container)
+    }
+
+    static func desired(_ entries: [DesiredEntry]) -> Desired {
+        Desired(entries: Dictionary(uniqueKeysWithValues: entries.map { ($0.id, $0) }))
     }
 
     func desire(_ registrations: DesiredEntry..., by publisher: inout Publisher) async throws {
-        let slots = Dictionary(uniqueKeysWithValues: registrations.map { ($0.slot, $0) })
-        publisher.desire(slots)
+        publisher.desire(Self.desired(registrations))
         try await publisher.publish()
     }
 
@@ -108,15 +112,15 @@ struct PublisherTests {
         var publisher = publisher()
         let web = try registration("web")
         try await desire(web, by: &publisher)
-        let put = try #require(publisher.published?[web.slot]?.put)
+        let put = try #require(publisher.published?[web.id]?.put)
         #expect(put.revision == (try await keys()[Self.entryKey])?.modRevision)
         #expect(put.time?.hasPrefix("20") == true)
         // Reading it anew forgets nothing, and a change of somebody else is not taken for ours.
         publisher.doubt()
         try await publisher.publish()
-        #expect(publisher.published?[web.slot]?.put == put)
+        #expect(publisher.published?[web.id]?.put == put)
         try await desire(registration("web", port: 8081), by: &publisher)
-        #expect(publisher.published?[web.slot]?.put?.revision ?? 0 > put.revision)
+        #expect(publisher.published?[web.id]?.put?.revision ?? 0 > put.revision)
     }
 
     @Test func `a turn with nothing to do makes no revision, in doubt or not`() async throws {
@@ -146,7 +150,7 @@ struct PublisherTests {
     @Test func `300 entries are put in transactions that etcd takes, and withdrawn too`() async throws {
         var publisher = publisher()
         let all = try (0..<300).map { try registration("web", $0) }
-        publisher.desire(Dictionary(uniqueKeysWithValues: all.map { ($0.slot, $0) }))
+        publisher.desire(Self.desired(all))
         try await publisher.publish()
         let keys = try await listing().keyValues
         #expect(keys.count == 600)
@@ -156,7 +160,7 @@ struct PublisherTests {
         publisher.doubt()
         try await publisher.publish()
         #expect(try await listing().keyValues == keys)
-        publisher.desire([:])
+        publisher.desire(Desired())
         try await publisher.publish()
         #expect(try await listing().keyValues.count == 300)
     }
@@ -189,7 +193,7 @@ struct PublisherTests {
         var publisher = publisher()
         let web = try registration("web")
         try await desire(web, by: &publisher)
-        publisher.desire([:], reasons: [web.slot.id: "no longer published"])
+        publisher.desire(Desired(withdrawalReasons: [web.id.id: "no longer published"]))
         try await publisher.publish()
         #expect(Meta(json: try #require(try await keys()[Self.metaKey]).value)?.withdrawn == "no longer published")
     }

@@ -24,22 +24,24 @@ struct StatusCommandsTests {
 
     /// What an agent knows that has these containers and has put these slots, by service.
     private func snapshot(
-        _ containers: Docker.Container..., idle: [Docker.StoppedContainer] = [], published: [String]? = [],
+        _ containers: Docker.Container..., idle: [Docker.StoppedContainer] = [], registered: [String]? = [],
         change: (inout RegisteredEntry) -> Void = { _ in }
     ) -> Snapshot {
-        let services = DesiredEntries(of: containers, owner: Self.owner)
+        let list = Docker.ContainerList(containers: containers, idle: idle)
+        let desired = Desired(
+            Inputs(owner: Self.owner, policy: RegistrationPolicy(), containers: list), current: nil)
         var snapshot = Snapshot(
             agent: Snapshot.Agent(process: 7, started: "2026-01-01T00:00:00.000Z"), owner: Self.owner,
             engine: Snapshot.Engine(address: "unix:///d.sock", api: "1.41"),
             store: Snapshot.Store(
                 members: ["http://etcd:2379"], keyspace: Keyspace(prefix: "/backends")!,
                 lease: Etcd.Lease(id: 255, ttl: 15)))
-        snapshot.verdicts = services.verdicts + idle.map { ContainerDecision(on: $0) }
-        snapshot.published = published.map { names in
-            let there = services.registrations.filter { names.contains($0.key.service.text) }
-            return there.mapValues { registration in
+        snapshot.desired = desired
+        snapshot.registered = registered.map { names in
+            let there = desired.entries.filter { names.contains($0.key.service.text) }
+            return there.mapValues { entry in
                 var state = RegisteredEntry(
-                    value: registration.value, meta: registration.meta, isLeased: true,
+                    value: entry.value, meta: entry.meta, isLeased: true, source: .container,
                     put: RegisteredEntry.Put(revision: 57, time: "2026-01-01T00:00:01.000Z"))
                 change(&state)
                 return state
@@ -70,7 +72,7 @@ struct StatusCommandsTests {
         let snapshot = snapshot(
             container("aaaaaaaaaaaa", "web", labels: ["SERVICE_WEIGHT": "x"]),
             container("bbbbbbbbbbbb", "b", port: nil),
-            idle: [idle("cccccccccccc", "a", .notRunning(state: "exited"), state: "exited")], published: ["whoami"])
+            idle: [idle("cccccccccccc", "a", .notRunning(state: "exited"), state: "exited")], registered: ["whoami"])
         #expect(
             StatusCommands.answer("status", snapshot).text == """
                 docker-register  \(Version.current) on host1
@@ -93,25 +95,25 @@ struct StatusCommandsTests {
 
     @Test func `what the registry has of an entry is told in words`() {
         let web = container("aaaaaaaaaaaa", "web")
-        #expect(row(snapshot(web, published: []), "web")?.hasSuffix("not in etcd yet") == true)
-        var unknown = snapshot(web, published: nil)
+        #expect(row(snapshot(web, registered: []), "web")?.hasSuffix("not in etcd yet") == true)
+        var unknown = snapshot(web, registered: nil)
         #expect(row(unknown, "web")?.hasSuffix("unknown: etcd has not answered yet") == true)
         unknown.store.trouble = ErrorRecord(HTTPError.timedOut("etcd", after: .seconds(5)))
         #expect(row(unknown, "web")?.hasSuffix("unknown: etcd is lost") == true)
-        unknown.keeper = "process 8 on host1"
+        unknown.leader = "process 8 on host1"
         #expect(row(unknown, "web")?.hasSuffix("left to another docker-register of this engine") == true)
         #expect(lines(unknown).contains { $0.hasSuffix("its entries are kept by process 8 on host1") })
-        let other = snapshot(web, published: ["whoami"]) { $0.value = Array("10.0.0.9:1".utf8) }
+        let other = snapshot(web, registered: ["whoami"]) { $0.value = Array("10.0.0.9:1".utf8) }
         #expect(row(other, "web")?.hasSuffix("etcd has something else: 10.0.0.9:1 (revision 57)") == true)
-        let meta = snapshot(web, published: ["whoami"]) { $0.meta = Array("{}".utf8) }
+        let meta = snapshot(web, registered: ["whoami"]) { $0.meta = Array("{}".utf8) }
         #expect(row(meta, "web")?.hasSuffix("etcd has something else: another meta (revision 57)") == true)
-        let gone = snapshot(web, published: ["whoami"]) { $0.value = nil }
+        let gone = snapshot(web, registered: ["whoami"]) { $0.value = nil }
         #expect(row(gone, "web")?.hasSuffix("not in etcd yet") == true)
-        var lost = snapshot(web, published: [])
+        var lost = snapshot(web, registered: [])
         lost.store.trouble = ErrorRecord(HTTPError.timedOut("etcd", after: .seconds(5)))
         #expect(row(lost, "web")?.hasSuffix("not in etcd: etcd is lost") == true)
         #expect(lines(lost).contains { $0.contains("lost since") && $0.contains("no answer from etcd within 5s") })
-        var absent = snapshot(web, published: [])
+        var absent = snapshot(web, registered: [])
         absent.agent = nil
         #expect(row(absent, "web")?.hasSuffix("not in etcd") == true)
         #expect(lines(absent).first?.hasSuffix("on host1, not running") == true)
@@ -132,20 +134,20 @@ struct StatusCommandsTests {
     }
 
     @Test func `what is in the registry without being wanted is told`() {
-        var snapshot = snapshot(container("aaaaaaaaaaaa", "web"), published: ["whoami"])
-        snapshot.verdicts = [ContainerDecision(on: idle("aaaaaaaaaaaa", "web", .stopping, state: "running"))]
+        var snapshot = snapshot(container("aaaaaaaaaaaa", "web"), registered: ["whoami"])
+        snapshot.desired.decisions = [ContainerDecision(on: idle("aaaaaaaaaaaa", "web", .stopping, state: "running"))]
         #expect(
             lines(snapshot).last?.hasSuffix("warning: registered nevertheless: /backends/whoami/aaaaaaaaaaaa") == true)
-        snapshot.verdicts = []
+        snapshot.desired.decisions = []
         #expect(lines(snapshot).last == "/backends/whoami/aaaaaaaaaaaa is still in etcd, and its container is gone.")
     }
 
     @Test func `the order of what is known changes nothing`() {
         let all = (0..<20).map { container("\(100_000_000_000 + $0)", "c\($0 % 7)") }
         var snapshot = snapshot()
-        snapshot.verdicts = DesiredEntries(of: all, owner: Self.owner).verdicts
+        snapshot.desired.decisions = DesiredEntries(of: all, owner: Self.owner).decisions
         let text = StatusCommands.answer("status --json", snapshot)
-        snapshot.verdicts.shuffle()
+        snapshot.desired.decisions.shuffle()
         #expect(StatusCommands.answer("status --json", snapshot) == text)
     }
 
@@ -175,7 +177,7 @@ struct StatusCommandsTests {
     }
 
     @Test func `what the registry has stands beside what it should have`() {
-        let snapshot = snapshot(container("aaaaaaaaaaaa", "web"), published: ["whoami"]) {
+        let snapshot = snapshot(container("aaaaaaaaaaaa", "web"), registered: ["whoami"]) {
             $0.value = Array("10.0.0.9:1".utf8)
             $0.meta = nil
         }
@@ -238,7 +240,7 @@ struct StatusCommandsTests {
         let registry = EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(1))
         let requests = DrainRequests()
         var snapshot = snapshot(container("aaaaaaaaaaaa", "web"))
-        snapshot.keeper = "process 8 on host1"
+        snapshot.leader = "process 8 on host1"
         let answer = await DrainCommands(registry, requests) {}.answer(line, snapshot)
         #expect(answer?.status == 1)
         #expect(answer?.text.contains("stands by") == true && answer?.text.contains("process 8 on host1") == true)

@@ -95,8 +95,11 @@ final class StubEngine: Sendable {
     }
 
     private static func open(_ client: StubServer.Connection, _ state: Held) {
-        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
-        state.state.withLock { $0.streams.append(client) }
+        // Under the lock: who has seen the head gets every event from then on.
+        state.state.withLock { state in
+            client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+            state.streams.append(client)
+        }
     }
 
     private static func chunk(_ text: String, _ client: StubServer.Connection) {
@@ -172,7 +175,7 @@ extension StubEngine {
     }
 }
 
-/// The answers that were recorded from real engines, by `deploy/record.sh`.
+/// The answers that were recorded from real engines, by `Tests/Laboratory/record.sh`.
 enum Recorded {
     /// The engines, by folder.
     static let engines = ["engine-20.10", "engine-26.1"]

@@ -21,13 +21,46 @@ package struct Documentation: Sendable {
             .drop { !$0.hasPrefix("|") }.prefix { $0.hasPrefix("|") }.map(\.self)
     }
 
+    /// What stands below a heading, down to the next one.
+    package func section(_ heading: String) -> String {
+        lines.drop { $0 != heading }.dropFirst().prefix { !$0.hasPrefix("#") }.joined(separator: "\n")
+    }
+
+    /// A link to another place in the project, or in the same text.
+    package struct Link: Sendable, CustomStringConvertible {
+        /// The file; empty for the same text.
+        package let file: String
+        /// The heading in it; nil for its beginning.
+        package let anchor: String?
+
+        /// As it stands in the text.
+        package var description: String { file + (anchor.map { "#\($0)" } ?? "") }
+    }
+
     /// The places in the project that it links to.
-    package var links: [String] {
-        lines.flatMap { line in
-            // Each link and picture is "](place)", in HTML "src" or "srcset".
-            let places = ["](", "src=\"", "srcset=\""].flatMap { line.components(after: $0) }
-            return places.map { $0.prefix { !")\"# ".contains($0) } }.map(String.init)
-        }.filter { !$0.isEmpty && !$0.contains("://") }
+    package var links: [Link] {
+        // Each link and picture is "](place)", in HTML "src" or "srcset".
+        let starts = ["](", "src=\"", "srcset=\""]
+        let rests = lines.flatMap { line in starts.flatMap { line.components(after: $0) } }
+        let places: [String] = rests.map { rest in String(rest.prefix { !")\" ".contains($0) }) }
+        return places.filter { !$0.isEmpty && !$0.contains("://") }.map { place in
+            let file = place.prefix { $0 != "#" }
+            return Link(file: String(file), anchor: file == place ? nil : String(place.dropFirst(file.count + 1)))
+        }
+    }
+
+    /// What links to its headings are called, by the rule of GitHub.
+    package var anchors: Set<String> {
+        var isCode = false
+        var anchors: Set<String> = []
+        for line in lines {
+            if line.hasPrefix("```") { isCode.toggle() }
+            guard !isCode, line.hasPrefix("#") else { continue }
+            let words = line.drop { $0 == "#" }.dropFirst().lowercased()
+                .filter { $0.isLetter || $0.isNumber || "-_ ".contains($0) }
+            anchors.insert(String(words.map { $0 == " " ? "-" : $0 }))
+        }
+        return anchors
     }
 
     /// All texts of the project.
@@ -38,13 +71,14 @@ package struct Documentation: Sendable {
         return try (top + below).filter { $0.hasSuffix(".md") }.sorted().map(Documentation.init)
     }
 
-    /// Where a link leads, below the project's folder.
-    package func target(of link: String) -> String {
+    /// The file that a link leads to, below the project's folder.
+    package func target(of link: Link) -> String {
+        guard !link.file.isEmpty else { return path }
         let folder = path.split(separator: "/").dropLast().map(String.init)
-        let parts = link.split(separator: "/").reduce(into: folder) { parts, part in
+        let parts = link.file.split(separator: "/").reduce(into: folder) { parts, part in
             if part == ".." { _ = parts.popLast() } else if part != "." { parts.append(String(part)) }
         }
-        return "\(Laboratory.projectFolder)/\(parts.joined(separator: "/"))"
+        return parts.joined(separator: "/")
     }
 }
 

@@ -6,8 +6,8 @@ import Synchronization
 /// Several hosts on one machine: network namespaces on a private bridge, which is in a namespace of its own, so that
 /// nothing touches the machine's network.
 ///
-/// What a laboratory leaves when its process is killed `deploy/lab-clean.sh` removes; ``tearDown()`` runs the same
-/// script for this one.
+/// What a laboratory leaves when its process is killed `Tests/Laboratory/lab-clean.sh` removes; ``tearDown()``
+/// runs the same script for this one.
 package final class Laboratory: Sendable {
     /// One host.
     package struct Host: Sendable, Hashable {
@@ -83,7 +83,7 @@ package final class Laboratory: Sendable {
         for program in running { program.signalGroup(SIGTERM) }
         // Engines take their containers down with them; what does not end in time the script kills.
         _ = await eventually(within: .seconds(5)) { running.allSatisfy { $0.ending != nil } }
-        let script = "\(Self.projectFolder)/deploy/lab-clean.sh"
+        let script = "\(Self.projectFolder)/Tests/Laboratory/lab-clean.sh"
         let outcome = try? await Program(script, [number, folder]).run(deadline: .seconds(60))
         if outcome?.isSuccess != true {
             StandardError.write("laboratory \(number) was not removed: \(outcome?.lines ?? [])")

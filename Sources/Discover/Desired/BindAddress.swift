@@ -28,7 +28,7 @@ struct BindAddress: Hashable, Sendable {
     }
 
     /// What may be written, for messages.
-    static let expected = ":PORT or ADDRESS:PORT, with an IPv6 address in brackets"
+    static let grammar = ":PORT or ADDRESS:PORT, with an IPv6 address in brackets"
 }
 
 extension BindAddress: CustomStringConvertible {

@@ -19,7 +19,7 @@ struct CheckRateLimiter: Equatable, Sendable {
 
     /// A step that waits for its moment.
     private struct Step: Equatable {
-        let floor: Duration
+        let minInterval: Duration
         let due: ContinuousClock.Instant
     }
 
@@ -28,44 +28,45 @@ struct CheckRateLimiter: Equatable, Sendable {
     private var isKnown: Bool
 
     /// The shortest interval between two checks of an endpoint by this consumer; zero for any.
-    private(set) var floor: Duration
+    private(set) var minInterval: Duration
 
     /// Makes one.
     ///
-    /// - Parameter floor: that of an earlier run; nil where none is known.
-    init(floor: Duration? = nil, timing: Timing = Timing()) {
+    /// - Parameter minInterval: that of an earlier run; nil where none is known.
+    init(minInterval: Duration? = nil, timing: Timing = Timing()) {
         self.timing = timing
-        self.floor = floor ?? .zero
-        isKnown = floor != nil
+        self.minInterval = minInterval ?? .zero
+        isKnown = minInterval != nil
     }
 
     /// When a step is to be taken; nil for none.
     var due: ContinuousClock.Instant? { next?.due }
 
     /// Learns how many consumers there are.
-    mutating func learn(
+    mutating func setConsumerCount(
         _ consumers: Int, at now: ContinuousClock.Instant, using random: inout some RandomNumberGenerator
     ) {
-        let wish = Self.step(for: consumers, from: floor)
-        guard wish != floor else {
+        let needed = Self.step(for: consumers, from: minInterval)
+        guard needed != minInterval else {
             isKnown = true
             next = nil
             return
         }
-        guard next?.floor != wish else { return }
+        guard next?.minInterval != needed else { return }
         // What this consumer has just begun with nobody else does at the same moment.
         let wait =
             isKnown
-            ? (wish < floor ? timing.patience : .zero) + timing.spread * Double.random(in: 0...1, using: &random)
+            ? (needed < minInterval ? timing.patience : .zero) + timing.spread
+                * Double.random(in: 0...1, using: &random)
             : .zero
         isKnown = true
-        next = Step(floor: wish, due: now + wait)
+        next = Step(minInterval: needed, due: now + wait)
     }
 
-    /// Takes the step that is due; returns whether the floor is another one now.
-    mutating func advance(at now: ContinuousClock.Instant) -> Bool {
+    /// Takes the step that is due; returns whether the interval is another one now.
+    mutating func applyDue(at now: ContinuousClock.Instant) -> Bool {
         guard let step = next, step.due <= now else { return false }
-        (floor, next) = (step.floor, nil)
+        (minInterval, next) = (step.minInterval, nil)
         return true
     }
 
@@ -75,8 +76,8 @@ struct CheckRateLimiter: Equatable, Sendable {
     static func step(for consumers: Int, from current: Duration) -> Duration {
         // Nobody has a million.
         let consumers = min(max(consumers, 0), 1_000_000)
-        let wish = interval(for: consumers)
-        return wish < current ? min(current, interval(for: consumers + (consumers + 3) / 4)) : wish
+        let needed = interval(for: consumers)
+        return needed < current ? min(current, interval(for: consumers + (consumers + 3) / 4)) : needed
     }
 
     private static func interval(for consumers: Int) -> Duration {
@@ -92,11 +93,11 @@ struct CheckRateLimiter: Equatable, Sendable {
 }
 
 extension ServerOptions.Check {
-    /// The check with no interval below a floor; a state that is changing is still looked at quickly.
-    func stretched(to floor: Duration) -> ServerOptions.Check {
+    /// The check with no interval below this one; a state that is changing is still looked at quickly.
+    func stretched(to minInterval: Duration) -> ServerOptions.Check {
         var check = self
-        check.interval = max(interval, floor)
-        check.downInterval = downInterval.map { max($0, floor) }.flatMap { $0 == check.interval ? nil : $0 }
+        check.interval = max(interval, minInterval)
+        check.downInterval = downInterval.map { max($0, minInterval) }.flatMap { $0 == check.interval ? nil : $0 }
         return check
     }
 }

@@ -1,6 +1,6 @@
 import Shared
 
-/// What HAProxy should do: a listener for each service that can have one, in the order of their names.
+/// What HAProxy should run: a listener for each service that can have one, in the order of their names.
 struct DesiredState: Equatable, Sendable {
     /// One service's listener.
     struct Listener: Equatable, Sendable {
@@ -10,13 +10,13 @@ struct DesiredState: Equatable, Sendable {
         let port: Port
         /// On which address; nil for all IPv4 addresses.
         var address: IPAddress?
-        /// How connections are treated; plans share it.
+        /// How connections are treated; states share it.
         private(set) var sharedOptions: Interned<ListenerOptions>
         /// Where they go, by name.
         var servers: [Server]
         /// The shortest interval between two checks for which the servers are made.
-        var checkFloor = Duration.zero
-        /// What its section says instead, where HAProxy refuses what it would say.
+        var minCheckInterval = Duration.zero
+        /// What its section says instead, where HAProxy rejects what it would say.
         var written: Written?
 
         /// How connections are treated.
@@ -29,18 +29,18 @@ struct DesiredState: Equatable, Sendable {
         init(
             service: ServiceName, port: Port, address: IPAddress? = nil,
             options: Interned<ListenerOptions> = Interned(ListenerOptions()), servers: [Server],
-            checkFloor: Duration = .zero, written: Written? = nil
+            minCheckInterval: Duration = .zero, written: Written? = nil
         ) {
             (self.service, self.port, self.address, sharedOptions) = (service, port, address, options)
-            (self.servers, self.checkFloor, self.written) = (servers, checkFloor, written)
+            (self.servers, self.minCheckInterval, self.written) = (servers, minCheckInterval, written)
         }
 
         /// Text that HAProxy has accepted once.
         struct Written: Equatable, Sendable {
             /// The section without its servers.
             let head: String
-            /// Its servers; nil for those of the listener.
-            let servers: [ServerLine]?
+            /// The lines of those servers that are as they were accepted, too.
+            let servers: [InstanceID: ServerLine]
         }
 
         /// Address and port.
@@ -75,11 +75,23 @@ struct DesiredState: Equatable, Sendable {
     /// The listeners by name; no two share a port.
     private(set) var listeners: [Listener]
 
-    /// What was left out, and why.
-    private(set) var problems: Set<Diagnostic>
+    /// What is wrong in the registry, and what was left out, and why.
+    private(set) var diagnostics: Set<Diagnostic> = []
 
     /// What has to be written into the registry so that all services keep their ports.
-    private(set) var claims: [PortClaimUpdate]
+    private(set) var claims: [PortClaimUpdate] = []
+
+    /// The services of which the registry knows an instance.
+    private(set) var services: [Catalog.Service] = []
+
+    /// The claims of ports, also those of services without an instance.
+    private(set) var portClaims: [ServiceName: Catalog.Claim] = [:]
+
+    /// Where services should listen, whether they can or not.
+    private(set) var wantedBinds: Set<BindAddress> = []
+
+    /// The addresses among those that nobody has tried yet: they count as free.
+    private(set) var untestedBinds: Set<BindAddress> = []
 
     /// Where it listens.
     var binds: Set<BindAddress> { Set(listeners.map(\.bind)) }
@@ -87,85 +99,157 @@ struct DesiredState: Equatable, Sendable {
     /// How many servers there are.
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
 
-    /// Decides which service listens where, and how.
-    init(_ catalog: Catalog, on host: HostSettings) {
-        var memory = DesiredStateCache()
-        self.init(catalog, on: host, &memory)
+    /// Decides.
+    init(_ inputs: DesiredInputs) {
+        var cache = DesiredStateCache()
+        self.init(inputs, &cache)
     }
 
-    /// Decides, and remembers what it came to for the next plan.
-    init(_ catalog: Catalog, on host: HostSettings, _ memory: inout DesiredStateCache) {
-        let services = memory.resolutions(of: catalog, zone: host.zone)
-        let assignment = PortAssignment(services, claims: catalog.claims, range: host.portRange)
-        claims = assignment.changes
-        problems = services.reduce(into: assignment.problems) { $0.formUnion($1.problems) }
+    /// Decides which service listens where, and how, and remembers what did not change for the next time.
+    init(_ inputs: DesiredInputs, _ cache: inout DesiredStateCache) {
+        let host = inputs.host
+        let catalog = Catalog(inputs.registry.holding(inputs.held))
+        (services, portClaims, diagnostics) = (catalog.services, catalog.claims, catalog.problems)
+        let resolved = cache.resolved(services, zone: host.zone)
+        let assignment = PortAssignment(resolved, claims: portClaims, range: host.portRange)
+        claims = assignment.changes + inputs.expiredClaims(of: catalog) + inputs.lostClaims
+        diagnostics.formUnion(assignment.problems)
         listeners = []
-        for service in services {
+        for service in resolved {
+            diagnostics.formUnion(service.problems)
             guard let port = assignment.ports[service.service] else { continue }
-            let listener = memory.listener(of: service, at: port, on: host)
-            if let problem = host.obstacle(to: listener) {
-                problems.insert(problem)
+            let listener = cache.listener(of: service, at: port, on: host)
+            if let obstacle = host.obstacle(to: listener) {
+                diagnostics.insert(obstacle)
             } else {
                 listeners.append(listener)
             }
         }
-        memory.keep(services)
+        cache.evict(except: resolved)
+        listeners = inputs.rejected.applied(to: listeners, &diagnostics)
+        wantedBinds = binds
+        untestedBinds = wantedBinds.subtracting(inputs.ports.tried)
+        remove(inputs.ports.obstacles)
+        removeLoops(of: inputs.ports.ownAddresses)
     }
 
-    /// The plan of no service at all.
+    /// No service at all.
     static let empty = DesiredState(listeners: [])
 
-    /// The plan of these listeners, which share no port, in the order of their names.
+    /// The state with these listeners, which share no port, in the order of their names.
     init(listeners: [Listener]) {
         self.listeners = listeners
-        problems = []
-        claims = []
     }
 
-    /// The plan with other listeners.
+    /// The state with other listeners.
     func with(_ listeners: [Listener]) -> DesiredState {
-        var plan = self
-        plan.listeners = listeners
-        return plan
+        var next = self
+        next.listeners = listeners
+        return next
     }
 
-    /// The plan with further problems.
-    func adding(_ problems: [Diagnostic]) -> DesiredState {
-        var plan = self
-        plan.problems.formUnion(problems)
-        return plan
-    }
+    /// The services whose claims of ports are of no use now.
+    var idleClaims: Set<ServiceName> { Set(portClaims.keys).subtracting(services.map(\.name)) }
 
-    /// The plan without the listeners that something is in the way of.
-    func without(_ obstacles: [BindAddress: String]) -> DesiredState {
-        var plan = self
-        plan.listeners.removeAll { obstacles[$0.bind] != nil }
-        for listener in listeners {
-            guard let obstacle = obstacles[listener.bind] else { continue }
-            plan.problems.insert(.portUnavailable(listener.service, listener.port, obstacle: obstacle))
+    /// Removes the listeners that something is in the way of.
+    private mutating func remove(_ obstacles: [BindAddress: String]) {
+        guard !obstacles.isEmpty else { return }
+        listeners.removeAll { listener in
+            guard let obstacle = obstacles[listener.bind] else { return false }
+            diagnostics.insert(.portUnavailable(listener.service, listener.port, obstacle: obstacle))
+            return true
         }
-        return plan
+    }
+
+    /// Removes the endpoints from which connections would come back to this HAProxy, again and again.
+    private mutating func removeLoops(of ownAddresses: Set<IPAddress>) {
+        let loops = LoopDetector(listeners, ownAddresses: ownAddresses).servers
+        guard !loops.isEmpty else { return }
+        for index in listeners.indices {
+            guard let looping = loops[listeners[index].service] else { continue }
+            let ids = Set(looping.map(\.id))
+            listeners[index].servers.removeAll { ids.contains($0.id) }
+            for server in looping {
+                diagnostics.insert(.loop(listeners[index].service, server.id, server.endpoint))
+            }
+        }
+    }
+}
+
+/// Everything that decides what HAProxy should run.
+///
+/// The loop, the review of snippets, `status`, `plan` and `render` decide from one such value each, so they cannot come to
+/// different results.
+struct DesiredInputs: Sendable {
+    /// What the registry says.
+    var registry: RegistryState
+    /// The records of lost endpoints that stay in service.
+    var held: [RegistryRecord] = []
+    /// The services that HAProxy rejected, and what stands in for them.
+    var rejected = RejectedServices()
+    /// The services whose claims of ports have been of no use for too long.
+    var expiredClaims: Set<ServiceName> = []
+    /// What was seen of this host's ports and addresses.
+    var ports = PortObservation()
+    /// What this host contributes.
+    var host: HostSettings
+
+    /// The claims that nobody needs any more are given up.
+    fileprivate func expiredClaims(of catalog: Catalog) -> [PortClaimUpdate] {
+        guard !expiredClaims.isEmpty else { return [] }
+        let unused = expiredClaims.subtracting(catalog.services.map(\.name))
+        return unused.sorted().compactMap { service in
+            catalog.claims[service].map { .delete(service, revision: $0.revision) }
+        }
+    }
+
+    /// The claims that went with what is held are made again.
+    fileprivate var lostClaims: [PortClaimUpdate] {
+        let claims = held.reduce(into: [ServiceName: PortClaim]()) { claims, record in
+            guard case .claim(let service, let claim) = record.content, registry[.claim(service)] == nil else { return }
+            claims[service] = claim
+        }
+        return claims.sorted { $0.key < $1.key }.map { .put($0.key, $0.value, replacing: nil) }
+    }
+}
+
+/// What was seen of this host's ports and addresses.
+struct PortObservation: Equatable, Sendable {
+    /// The addresses that were tried, or at which HAProxy listens already.
+    private(set) var tried: Set<BindAddress> = []
+    /// What is in the way of some of them, such as `in use by process 7 (nginx)`.
+    private(set) var obstacles: [BindAddress: String] = [:]
+    /// This host's own addresses.
+    var ownAddresses: Set<IPAddress> = []
+
+    /// Adds addresses that were tried, and what is in the way of some of them.
+    mutating func add(_ binds: Set<BindAddress>, obstacles found: [BindAddress: String]) {
+        tried.formUnion(binds)
+        obstacles.merge(found) { $1 }
     }
 }
 
 extension DesiredState.Listener {
     /// A service's listener on a host.
     init(_ service: ResolvedService, _ port: Port, on host: HostSettings) {
-        let floor = host.checkFloor
+        let minInterval = host.minCheckInterval
         var pool = InternPool<ServerOptions>()
         self.init(
             service: service.service, port: port, address: service.address ?? host.listenAddress,
             options: service.sharedOptions,
-            servers: floor > .zero ? service.servers.map { $0.checked(notBelow: floor, &pool) } : service.servers,
-            checkFloor: floor)
+            servers: minInterval > .zero
+                ? service.servers.map { $0.checked(notBelow: minInterval, &pool) } : service.servers,
+            minCheckInterval: minInterval)
     }
 }
 
 extension DesiredState.Server {
-    fileprivate func checked(notBelow floor: Duration, _ pool: inout InternPool<ServerOptions>) -> DesiredState.Server {
+    fileprivate func checked(notBelow minInterval: Duration, _ pool: inout InternPool<ServerOptions>)
+        -> DesiredState.Server
+    {
         guard let check = keywords.check else { return self }
         var stretched = keywords
-        stretched.check = check.stretched(to: floor)
+        stretched.check = check.stretched(to: minInterval)
         return DesiredState.Server(id: id, endpoint: endpoint, shared: pool.interned(stretched))
     }
 }
@@ -180,25 +264,25 @@ extension HostSettings {
     }
 }
 
-/// What earlier plans came to, so that a service which did not change is not decided again.
+/// What earlier decisions came to, so that a service which did not change is not decided again.
 struct DesiredStateCache {
-    private var resolutions: [ServiceName: (of: Catalog.Service, zone: Zone?, resolution: ResolvedService)] = [:]
+    private var resolved: [ServiceName: (of: Catalog.Service, zone: Zone?, resolution: ResolvedService)] = [:]
     private var listeners: [ServiceName: (of: ResolvedService, listener: DesiredState.Listener)] = [:]
 
     /// Makes an empty one.
     init() {}
 
-    /// What is said of the services of a catalogue; those without instances are left out.
-    mutating func resolutions(of catalog: Catalog, zone: Zone?) -> [ResolvedService] {
-        let known = resolutions
-        resolutions = [:]
-        return catalog.services.compactMap { service in
+    /// What is said of services; those without instances are left out.
+    mutating func resolved(_ services: [Catalog.Service], zone: Zone?) -> [ResolvedService] {
+        let known = resolved
+        resolved = [:]
+        return services.compactMap { service in
             if let known = known[service.name], known.of === service, known.zone == zone {
-                resolutions[service.name] = known
+                resolved[service.name] = known
                 return known.resolution
             }
             guard let resolution = ResolvedService(service, zone: zone) else { return nil }
-            resolutions[service.name] = (service, zone, resolution)
+            resolved[service.name] = (service, zone, resolution)
             return resolution
         }
     }
@@ -207,7 +291,7 @@ struct DesiredStateCache {
     mutating func listener(of service: ResolvedService, at port: Port, on host: HostSettings) -> DesiredState.Listener {
         if let known = listeners[service.service], known.of === service, known.listener.port == port,
             known.listener.address == service.address ?? host.listenAddress,
-            known.listener.checkFloor == host.checkFloor
+            known.listener.minCheckInterval == host.minCheckInterval
         {
             return known.listener
         }
@@ -216,15 +300,15 @@ struct DesiredStateCache {
         return listener
     }
 
-    /// Forgets the listeners of services that are in no plan any more.
-    mutating func keep(_ present: [ResolvedService]) {
+    /// Evicts the listeners of all services but these.
+    mutating func evict(except present: [ResolvedService]) {
         guard listeners.count > present.count else { return }
         let names = Set(present.map(\.service))
         listeners = listeners.filter { names.contains($0.key) }
     }
 }
 
-/// What the host on which docker-discover runs contributes to a plan.
+/// What the host on which docker-discover runs contributes.
 struct HostSettings: Equatable, Sendable {
     /// Where the stats page is: no service can listen there.
     var statsBind: BindAddress
@@ -241,8 +325,8 @@ struct HostSettings: Equatable, Sendable {
     /// Ports for services that do not get the one that they ask for.
     var portRange = PortRange.standard
 
-    /// The shortest interval between two checks of an endpoint, which depends on how many consumers there are.
-    var checkFloor = Duration.zero
+    /// The shortest interval between two checks of an endpoint, which depends on how many client hosts there are.
+    var minCheckInterval = Duration.zero
 
     /// The names and addresses of what its operator adds to haproxy.cfg: no service can have them.
     var reserved = Reserved()

@@ -17,7 +17,7 @@ struct HeldEndpoint: Equatable, Sendable {
     enum EndReason: Hashable, Sendable {
         /// Its entry is there again.
         case registered
-        /// A withdrawal was told after all.
+        /// It was withdrawn after all.
         case withdrawn
         /// Another entry leads to its address now.
         case replaced(by: EntryID)
@@ -36,22 +36,22 @@ extension HeldEndpoint.EndReason: CustomStringConvertible {
         switch self {
         case .registered: "registered again"
         case .withdrawn: "withdrawn"
-        case .replaced(let name): "\(name) has the address now"
+        case .replaced(let name): "replaced by \(name)"
         case .failed: "down"
-        case .expired: "the hold time is over"
+        case .expired: "hold time over"
         case .released: "released"
         }
     }
 }
 
-/// What a ledger of holds tells of one service.
+/// What changed about the held endpoints of one service.
 enum HoldChange: Equatable, Sendable {
     /// These are held from now on; so many endpoints are registered besides.
     case began([HeldEndpoint], registered: Int)
     /// These are held no more.
     case ended([HeldEndpoint], HeldEndpoint.EndReason)
 
-    /// Those of which something is told.
+    /// Those that it is about.
     var holds: [HeldEndpoint] {
         switch self {
         case .began(let holds, _), .ended(let holds, _): holds
@@ -62,7 +62,7 @@ enum HoldChange: Equatable, Sendable {
 /// What HAProxy says of the servers of some services.
 struct ServerHealth: Equatable, Sendable {
     /// What it says of one.
-    enum Sight: Equatable, Sendable {
+    enum State: Equatable, Sendable {
         case up
         case down
         /// It has no such server.
@@ -73,7 +73,5 @@ struct ServerHealth: Equatable, Sendable {
     var isUp: [EntryID: Bool] = [:]
 
     /// What it says of the server of an entry.
-    func sight(of name: EntryID) -> Sight {
-        isUp[name].map { $0 ? .up : .down } ?? .absent
-    }
+    subscript(_ name: EntryID) -> State { isUp[name].map { $0 ? .up : .down } ?? .absent }
 }

@@ -1,92 +1,36 @@
 import Shared
 
-/// How a service is balanced as a whole, with nothing left open: what is said of it, else the documented defaults.
+/// How a service is balanced as a whole, with nothing left open: what is configured, else the defaults of the table.
 struct ListenerOptions: Equatable, Sendable {
+    private let configured: ServiceOptions
+
+    /// Takes what is configured.
+    init(_ configured: ServiceOptions = ServiceOptions()) {
+        self.configured = configured.isEmpty ? configured : configured.withoutDefaults
+    }
+
+    /// What counts of an option.
+    subscript<Value>(_ option: ServiceOption<Value>) -> Value { configured[option] }
+
     /// What HAProxy understands of its connections.
-    var mode = ServiceMode.tcp
-    /// How connections are spread over the endpoints.
-    var balance = Balance.roundrobin
-    /// How endpoints are checked.
-    var check = HealthCheck()
+    var mode: ServiceMode { self[ServiceOptions.mode] }
+
     /// The cookie that keeps a client at its endpoint; nil for none.
-    var cookie: CookieName?
-    /// The limit for connecting to an endpoint.
-    var connectTimeout = Duration.seconds(1)
-    /// How long a client may be silent.
-    var clientTimeout = Duration.seconds(3600)
-    /// How long an endpoint may be silent.
-    var serverTimeout = Duration.seconds(3600)
-    /// How long a connection may wait for an endpoint below its limit.
-    var queueTimeout = Duration.seconds(1)
-    /// How often a failed connection is tried again.
-    var retries = 10
-    /// Which failures of HTTP requests are tried again.
-    var retryOn = RetryConditions.standard
-    /// How answers are compressed.
-    var compression = Compression.none
-    /// Whether endpoints are told the client's address; in mode http only.
-    var forwardedFor = true
-    /// Whether each request or connection is logged.
-    var accessLog = false
+    var cookie: CookieName? { configured.cookie }
 
-    /// How endpoints are checked.
-    struct HealthCheck: Equatable, Sendable {
-        /// By what.
-        var kind = ServiceCheck.tcp
-        /// The `Host` header of an HTTP check; nil for none.
-        var host: HostHeader?
-        /// The method of an HTTP check.
-        var method = CheckMethod.get
-        /// The statuses that pass an HTTP check.
-        var status = StatusCodes.standard
-        /// Between two checks.
-        var interval = Duration.seconds(2)
-        /// Between two checks while an endpoint is changing from up to down or back.
-        var fastInterval = Duration.milliseconds(200)
-        /// Between two checks of an endpoint that is down.
-        var downInterval = Duration.seconds(2)
-        /// The limit of one check.
-        var timeout = Duration.seconds(2)
-        /// How many checks in a row bring an endpoint up.
-        var rise = 2
-        /// How many failures in a row take it down.
-        var fall = 2
-    }
-}
+    /// The `Host` header of an HTTP check; nil for none.
+    var checkHost: HostHeader? { configured.checkHost }
 
-extension ListenerOptions {
-    /// Takes what is said.
-    init(_ said: ServiceOptions) {
-        mode = said.mode ?? mode
-        balance = said.balance ?? balance
-        check = HealthCheck(said)
-        cookie = said.cookie
-        connectTimeout = said.connectTimeout ?? connectTimeout
-        clientTimeout = said.clientTimeout ?? clientTimeout
-        serverTimeout = said.serverTimeout ?? serverTimeout
-        queueTimeout = said.queueTimeout ?? connectTimeout
-        retries = said.retries ?? retries
-        retryOn = said.retryOn ?? retryOn
-        compression = said.compression ?? compression
-        forwardedFor = said.forwardedFor ?? forwardedFor
-        accessLog = said.accessLog ?? accessLog
+    /// Between two checks while an endpoint is changing from up to down or back.
+    var checkFastInterval: Duration {
+        configured.checkFastInterval ?? min(self[ServiceOptions.checkFastInterval], self[ServiceOptions.checkInterval])
     }
-}
 
-extension ListenerOptions.HealthCheck {
-    /// Takes what is said.
-    init(_ said: ServiceOptions) {
-        kind = said.check ?? kind
-        host = said.checkHost
-        method = said.checkMethod ?? method
-        status = said.checkStatus ?? status
-        interval = said.checkInterval ?? interval
-        fastInterval = said.checkFastInterval ?? min(fastInterval, interval)
-        downInterval = said.checkDownInterval ?? interval
-        timeout = said.checkTimeout ?? timeout
-        rise = said.checkRise ?? rise
-        fall = said.checkFall ?? fall
-    }
+    /// Between two checks of an endpoint that is down.
+    var checkDownInterval: Duration { configured.checkDownInterval ?? self[ServiceOptions.checkInterval] }
+
+    /// How long a connection may wait for an endpoint that is at its limit.
+    var queueTimeout: Duration { configured.queueTimeout ?? self[ServiceOptions.connectTimeout] }
 }
 
 /// What HAProxy is told of a server besides its address.
@@ -101,33 +45,48 @@ struct ServerOptions: Hashable, Sendable {
         /// Whether also answers of requests are watched, not only connections: where both requests and checks are HTTP.
         var observesAnswers = false
         /// Between two checks.
-        var interval = Duration.seconds(2)
+        var interval = ServiceOptions.checkInterval.defaultValue
         /// Between two checks while the server is changing from up to down or back.
-        var fastInterval = Duration.milliseconds(200)
+        var fastInterval = ServiceOptions.checkFastInterval.defaultValue
         /// Between two checks of a server that is down; nil for ``interval``.
         var downInterval: Duration?
         /// How many checks in a row bring it up.
-        var rise = 2
+        var rise = ServiceOptions.checkRise.defaultValue
         /// How many failures in a row take it down.
-        var fall = 2
+        var fall = ServiceOptions.checkFall.defaultValue
         /// The port that is checked; nil for the server's own.
         var port: Port?
     }
 
     /// Its share of the connections, 0 to 256, written out also where it is the usual one, so that 50 means half.
-    var weight = 100
+    var weight: Int
     /// How many connections it takes at a time; nil for no limit.
     var maxConnections: Int?
     /// Over how long it comes to its full share after it came up; nil for at once.
     var slowStart: Duration?
     /// Whether it is used only when no other server works.
-    var isBackup = false
+    var isBackup: Bool
     /// What tells it the client's address.
-    var proxyProtocol = ProxyProtocol.none
+    var proxyProtocol: ProxyProtocol
     /// Whether a cookie keeps clients at it; the cookie's value is the server's name.
-    var hasCookie = false
+    var hasCookie: Bool
     /// How it is checked; nil for not at all.
-    var check: Check? = Check()
+    var check: Check?
+
+    /// What counts where nothing is configured.
+    init() { self.init(ServiceOptions(), check: Check(ListenerOptions())) }
+
+    /// Takes what is configured of an endpoint, and the check of its service.
+    init(_ configured: ServiceOptions, hasCookie: Bool = false, check: Check?) {
+        weight = configured[ServiceOptions.weight]
+        maxConnections = configured.maxConnections
+        slowStart = configured.slowStart
+        isBackup = configured[ServiceOptions.isBackup]
+        proxyProtocol = configured[ServiceOptions.proxyProtocol]
+        self.hasCookie = hasCookie
+        self.check = check
+        self.check?.port = configured.checkPort
+    }
 
     /// Whether it takes no traffic before its first check has passed.
     ///

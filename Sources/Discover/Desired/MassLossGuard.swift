@@ -1,11 +1,11 @@
 import Shared
 
-/// Which lost endpoints are held, decided from states of the registry, what HAProxy says, and the time.
+/// Keeps lost endpoints in service, decided from states of the registry, what HAProxy says, and the time.
 ///
 /// The rule: losses of one service within the hold time count together. When fewer than half of the endpoints that the
 /// service had before them are registered, those that were lost and are still up are held. A hold goes on until its own
-/// end (``Hold/Ending``), also when more of the others come back; what was not held, or no longer is, never is again.
-struct HoldLedger: Equatable, Sendable {
+/// end (``HeldEndpoint/EndReason``), also when more of the others come back; what was not held, or no longer is, never is again.
+struct MassLossGuard: Equatable, Sendable {
     /// What is known of one lost entry.
     struct LostEndpoint: Equatable, Sendable {
         /// What was lost.
@@ -13,7 +13,7 @@ struct HoldLedger: Equatable, Sendable {
         /// When, as time since the beginning of 1970.
         let since: Duration
         /// What was decided.
-        var fate: Decision
+        var decision: Decision
     }
 
     /// What was decided of a lost entry.
@@ -29,75 +29,90 @@ struct HoldLedger: Equatable, Sendable {
     /// For how long endpoints are held; zero for not at all.
     let holdTime: Duration
 
+    /// Between two looks at HAProxy's checks while something is held.
+    let interval: Duration
+
     /// The lost entries that count, by key.
-    private var missing: [[UInt8]: LostEndpoint] = [:]
-    /// How many endpoints are registered, of the services in ``missing``.
+    private var lost: [[UInt8]: LostEndpoint] = [:]
+    /// How many endpoints are registered, of the services in ``lost``.
     private var registered: [ServiceName: Int] = [:]
+    /// When HAProxy's checks were looked at last; nil where they never were.
+    private var evaluated: Duration?
 
     /// Makes one that holds nothing.
-    init(holdTime: Duration) {
-        self.holdTime = holdTime
+    init(holdTime: Duration, interval: Duration = .seconds(1)) {
+        (self.holdTime, self.interval) = (holdTime, interval)
     }
 
     /// Goes on with what an earlier run held.
     ///
     /// - Parameter state: what was registered besides.
-    mutating func recall(_ kept: [PersistedHold], besides state: RegistryState, at now: Duration) -> [HoldChange] {
-        for kept in kept where holdTime > .zero {
-            let since = min(kept.since, now)
-            missing[kept.loss.key] = LostEndpoint(
-                loss: kept.loss, since: since, fate: .held(until: min(kept.until, since + holdTime)))
+    mutating func restore(_ held: [PersistedHold], besides state: RegistryState, at now: Duration) -> [HoldChange] {
+        for hold in held where holdTime > .zero {
+            let since = min(hold.since, now)
+            lost[hold.loss.key] = LostEndpoint(
+                loss: hold.loss, since: since, decision: .held(until: min(hold.until, since + holdTime)))
         }
-        registered = state.entryCounts(of: Set(missing.values.map(\.loss.name.service)))
-        return begun(missing.values.compactMap(\.hold))
+        countRegistered(in: state)
+        return begun(lost.values.compactMap(\.hold))
     }
 
     /// The endpoints that are held, in order.
-    var holds: [HeldEndpoint] { missing.values.compactMap(\.hold).sorted { $0.name < $1.name } }
+    var held: [HeldEndpoint] { lost.values.compactMap(\.hold).sorted { $0.name < $1.name } }
 
     /// What the registry would have if nothing that is held were missing.
     var records: [RegistryRecord] {
-        missing.values.filter { $0.hold != nil }.flatMap { $0.loss.records }
+        lost.values.filter { $0.hold != nil }.flatMap { $0.loss.records }
     }
 
     /// The services of which HAProxy is to be asked, in order.
-    var doubtful: [ServiceName] {
-        Set(missing.values.filter { $0.fate != .left }.map(\.loss.name.service)).sorted()
+    var services: [ServiceName] {
+        Set(lost.values.filter { $0.decision != .left }.map(\.loss.name.service)).sorted()
     }
 
     /// What has to outlive the program, in order.
-    var kept: [PersistedHold] {
-        missing.values.compactMap { missing in
-            missing.hold.map { PersistedHold(loss: missing.loss, since: $0.since, until: $0.until) }
+    var persisted: [PersistedHold] {
+        lost.values.compactMap { lost in
+            lost.hold.map { PersistedHold(loss: lost.loss, since: $0.since, until: $0.until) }
         }.sorted { $0.loss.name < $1.loss.name }
     }
 
-    /// Whether HAProxy has to be asked before anything is taken out of it.
-    var isOpen: Bool { missing.values.contains { $0.fate == .open } }
+    /// How long until HAProxy has to be asked; nil while nothing is lost.
+    ///
+    /// What was just lost is decided before anything is taken out of HAProxy.
+    func wait(at now: Duration) -> Duration? {
+        if lost.values.contains(where: { $0.decision == .open }) { return .zero }
+        guard !services.isEmpty else { return nil }
+        return evaluated.map { max($0 + interval - now, .zero) } ?? .zero
+    }
 }
 
 // MARK: What becomes known
 
-extension HoldLedger {
-    /// Takes a newer state of the registry.
-    mutating func take(_ state: RegistryState, at now: Duration) -> [HoldChange] {
-        guard holdTime > .zero, !(missing.isEmpty && state.losses.isEmpty) else { return [] }
-        for (key, loss) in state.losses where missing[key]?.loss.seen != loss.seen {
-            missing[key] = LostEndpoint(loss: loss, since: now, fate: .open)
+extension MassLossGuard {
+    /// Accepts a newer state of the registry.
+    mutating func accept(_ state: RegistryState, at now: Duration) -> [HoldChange] {
+        guard holdTime > .zero, !(lost.isEmpty && state.losses.isEmpty) else { return [] }
+        for (key, loss) in state.losses where lost[key]?.loss.seen != loss.seen {
+            lost[key] = LostEndpoint(loss: loss, since: now, decision: .open)
         }
-        let endings = endings(in: state)
-        let ended = endings.compactMap { key, ending in missing[key]?.hold.map { ($0, ending) } }
-        for key in endings.keys { missing[key] = nil }
-        forget(before: now - holdTime, besides: state)
-        registered = state.entryCounts(of: Set(missing.values.map(\.loss.name.service)))
+        let reasons = endReasons(in: state)
+        let ended = reasons.compactMap { key, reason in lost[key]?.hold.map { ($0, reason) } }
+        for key in reasons.keys { lost[key] = nil }
+        evict(before: now - holdTime, besides: state)
+        countRegistered(in: state)
         return Self.ended(ended)
     }
 
-    /// Which of the missing are missing no more, and why.
-    private func endings(in state: RegistryState) -> [[UInt8]: HeldEndpoint.EndReason] {
-        let holders = state.holders(of: Set(missing.values.map(\.loss.endpoint)))
-        return missing.compactMapValues { missing in
-            let loss = missing.loss
+    private mutating func countRegistered(in state: RegistryState) {
+        registered = state.entryCounts(of: Set(lost.values.map(\.loss.name.service)))
+    }
+
+    /// Which of the lost are lost no more, and why.
+    private func endReasons(in state: RegistryState) -> [[UInt8]: HeldEndpoint.EndReason] {
+        let holders = state.holders(of: Set(lost.values.map(\.loss.endpoint)))
+        return lost.compactMapValues { lost in
+            let loss = lost.loss
             if state.holds(loss) { return .registered }
             if state.tellsWithdrawal(of: loss.name) { return .withdrawn }
             // A container may be in several services; whoever else comes to its address has taken it.
@@ -108,33 +123,34 @@ extension HoldLedger {
         }
     }
 
-    /// Forgets what counts no more; what the state still tells would otherwise come up anew.
-    private mutating func forget(before oldest: Duration, besides state: RegistryState) {
-        missing = missing.filter { key, missing in
-            missing.fate != .left || missing.since > oldest || state.losses[key]?.seen == missing.loss.seen
+    /// Evicts what counts no more; what the state still tells would otherwise come up anew.
+    private mutating func evict(before oldest: Duration, besides state: RegistryState) {
+        lost = lost.filter { key, lost in
+            lost.decision != .left || lost.since > oldest || state.losses[key]?.seen == lost.loss.seen
         }
     }
 }
 
 // MARK: What is decided
 
-extension HoldLedger {
-    /// Judges by what HAProxy says; nil where it says nothing, which is no reason to let anything go.
-    mutating func judge(_ verdicts: ServerHealth?, at now: Duration) -> [HoldChange] {
+extension MassLossGuard {
+    /// Evaluates by what HAProxy says; nil where it says nothing, which is no reason to let anything go.
+    mutating func evaluate(_ health: ServerHealth?, at now: Duration) -> [HoldChange] {
+        evaluated = now
         let small = mostlyLost(at: now)
         var (begun, ended): ([HeldEndpoint], [(HeldEndpoint, HeldEndpoint.EndReason)]) = ([], [])
-        for (key, missing) in missing {
-            let sight = verdicts?.sight(of: missing.loss.name) ?? .up
-            switch missing.fate {
+        for (key, endpoint) in lost {
+            let state = health?[endpoint.loss.name] ?? .up
+            switch endpoint.decision {
             case .left: break
             case .open:
                 // A server that HAProxy does not have has no traffic to lose.
-                let isWorthIt = sight == .up && small.contains(missing.loss.name.service)
-                self.missing[key]?.fate = isWorthIt ? .held(until: missing.since + holdTime) : .left
-                if let hold = self.missing[key]?.hold { begun.append(hold) }
+                let isWorthIt = state == .up && small.contains(endpoint.loss.name.service)
+                lost[key]?.decision = isWorthIt ? .held(until: endpoint.since + holdTime) : .left
+                if let hold = lost[key]?.hold { begun.append(hold) }
             case .held(let until):
-                guard let hold = missing.hold, until <= now || sight == .down else { break }
-                self.missing[key]?.fate = .left
+                guard let hold = endpoint.hold, until <= now || state == .down else { break }
+                lost[key]?.decision = .left
                 ended.append((hold, until <= now ? .expired : .failed))
             }
         }
@@ -143,20 +159,20 @@ extension HoldLedger {
 
     /// Ends the holds of a service, or all; what is lost from now on may be held again.
     mutating func release(_ service: ServiceName?) -> [HoldChange] {
-        let released = missing.filter { _, missing in
-            missing.hold != nil && (service == nil || missing.loss.name.service == service)
+        let released = lost.filter { _, lost in
+            lost.hold != nil && (service == nil || lost.loss.name.service == service)
         }
-        for key in released.keys { missing[key]?.fate = .left }
-        return Self.ended(released.values.compactMap { missing in missing.hold.map { ($0, .released) } })
+        for key in released.keys { lost[key]?.decision = .left }
+        return Self.ended(released.values.compactMap { lost in lost.hold.map { ($0, .released) } })
     }
 
     /// The services of whose endpoints, as they were before the losses, fewer than half are there.
     private func mostlyLost(at now: Duration) -> Set<ServiceName> {
-        var lost: [ServiceName: Int] = [:]
-        for missing in missing.values where missing.since > now - holdTime {
-            lost[missing.loss.name.service, default: 0] += 1
+        var counts: [ServiceName: Int] = [:]
+        for lost in lost.values where lost.since > now - holdTime {
+            counts[lost.loss.name.service, default: 0] += 1
         }
-        return Set(lost.filter { $1 > registered[$0] ?? 0 }.keys)
+        return Set(counts.filter { $1 > registered[$0] ?? 0 }.keys)
     }
 
     private func begun(_ holds: [HeldEndpoint]) -> [HoldChange] {
@@ -173,72 +189,10 @@ extension HoldLedger {
     }
 }
 
-extension HoldLedger.LostEndpoint {
+extension MassLossGuard.LostEndpoint {
     /// The hold; nil where it is none.
     var hold: HeldEndpoint? {
-        guard case .held(let until) = fate else { return nil }
+        guard case .held(let until) = decision else { return nil }
         return HeldEndpoint(name: loss.name, endpoint: loss.endpoint, since: since, until: until, reason: loss.cause)
-    }
-}
-
-/// Keeps a ledger of holds at the time of now, and knows when HAProxy has to be asked.
-struct HoldKeeper {
-    private var ledger: HoldLedger
-    private let interval: Duration
-    private let clock = WallClock()
-    private var lastLook: ContinuousClock.Instant?
-
-    /// Makes one that holds nothing.
-    ///
-    /// - Parameter interval: between two looks while something is held.
-    init(holdTime: Duration, interval: Duration) {
-        ledger = HoldLedger(holdTime: holdTime)
-        self.interval = interval
-    }
-
-    /// What is held, in order.
-    var holds: [HeldEndpoint] { ledger.holds }
-    /// What is held, as if it were registered.
-    var records: [RegistryRecord] { ledger.records }
-    /// What has to outlive the program.
-    var kept: [PersistedHold] { ledger.kept }
-    /// The services of which HAProxy has to be asked.
-    var services: [ServiceName] { ledger.doubtful }
-
-    /// The claims of ports that went with what is held: they are to be made again.
-    func lostClaims(from state: RegistryState) -> [PortClaimUpdate] {
-        let claims = ledger.records.reduce(into: [ServiceName: PortClaim]()) { claims, record in
-            guard case .claim(let service, let claim) = record.content, state[.claim(service)] == nil else { return }
-            claims[service] = claim
-        }
-        return claims.sorted { $0.key < $1.key }.map { .put($0.key, $0.value, replacing: nil) }
-    }
-
-    /// When HAProxy has to be asked; nil while nothing is lost.
-    var due: ContinuousClock.Instant? {
-        if ledger.isOpen { return .now }
-        guard !ledger.doubtful.isEmpty else { return nil }
-        return lastLook.map { $0 + interval } ?? .now
-    }
-
-    /// Goes on with what an earlier run held.
-    mutating func recall(_ copy: RegistryCache.Copy) -> [HoldChange] {
-        ledger.recall(copy.holds, besides: copy.registry, at: clock.now)
-    }
-
-    /// Takes a newer state of the registry.
-    mutating func take(_ state: RegistryState) -> [HoldChange] {
-        ledger.take(state, at: clock.now)
-    }
-
-    /// Judges by what HAProxy says now; nil where it says nothing.
-    mutating func judge(_ verdicts: ServerHealth?) -> [HoldChange] {
-        lastLook = .now
-        return ledger.judge(verdicts, at: clock.now)
-    }
-
-    /// Ends the holds of a service, or all of them.
-    mutating func release(_ service: ServiceName?) -> [HoldChange] {
-        ledger.release(service)
     }
 }

@@ -28,14 +28,14 @@ struct PortAssignment {
             .sorted { (revision(of: $0), $0.service) < (revision(of: $1), $1.service) }
         let operators =
             byClaim.filter(\.port.isOperators) + byAge.filter { $0.port.isOperators && claim(of: $0) == nil }
-        for service in operators where !isAssigned(service) { take(service.port.port, by: service) }
-        for service in operators where ports[service.service] == nil { take(service.port.port, by: service) }
+        for service in operators where !isAssigned(service) { assign(service.port.port, to: service) }
+        for service in operators where ports[service.service] == nil { assign(service.port.port, to: service) }
         for service in byClaim where ports[service.service] == nil {
-            if let claim = claim(of: service) { take(claim.port, by: service) }
+            if let claim = claim(of: service) { assign(claim.port, to: service) }
         }
-        for service in byAge where ports[service.service] == nil { take(service.port.port, by: service) }
+        for service in byAge where ports[service.service] == nil { assign(service.port.port, to: service) }
         keepClaims(of: services)
-        for service in byAge where ports[service.service] != service.port.port { settle(service, byAge, range) }
+        for service in byAge where ports[service.service] != service.port.port { resolve(service, byAge, range) }
     }
 
     /// The service's claim, where it is for what the service asks for now.
@@ -55,7 +55,7 @@ struct PortAssignment {
         takers[port]?.first { $0.sharesAddress(with: service) }
     }
 
-    private mutating func take(_ port: Port, by service: ResolvedService) {
+    private mutating func assign(_ port: Port, to service: ResolvedService) {
         guard taker(of: port, service) == nil else { return }
         takers[port, default: []].append(service)
         ports[service.service] = port
@@ -87,14 +87,14 @@ extension PortAssignment {
     }
 
     /// Has the registry give a port to a service that does not get its own, and says so.
-    private mutating func settle(_ service: ResolvedService, _ all: [ResolvedService], _ range: PortRange) {
+    private mutating func resolve(_ service: ResolvedService, _ all: [ResolvedService], _ range: PortRange) {
         let wish = service.port.port
-        let port = ports[service.service] ?? assign(service, all, range)
+        let port = ports[service.service] ?? portOfRange(service, all, range)
         problems.insert(
             .portClaimed(service.service, wish, by: taker(of: wish, service)?.service, instead: port))
     }
 
-    private mutating func assign(
+    private mutating func portOfRange(
         _ service: ResolvedService, _ all: [ResolvedService], _ range: PortRange
     ) -> Port? {
         let proposed = changes.compactMap { change in
@@ -137,7 +137,7 @@ struct PortRange: Equatable, Sendable, CustomStringConvertible {
     static let standard = PortRange(ports: 19000...19899)
 
     /// What may be written, for messages.
-    static let expected = "two ports, the lower one first, such as \(standard)"
+    static let grammar = "two ports, the lower one first, such as \(standard)"
 
     private init(ports: ClosedRange<UInt16>) { self.ports = ports }
 
@@ -173,15 +173,13 @@ struct ClaimExpiry {
 
     private var since: [ServiceName: ContinuousClock.Instant] = [:]
 
-    /// Looks at a catalogue, and gives the claims that have been of no use for too long.
-    mutating func expired(in catalog: Catalog, at now: ContinuousClock.Instant) -> [PortClaimUpdate] {
-        let present = Set(catalog.services.map(\.name))
-        let absent = catalog.claims.filter { !present.contains($0.key) }
-        since = absent.keys.reduce(into: [:]) { $0[$1] = since[$1] ?? now }
-        return absent.keys.sorted().compactMap { service in
-            guard let claim = absent[service], let begin = since[service], begin.duration(to: now) >= Self.retention
-            else { return nil }
-            return .delete(service, revision: claim.revision)
-        }
+    /// Records whose claims are of no use now.
+    mutating func update(_ idle: Set<ServiceName>, at now: ContinuousClock.Instant) {
+        since = idle.reduce(into: [:]) { $0[$1] = since[$1] ?? now }
+    }
+
+    /// The services whose claims have been of no use for too long.
+    func expired(at now: ContinuousClock.Instant) -> Set<ServiceName> {
+        Set(since.filter { $1.duration(to: now) >= Self.retention }.keys)
     }
 }

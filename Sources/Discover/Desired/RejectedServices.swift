@@ -1,34 +1,34 @@
 import Shared
 
-/// The services that HAProxy refuses, and what stands in for them while everything else is served.
+/// The services that HAProxy rejects, and what stands in for them while everything else is served.
 ///
-/// One is tried anew when what decides of it changes, and from time to time, as its refusal may have been HAProxy's own
+/// One is tried anew when what decides of it changes, and from time to time, as its rejection may have been HAProxy's own
 /// trouble.
 struct RejectedServices: Sendable {
     /// What stands in for a service.
     enum Fallback: Equatable, Sendable {
-        /// Its section as HAProxy has accepted it last, with the servers of now.
-        case head(AcceptedSection)
-        /// The whole section as HAProxy has accepted it last, with those of its servers that are still there.
-        case whole(AcceptedSection)
+        /// Its section as HAProxy last accepted it, with the servers of now.
+        ///
+        /// Servers that HAProxy rejects as well are as they were accepted, or left out where they were not.
+        case accepted(AcceptedSection, rejecting: Set<InstanceID>)
         /// Nothing.
-        case out
+        case leftOut
     }
 
-    /// A service that is refused.
+    /// A service that HAProxy rejects.
     struct RejectedService: Equatable, Sendable {
-        /// What was refused.
-        let refused: DesiredState.Listener
+        /// What was rejected.
+        let listener: DesiredState.Listener
         /// What stands in for it.
-        let form: Fallback
+        let fallback: Fallback
         /// HAProxy's words.
-        let words: String
+        let error: String
     }
 
     /// Between two tries of a service that has not changed.
     static let retryInterval = Duration.seconds(600)
 
-    private var patients: [ServiceName: RejectedService] = [:]
+    private var services: [ServiceName: RejectedService] = [:]
     /// When each is to be tried anew; those that are to be tried now are not in it.
     private var retry: [ServiceName: ContinuousClock.Instant] = [:]
 
@@ -38,106 +38,96 @@ struct RejectedServices: Sendable {
     /// When the next is to be tried anew; nil for none.
     var due: ContinuousClock.Instant? { retry.values.min() }
 
-    /// Takes services in.
-    mutating func admit(_ refused: [RejectedService], at now: ContinuousClock.Instant) {
-        for patient in refused {
-            patients[patient.refused.service] = patient
-            retry[patient.refused.service] = now + Self.retryInterval
+    /// Adds services that HAProxy rejected.
+    mutating func add(_ rejected: [RejectedService], at now: ContinuousClock.Instant) {
+        for service in rejected {
+            services[service.listener.service] = service
+            retry[service.listener.service] = now + Self.retryInterval
         }
     }
 
     /// Has those tried anew whose time has come; returns whether there are any.
-    mutating func wake(at now: ContinuousClock.Instant) -> Bool {
+    mutating func retryDue(at now: ContinuousClock.Instant) -> Bool {
         let due = retry.filter { $1 <= now }.keys
         for service in due { retry[service] = nil }
         return !due.isEmpty
     }
 
-    /// The plan with what stands in for refused services; those that are to be tried anew are in it as they are.
-    func treating(_ plan: DesiredState) -> DesiredState {
-        guard !patients.isEmpty else { return plan }
-        let standIns = plan.listeners.compactMap { listener -> (ServiceName, Fallback)? in
-            patient(for: listener).map { (listener.service, $0.form) }
+    /// Listeners with what stands in for those of rejected services; services that are to be tried anew stay as they are.
+    func applied(to listeners: [DesiredState.Listener], _ diagnostics: inout Set<Diagnostic>)
+        -> [DesiredState.Listener]
+    {
+        guard !services.isEmpty else { return listeners }
+        var fallbacks: [ServiceName: Fallback] = [:]
+        for listener in listeners where retry[listener.service] != nil {
+            guard let rejected = services[listener.service], rejected.covers(listener) else { continue }
+            fallbacks[listener.service] = rejected.fallback
         }
-        let treated = plan.replacing(Dictionary(standIns) { first, _ in first })
-        let served = Set(treated.listeners.map(\.service))
-        let problems = plan.listeners.compactMap { listener in
-            patients[listener.service].map { patient in
-                let isServed = patient.form != .out && served.contains(listener.service)
-                return Diagnostic.refusedByHAProxy(listener.service, words: patient.words, isServed: isServed)
-            }
+        let applied = listeners.replacing(fallbacks)
+        let served = Set(applied.map(\.service))
+        for listener in listeners {
+            guard let rejected = services[listener.service] else { continue }
+            let isServed = rejected.fallback != .leftOut && served.contains(listener.service)
+            diagnostics.insert(.refusedByHAProxy(listener.service, words: rejected.error, isServed: isServed))
         }
-        return treated.adding(problems)
+        return applied
     }
 
-    /// Forgets those that are in no plan any more.
-    mutating func forget(besides plan: DesiredState) {
-        guard !patients.isEmpty else { return }
-        let present = Set(plan.listeners.map(\.service))
-        patients = patients.filter { present.contains($0.key) }
-        retry = retry.filter { present.contains($0.key) }
+    /// Evicts all that is of other services than these.
+    mutating func evict(except present: [Catalog.Service]) {
+        guard !services.isEmpty else { return }
+        let names = Set(present.map(\.name))
+        services = services.filter { names.contains($0.key) }
+        retry = retry.filter { names.contains($0.key) }
     }
 
-    /// Lets those go that a plan which HAProxy has taken has as they are.
+    /// Releases those that HAProxy has accepted as they are.
     ///
     /// - Returns: whether there were any.
-    mutating func discharge(_ plan: DesiredState) -> Bool {
-        guard !patients.isEmpty else { return false }
-        let cured = plan.listeners.filter { $0.written == nil }.map(\.service).filter { patients[$0] != nil }
-        for service in cured { (patients[service], retry[service]) = (nil, nil) }
-        return !cured.isEmpty
-    }
-
-    /// The patient that a listener is; nil where it is to be tried.
-    private func patient(for listener: DesiredState.Listener) -> RejectedService? {
-        guard let patient = patients[listener.service], patient.covers(listener), retry[listener.service] != nil
-        else { return nil }
-        return patient
+    mutating func release(_ accepted: DesiredState) -> Bool {
+        guard !services.isEmpty else { return false }
+        let recovered = accepted.listeners.filter { $0.written == nil }.map(\.service).filter { services[$0] != nil }
+        for service in recovered { (services[service], retry[service]) = (nil, nil) }
+        return !recovered.isEmpty
     }
 }
 
 extension RejectedServices.RejectedService {
-    /// Whether what was refused is still what the service would be.
+    /// Whether what was rejected is still what the service would be.
     ///
-    /// Where only the head of its section was at fault, servers may change.
-    fileprivate func covers(_ listener: DesiredState.Listener) -> Bool {
-        guard case .head = form else { return listener == refused }
-        return listener.bind == refused.bind && listener.options == refused.options
+    /// Where an accepted section stands in, servers that are not at fault may come, go and change.
+    fileprivate func covers(_ next: DesiredState.Listener) -> Bool {
+        guard case .accepted(_, let rejecting) = fallback else { return next == listener }
+        let isAtFault = { (server: DesiredState.Server) in rejecting.contains(server.id) }
+        return next.bind == listener.bind && next.options == listener.options
+            && next.servers.filter(isAtFault) == listener.servers.filter(isAtFault)
     }
 }
 
-extension DesiredState {
-    /// The plan with something else for some services; a form whose place another service has is nothing.
-    func replacing(_ forms: [ServiceName: RejectedServices.Fallback]) -> DesiredState {
-        guard !forms.isEmpty else { return self }
-        let others = listeners.filter { forms[$0.service] == nil }.map(\.bind)
-        return with(
-            listeners.compactMap { listener in
-                guard let form = forms[listener.service] else { return listener }
-                return listener.replaced(by: form).flatMap { next in
-                    others.contains { $0.overlaps(next.bind) } ? nil : next
-                }
-            })
+extension [DesiredState.Listener] {
+    /// The listeners with what stands in for some services; where another service has its address, that is nothing.
+    func replacing(_ fallbacks: [ServiceName: RejectedServices.Fallback]) -> [DesiredState.Listener] {
+        guard !fallbacks.isEmpty else { return self }
+        let others = filter { fallbacks[$0.service] == nil }.map(\.bind)
+        return compactMap { listener in
+            guard let fallback = fallbacks[listener.service] else { return listener }
+            return listener.replaced(by: fallback).flatMap { next in
+                others.contains { $0.overlaps(next.bind) } ? nil : next
+            }
+        }
     }
 }
 
 extension DesiredState.Listener {
     /// What stands in for the listener; nil for nothing.
-    fileprivate func replaced(by form: RejectedServices.Fallback) -> DesiredState.Listener? {
-        let section: AcceptedSection
-        let lines: [ServerLine]?
-        switch form {
-        case .out: return nil
-        case .head(let written): (section, lines) = (written, nil)
-        case .whole(let written):
-            let places = Dictionary(servers.map { ($0.id, $0.endpoint) }) { first, _ in first }
-            let left = written.servers.filter { places[$0.id] == $0.endpoint }
-            guard !left.isEmpty else { return nil }
-            (section, lines) = (written, left)
-        }
+    fileprivate func replaced(by fallback: RejectedServices.Fallback) -> DesiredState.Listener? {
+        guard case .accepted(let section, let rejecting) = fallback else { return nil }
+        let accepted = section.lines(of: servers.filter { rejecting.contains($0.id) })
+        let left = servers.filter { !rejecting.contains($0.id) || accepted[$0.id] != nil }
+        guard rejecting.isEmpty || !left.isEmpty else { return nil }
         return DesiredState.Listener(
             service: service, port: section.bind.port, address: section.bind.address, options: sharedOptions,
-            servers: servers, written: Written(head: section.head, servers: lines))
+            servers: left, written: Written(head: section.head, servers: accepted))
     }
 }
 
@@ -149,4 +139,12 @@ struct AcceptedSection: Equatable, Sendable {
     let bind: BindAddress
     /// Its servers.
     let servers: [ServerLine]
+
+    /// The lines of those servers that it has at the same address.
+    fileprivate func lines(of wanted: [DesiredState.Server]) -> [InstanceID: ServerLine] {
+        guard !wanted.isEmpty else { return [:] }
+        let endpoints = Dictionary(wanted.map { ($0.id, $0.endpoint) }) { first, _ in first }
+        let lines = servers.filter { endpoints[$0.id] == $0.endpoint }
+        return Dictionary(lines.map { ($0.id, $0) }) { first, _ in first }
+    }
 }

@@ -30,8 +30,11 @@ final class ResolvedService: Sendable {
         problems = said.problems.union(port.problems).union(Self.needlessPort(service, options))
         let isPreferred = Self.preference(among: service.instances, config, zone: zone)
         var pool = InternPool<ServerOptions>()
+        let check = ServerOptions.Check(options)
+        let overriding = ServiceOptions.fields.filter { $0.text(config) != nil }
         servers = service.instances.map { instance in
-            var keywords = ServerOptions(instance.options.value, config, options)
+            let configured = overriding.reduce(into: instance.options.value) { $1.copy(config, &$0) }
+            var keywords = ServerOptions(configured, hasCookie: options.cookie != nil, check: check)
             if !isPreferred(instance) { keywords.isBackup = true }
             return DesiredState.Server(id: instance.id, endpoint: instance.endpoint, shared: pool.interned(keywords))
         }
@@ -42,7 +45,7 @@ final class ResolvedService: Sendable {
 
     /// The problem of a port to be checked where nothing is checked.
     private static func needlessPort(_ service: Catalog.Service, _ options: ListenerOptions) -> Set<Diagnostic> {
-        guard options.check.kind == .none,
+        guard options[ServiceOptions.check] == .none,
             service.config.options.checkPort != nil
                 || service.instances.contains(where: { $0.options.value.checkPort != nil })
         else { return [] }
@@ -64,34 +67,20 @@ final class ResolvedService: Sendable {
     }
 }
 
-extension ServerOptions {
-    /// What an endpoint and its operator say of it, with the check of its service.
-    fileprivate init(_ own: ServiceOptions, _ config: ServiceOptions, _ listener: ListenerOptions) {
-        weight = config.weight ?? own.weight ?? weight
-        maxConnections = config.maxConnections ?? own.maxConnections
-        slowStart = config.slowStart ?? own.slowStart
-        isBackup = config.isBackup ?? own.isBackup ?? false
-        proxyProtocol = config.proxyProtocol ?? own.proxyProtocol ?? proxyProtocol
-        hasCookie = listener.cookie != nil
-        check = Check(listener, port: config.checkPort ?? own.checkPort)
-    }
-}
-
 extension ServerOptions.Check {
-    fileprivate init?(_ listener: ListenerOptions, port: Port?) {
-        let check = listener.check
-        switch check.kind {
+    /// The check of a service's endpoint; nil where nothing is checked.
+    init?(_ listener: ListenerOptions) {
+        switch listener[ServiceOptions.check] {
         case .none: return nil
         case .tcp: isHTTP = false
         case .http: isHTTP = true
         }
         observesAnswers = isHTTP && listener.mode == .http
-        interval = check.interval
-        fastInterval = check.fastInterval
-        downInterval = check.downInterval == check.interval ? nil : check.downInterval
-        rise = check.rise
-        fall = check.fall
-        self.port = port
+        interval = listener[ServiceOptions.checkInterval]
+        fastInterval = listener.checkFastInterval
+        downInterval = listener.checkDownInterval == interval ? nil : listener.checkDownInterval
+        rise = listener[ServiceOptions.checkRise]
+        fall = listener[ServiceOptions.checkFall]
     }
 }
 

@@ -95,7 +95,7 @@ extension RegistryRecord {
         }
         switch key {
         case .entry(let service, let id):
-            guard let endpoint = endpoint(value) else { return refused(Endpoint.expected) }
+            guard let endpoint = endpoint(value) else { return refused(Endpoint.grammar) }
             return accepted(.entry(service, id, endpoint))
         case .meta(let service, let id):
             guard let meta = Meta(json: value) else { return refused("a JSON object") }
@@ -104,10 +104,10 @@ extension RegistryRecord {
             guard let config = ServiceConfig(json: value) else { return refused("a JSON object") }
             return accepted(.config(service, config), wrong: config.problems)
         case .port(let service):
-            guard let port = text(value).flatMap({ Port(text: $0) }) else { return refused(Port.expected) }
+            guard let port = text(value).flatMap({ Port(text: $0) }) else { return refused(Port.grammar) }
             return accepted(.port(service, port))
         case .claim(let service):
-            guard let claim = PortClaim(json: value) else { return refused(PortClaim.expected) }
+            guard let claim = PortClaim(json: value) else { return refused(PortClaim.grammar) }
             return accepted(.claim(service, claim))
         }
     }
@@ -131,8 +131,8 @@ extension RegistryRecord {
         switch problem {
         case .foreign: "the key is not UTF-8 text below the prefix"
         case .unknown: "the key has a shape that this version does not know"
-        case .badService: "the service's name must be \(ServiceName.expected)"
-        case .badInstance: "the instance's id must be \(ServiceName.expected), and neither 'config' nor 'port'"
+        case .badService: "the service's name must be \(ServiceName.grammar)"
+        case .badInstance: "the instance's id must be \(ServiceName.grammar), and neither 'config' nor 'port'"
         }
     }
 }

@@ -62,7 +62,7 @@ extension ReconcilePlan {
             let revision = revision.map { " at revision \($0)" } ?? ""
             parts.append(["Nothing to do: haproxy.cfg and HAProxy are what the registry says\(revision)."])
         }
-        return parts.map { $0.map { TextTable.shown($0) + "\n" }.joined() }.joined(separator: "\n")
+        return parts.map { $0.map { OneLine.text($0) + "\n" }.joined() }.joined(separator: "\n")
     }
 
     private static let afterRefusal =
@@ -126,13 +126,12 @@ struct PlanCommand: Sendable {
     }
 
     private func forecast() async throws -> ReconcilePlan {
-        guard let registry = snapshot.registry, let (catalog, plan) = snapshot.wish() else {
+        guard let registry = snapshot.registry, let desired = snapshot.desired else {
             throw Failure.noRegistry("nothing was read yet")
         }
-        let next = HAProxyConfiguration(plan, snapshot.settings)
-        let claims = plan.claims + snapshot.holds.lostClaims(from: registry)
+        let next = HAProxyConfiguration(desired, snapshot.settings)
         var forecast = ReconcilePlan(
-            from: await running(), to: next, claims: claims, problems: catalog.problems.union(plan.problems))
+            from: await running(), to: next, claims: desired.claims, problems: desired.diagnostics)
         forecast.revision = snapshot.store.isCopy ? nil : registry.revision
         forecast.isCopy = snapshot.store.isCopy
         try await compare(next, &forecast)
@@ -187,9 +186,8 @@ struct PlanCommand: Sendable {
 extension ConfigErrors {
     /// What HAProxy says, by service where it names one.
     fileprivate var text: String {
-        let named = byLine.merging(byName) { first, _ in first }
-        guard !named.isEmpty else { return words }
-        return named.sorted { $0.key < $1.key }.map { "service \($0.key): \($0.value)" }.joined(separator: "; ")
+        guard !byLine.isEmpty else { return words }
+        return byLine.sorted { $0.key < $1.key }.map { "service \($0.key): \($0.value)" }.joined(separator: "; ")
     }
 }
 

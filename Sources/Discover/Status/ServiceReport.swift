@@ -82,13 +82,13 @@ struct ReportSources {
     let delay: String?
 
     /// Puts them together.
-    init(_ catalog: Catalog, _ plan: DesiredState, _ snapshot: Snapshot, _ sight: ProxyStats?) {
+    init(_ desired: DesiredState, _ snapshot: Snapshot, _ sight: ProxyStats?) {
         keyspace = snapshot.store.keyspace
         zone = snapshot.settings.host.zone
-        claims = catalog.claims
-        listeners = Dictionary(plan.listeners.map { ($0.service, $0) }) { first, _ in first }
-        holds = Dictionary(snapshot.holds.holds.map { ($0.name, $0) }) { first, _ in first }
-        problems = Self.byService(catalog.problems.union(plan.problems), snapshot.store.keyspace)
+        claims = desired.portClaims
+        listeners = Dictionary(desired.listeners.map { ($0.service, $0) }) { first, _ in first }
+        holds = Dictionary(snapshot.massLoss.held.map { ($0.name, $0) }) { first, _ in first }
+        problems = Self.byService(desired.diagnostics, snapshot.store.keyspace)
         self.sight = sight
         delay = snapshot.delay
     }
@@ -137,8 +137,8 @@ extension ServiceReport {
             Claim(port: $0.claim.port.number, wish: $0.claim.wish.number, revision: $0.revision)
         }
         mode = resolution.options.mode.rawValue
-        balance = resolution.options.balance.rawValue
-        check = resolution.options.check.kind.description
+        balance = resolution.options[ServiceOptions.balance].rawValue
+        check = resolution.options[ServiceOptions.check].description
         config = ServiceOptions.fields.reduce(into: [:]) { said, field in
             said[field.name] = field.text(service.config.options)
         }

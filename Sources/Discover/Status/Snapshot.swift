@@ -37,20 +37,16 @@ struct Snapshot: Sendable {
     var store: Store
     /// What haproxy.cfg says besides the services.
     var settings: HAProxySettings
-    /// What the registry says; nil where nobody knows.
-    var registry: RegistryState?
+    /// What decides of what should run; nil where nobody knows what the registry says.
+    var inputs: DesiredInputs?
     /// The revision of the registry when HAProxy last did all of it; nil where that is not known.
     var appliedRevision: Int64?
     /// Since when HAProxy does not do all of it, as time since the beginning of 1970; nil where it does.
     var behindSince: Duration?
     /// The lost endpoints that stay in service.
-    var holds: HoldKeeper
-    /// The services that HAProxy refuses.
-    var quarantine = RejectedServices()
-    /// Which addresses services cannot listen on, and why.
-    var obstacles: [BindAddress: String] = [:]
-    /// Why files that are added to haproxy.cfg are not used, by setting.
-    var refusedAdditions: [String: String] = [:]
+    var massLoss: MassLossGuard
+    /// Why snippets of haproxy.cfg are not used, by setting.
+    var snippetErrors: [String: String] = [:]
     /// What came of bringing HAProxy to configurations; nil where no agent did.
     var history: ReloadHistory?
     /// What HAProxy runs, as far as the agent knows.
@@ -60,14 +56,23 @@ struct Snapshot: Sendable {
 }
 
 extension Snapshot {
-    /// What the registry with all that is held comes to; nil where nobody knows what it says.
+    /// What the registry says; nil where nobody knows.
+    var registry: RegistryState? { inputs?.registry }
+
+    /// What should run; nil where nobody knows what the registry says.
     ///
-    /// It takes as long as a turn of the loop, so it is made by who asks, and not kept.
-    func wish() -> (catalog: Catalog, plan: DesiredState)? {
-        guard let registry else { return nil }
-        let catalog = Catalog(registry.holding(holds.records))
-        let plan = quarantine.treating(DesiredState(catalog, on: settings.host))
-        return (catalog, plan.without(obstacles).withoutCircles())
+    /// Deciding takes as long as a turn of the loop, so it is done by who asks, and not kept.
+    var desired: DesiredState? { inputs.map { DesiredState($0) } }
+
+    /// Accepts a newer state of the registry.
+    mutating func accept(_ registry: RegistryState) {
+        _ = massLoss.accept(registry, at: Timestamp.now())
+        if inputs == nil {
+            inputs = DesiredInputs(registry: registry, host: settings.host)
+        } else {
+            inputs?.registry = registry
+        }
+        inputs?.held = massLoss.records
     }
 }
 
@@ -90,16 +95,16 @@ struct ReloadHistory: Equatable, Sendable {
     /// What failed last, also if it is over.
     private(set) var lastTrouble: ErrorRecord?
 
-    /// Notes that HAProxy runs what it should, and how it was brought there.
-    mutating func note(_ done: ConfigChange) {
+    /// Records that HAProxy runs what it should, and how it was brought there.
+    mutating func record(_ done: ConfigChange) {
         trouble = nil
         guard case .reload(let reason) = done.load else { return }
         reloads += 1
         lastReload = Reload(time: Timestamp.text(Timestamp.now()), reason: "\(reason)")
     }
 
-    /// Notes that it does not.
-    mutating func note(_ error: any Error) {
+    /// Records that it does not.
+    mutating func record(_ error: any Error) {
         let failed = ErrorRecord(error)
         lastTrouble = failed
         if trouble?.error != failed.error { trouble = failed }
@@ -110,14 +115,15 @@ extension Snapshot {
     /// The file that HAProxy runs, as it is on the disk; nil where there is none of ours.
     var file: HAProxyConfiguration? { process.file.read() }
 
-    /// Finds out which ports are taken by others.
+    /// Observes anew which ports are taken by others, and this host's addresses.
     ///
     /// Where HAProxy runs, those that its file names are its own.
-    mutating func lookAtPorts() async {
-        obstacles = [:]
-        guard let binds = wish()?.plan.binds else { return }
+    mutating func observePorts() async {
+        inputs?.ports = PortObservation(ownAddresses: IPAddress.ofThisHost())
+        guard let binds = desired?.wantedBinds else { return }
         let isRunning = (try? await process.runtime.report(on: [])) != nil
-        obstacles = await PortCheck.obstacles(
+        let obstacles = await PortCheck.obstacles(
             to: binds, beside: isRunning ? file?.binds ?? [] : [], patience: .zero)
+        inputs?.ports.add(binds, obstacles: obstacles)
     }
 }

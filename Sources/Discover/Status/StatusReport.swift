@@ -114,14 +114,14 @@ extension StatusReport {
         etcd = Store(snapshot)
         haproxy = Proxy(snapshot, sight)
         (problems, services, withdrawn, empty) = ([], [], [], [])
-        if let registry = snapshot.registry, let (catalog, plan) = snapshot.wish() {
-            let sources = ReportSources(catalog, plan, snapshot, seen)
-            services = catalog.services.compactMap { ServiceReport($0, sources) }
+        if let registry = snapshot.registry, let desired = snapshot.desired {
+            let sources = ReportSources(desired, snapshot, seen)
+            services = desired.services.compactMap { ServiceReport($0, sources) }
             withdrawn = Self.withdrawals(in: registry)
-            empty = Self.said(in: registry).subtracting(catalog.services.map(\.name)).sorted().map(\.text)
-            problems = catalog.problems.union(plan.problems).sorted().map(DiagnosticReport.init)
+            empty = Self.said(in: registry).subtracting(desired.services.map(\.name)).sorted().map(\.text)
+            problems = desired.diagnostics.sorted().map(DiagnosticReport.init)
         }
-        problems += snapshot.refusedAdditions.sorted { $0.key < $1.key }
+        problems += snapshot.snippetErrors.sorted { $0.key < $1.key }
             .map { DiagnosticReport(of: $0.key, problem: $0.value, severe: true) }
         problems = problems.filter(\.severe) + problems.filter { !$0.severe }
     }

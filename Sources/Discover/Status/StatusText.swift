@@ -55,7 +55,7 @@ extension StatusReport {
         }
         lines += idle.prefix(Self.mostIdle)
         if idle.count > Self.mostIdle { lines.append("and \(idle.count - Self.mostIdle) endpoints more") }
-        return lines.map(TextTable.shown)
+        return lines.map { OneLine.text($0) }
     }
 
     private var table: [String] {

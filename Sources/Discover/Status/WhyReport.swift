@@ -182,5 +182,5 @@ extension EndpointReport {
 
 extension WhyReport {
     /// What `why` prints for people.
-    var text: String { answer.map { TextTable.shown($0) + "\n" }.joined() }
+    var text: String { answer.map { OneLine.text($0) + "\n" }.joined() }
 }

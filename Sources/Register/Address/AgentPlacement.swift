@@ -1,5 +1,4 @@
 import FoundationEssentials
-import Glibc
 import Shared
 
 /// Whose network the agent itself is in.

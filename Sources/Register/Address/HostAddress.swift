@@ -10,7 +10,7 @@ enum HostAddress: Hashable, Sendable {
     case automatic
 
     /// What may be written, for messages.
-    static let expected = "an IPv4 or IPv6 address, the name of a network interface, or auto"
+    static let grammar = "an IPv4 or IPv6 address, the name of a network interface, or auto"
 
     /// Parses it; nil for what is none of them.
     ///

@@ -66,7 +66,7 @@ struct HostMonitor: Sendable {
     }
 
     /// Where programs listen now, of the ports that matter.
-    func listeners(on ports: Set<Port>) async throws -> ListeningPorts {
+    func listeningPorts(among ports: Set<Port>) async throws -> ListeningPorts {
         ports.isEmpty ? ListeningPorts() : try await listenerWatch.once(ports, at: address)
     }
 
@@ -96,5 +96,5 @@ struct HostMonitor: Sendable {
     func take() -> News { News(address: newestAddress.take(), listeners: newestListeners.take()) }
 
     /// Says on which ports of the host it matters from now on whether something listens.
-    func want(_ ports: Set<Port>, at address: IPAddress) { listenerWatch.want(ports, at: address) }
+    func watch(_ ports: Set<Port>, at address: IPAddress) { listenerWatch.watch(ports, at: address) }
 }

@@ -1,5 +1,3 @@
-import FoundationEssentials
-import Glibc
 import Shared
 import Synchronization
 
@@ -52,7 +50,7 @@ final class ListeningPortMonitor: Sendable {
     }
 
     /// Says which ports matter from now on, and at which address they would be reached.
-    func want(_ ports: Set<Port>, at address: IPAddress) {
+    func watch(_ ports: Set<Port>, at address: IPAddress) {
         let isNew = wanted.withLock { wanted in
             let next = Wanted(ports: ports, address: address)
             defer { wanted = next }

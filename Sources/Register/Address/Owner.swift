@@ -1,4 +1,3 @@
-import Glibc
 import Shared
 
 /// Who this agent is, as far as its entries say it.
@@ -27,12 +26,7 @@ struct Owner: Equatable, Sendable {
 enum HostIdentity {
     /// The host's name, and an id made of what systemd calls the machine's id.
     static func read() -> Docker.Identity {
-        var name = [UInt8](repeating: 0, count: Owner.longestHost + 1)
-        let isKnown = unsafe name.withUnsafeMutableBytes { room in
-            let start = unsafe room.baseAddress?.assumingMemoryBound(to: CChar.self)
-            return unsafe start.map { unsafe gethostname($0, room.count - 1) } == 0
-        }
-        let host = isKnown ? String(decoding: name.prefix { $0 != 0 }, as: UTF8.self) : "localhost"
+        let host = ProcessStatus.hostName ?? "localhost"
         let machine = (try? FileContents("/etc/machine-id", limit: 1024))?.text ?? ""
         return Docker.Identity(id: id(machineID: machine), name: host)
     }

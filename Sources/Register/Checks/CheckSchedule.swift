@@ -14,7 +14,7 @@ struct CheckSchedule: Sendable {
     }
 
     private struct Entry {
-        var course: CheckState
+        var state: CheckState
         /// The number of its check that runs.
         var running: Int?
     }
@@ -37,7 +37,7 @@ struct CheckSchedule: Sendable {
     init(room: Int) { self.room = room }
 
     /// What the checks have come to.
-    var verdicts: [CheckTarget: CheckResult] { entries.mapValues(\.course.verdict) }
+    var results: [CheckTarget: CheckResult] { entries.mapValues(\.state.result) }
 
     /// Makes these the targets, each with whether it counts as passing until its checks say otherwise.
     ///
@@ -45,7 +45,7 @@ struct CheckSchedule: Sendable {
     mutating func want(_ targets: [CheckTarget: Bool], now: CheckState.Instant, phase: () -> Double) {
         entries = entries.filter { targets[$0.key] != nil }
         for (target, passes) in targets where entries[target] == nil {
-            entries[target] = Entry(course: CheckState(target, passes: passes, now: now, phase: phase()))
+            entries[target] = Entry(state: CheckState(target, passes: passes, now: now, phase: phase()))
         }
         earliest = nil
     }
@@ -53,22 +53,22 @@ struct CheckSchedule: Sendable {
     /// The checks that begin now.
     mutating func begin(now: CheckState.Instant) -> [Check] {
         if !isCrowded, let earliest, earliest > now { return [] }
-        let waiting = entries.filter { $0.value.running == nil && $0.value.course.due <= now }
-            .sorted { $0.value.course.due < $1.value.course.due }
+        let waiting = entries.filter { $0.value.running == nil && $0.value.state.due <= now }
+            .sorted { $0.value.state.due < $1.value.state.due }
         var slowRoom = room / 2 - running.values.count(where: \.isSlow)
         var begun: [Check] = []
         for (target, entry) in waiting where running.count < room {
-            if entry.course.isSlow {
+            if entry.state.isSlow {
                 guard slowRoom > 0 else { continue }
                 slowRoom -= 1
             }
             count += 1
             entries[target]?.running = count
-            running[count] = Running(target: target, isSlow: entry.course.isSlow)
+            running[count] = Running(target: target, isSlow: entry.state.isSlow)
             begun.append(Check(number: count, target: target))
         }
         isCrowded = begun.count < waiting.count
-        earliest = entries.values.filter { $0.running == nil && $0.course.due > now }.map(\.course.due).min()
+        earliest = entries.values.filter { $0.running == nil && $0.state.due > now }.map(\.state.due).min()
         return begun
     }
 
@@ -76,15 +76,15 @@ struct CheckSchedule: Sendable {
     ///
     /// The result of one whose target has gone since counts for nothing, also where the same target is back.
     ///
-    /// - Returns: whether a verdict has changed.
+    /// - Returns: whether a result has changed.
     mutating func end(_ number: Int, _ failure: CheckFailure?, now: CheckState.Instant) -> Bool {
         guard let target = running.removeValue(forKey: number)?.target, var entry = entries[target],
             entry.running == number
         else { return false }
-        let isChanged = entry.course.take(failure, now: now)
+        let isChanged = entry.state.take(failure, now: now)
         entry.running = nil
         entries[target] = entry
-        if let known = earliest { earliest = min(known, entry.course.due) }
+        if let known = earliest { earliest = min(known, entry.state.due) }
         return isChanged
     }
 
@@ -102,13 +102,13 @@ enum CheckResult: Equatable, Sendable {
     case failing(CheckFailure)
 }
 
-/// The course of one target's checks: when the next one is due, and what follows from each result.
+/// The state of one target's checks: when the next one is due, and what follows from each result.
 struct CheckState: Sendable {
     /// The time, which all of this is told.
     typealias Instant = ContinuousClock.Instant
 
     /// What they have come to.
-    private(set) var verdict: CheckResult
+    private(set) var result: CheckResult
     /// When the next one begins.
     private(set) var due: Instant
     /// Whether the last one ran into its limit, so that the next one may hold its place as long.
@@ -128,7 +128,7 @@ struct CheckState: Sendable {
     /// The shortest wait before a first pass.
     private static let shortest = Duration.milliseconds(100)
 
-    /// Begins the course.
+    /// Begins the state.
     ///
     /// - Parameters:
     ///   - passes: whether it counts as passing until its checks say otherwise. Then there is no hurry; else the first
@@ -141,38 +141,38 @@ struct CheckState: Sendable {
         began = now
         self.phase = phase
         hasPassed = passes
-        verdict = passes ? .passing : .pending
+        result = passes ? .passing : .pending
         due = passes ? now + target.interval * phase : now
     }
 
     /// Takes the result of a check; nil for a pass.
     ///
-    /// - Returns: whether the verdict has changed.
+    /// - Returns: whether the result has changed.
     mutating func take(_ failure: CheckFailure?, now: Instant) -> Bool {
-        let before = verdict
+        let before = result
         if let failure {
             note(failure, now)
         } else {
             passes += 1
             (failures, last) = (0, nil)
-            if passes >= rise { verdict = .passing }
+            if passes >= rise { result = .passing }
         }
         if case .noAnswer = failure { isSlow = true } else { isSlow = false }
         setDue(now, isFirstPass: failure == nil && !hasPassed)
         hasPassed = hasPassed || failure == nil
-        return verdict != before
+        return result != before
     }
 
     private mutating func note(_ failure: CheckFailure, _ now: Instant) {
         passes = 0
         failures += 1
         last = (failure, last?.failure == failure ? (last?.count ?? 0) + 1 : 1)
-        switch verdict {
+        switch result {
         // What has just been started is given the time of `fall` intervals before it is said to fail.
         case .pending where now < began + interval * fall: break
-        case .pending, .passing: if failures >= fall { verdict = .failing(failure) }
+        case .pending, .passing: if failures >= fall { result = .failing(failure) }
         // Another reason counts once it has lasted as long: two that alternate are not told again and again.
-        case .failing: if let last, last.count >= fall { verdict = .failing(last.failure) }
+        case .failing: if let last, last.count >= fall { result = .failing(last.failure) }
         }
     }
 

@@ -3,7 +3,7 @@ import Shared
 /// Something that the agent itself checks before it registers it, and while it is registered: an endpoint in one life
 /// of what is behind it.
 ///
-/// Targets that differ in anything have verdicts of their own.
+/// Targets that differ in anything have results of their own.
 struct CheckTarget: Hashable, Sendable {
     /// What is tried.
     enum Probe: Hashable, Sendable {

@@ -3,7 +3,7 @@ import Synchronization
 
 /// Checks what it is told to, again and again, and keeps what came of it.
 ///
-/// It takes whole sets of targets and calls out when a verdict changes; who asks gets all verdicts.
+/// It takes whole sets of targets and calls out when a result changes; who asks gets all results.
 final class RegistrationChecker: Sendable {
     /// Why its loop turns.
     private enum Reason: Hashable {
@@ -20,24 +20,24 @@ final class RegistrationChecker: Sendable {
     private let http: HTTPClient
     private let bell = Doorbell<Reason>()
     private let wanted = LatestValue<[CheckTarget: Bool]>()
-    private let results = Mutex<[(number: Int, failure: CheckFailure?)]>([])
+    private let finished = Mutex<[(number: Int, failure: CheckFailure?)]>([])
     private let known = Mutex<[CheckTarget: CheckResult]>([:])
 
     /// Begins with nothing to check.
     init(_ http: HTTPClient) { self.http = http }
 
     /// What the checks of each target have come to; those that were not looked at yet have none.
-    var verdicts: [CheckTarget: CheckResult] { known.withLock { $0 } }
+    var results: [CheckTarget: CheckResult] { known.withLock { $0 } }
 
     /// Makes these the targets, each with whether it counts as passing until its checks say otherwise.
-    func want(_ targets: [CheckTarget: Bool]) {
+    func watch(_ targets: [CheckTarget: Bool]) {
         wanted.put(targets)
         bell.ring(.targets)
     }
 
     /// Checks until the task is cancelled.
     ///
-    /// - Parameter onChange: called when a verdict has changed.
+    /// - Parameter onChange: called when a result has changed.
     func run(onChange: @escaping @Sendable () -> Void) async throws {
         var schedule = CheckSchedule(room: Self.room)
         var clock: Task<Void, any Error>?
@@ -48,7 +48,7 @@ final class RegistrationChecker: Sendable {
                 for check in schedule.begin(now: .now) {
                     group.addTask { [self] in
                         let failure = await http.failure(of: check.target)
-                        results.withLock { $0.append((check.number, failure)) }
+                        finished.withLock { $0.append((check.number, failure)) }
                         bell.ring(.result)
                     }
                 }
@@ -67,15 +67,15 @@ final class RegistrationChecker: Sendable {
     private func update(_ schedule: inout CheckSchedule, _ onChange: () -> Void) {
         let now = ContinuousClock.now
         var isChanged = false
-        for result in results.withLock({ results in
-            defer { results = [] }
-            return results
+        for result in finished.withLock({ finished in
+            defer { finished = [] }
+            return finished
         }) where schedule.end(result.number, result.failure, now: now) { isChanged = true }
         let targets = wanted.take()
         if let targets { schedule.want(targets, now: now) { Double.random(in: 0.1...1) } }
         guard isChanged || targets != nil else { return }
-        let verdicts = schedule.verdicts
-        known.withLock { $0 = verdicts }
+        let results = schedule.results
+        known.withLock { $0 = results }
         if isChanged { onChange() }
     }
 }

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import Glibc
 import Shared
 
 extension Docker {
@@ -153,12 +152,12 @@ extension Docker.Error {
         var code: Int32 = 0
         if case .unreachable(_, let words, let number) = error { (reason, code) = (words, number) }
         let advice =
-            switch code {
-            case EACCES, EPERM:
+            switch SystemError(code).kind {
+            case .forbidden:
                 "run docker-register as root, or as a member of the group that owns the socket (docker)"
-            case ENOENT: "is Docker installed and running? DOCKER_HOST names another socket"
-            case ECONNREFUSED: "nothing listens there: is Docker running? DOCKER_HOST names another socket"
-            default: "check DOCKER_HOST"
+            case .missing: "is Docker installed and running? DOCKER_HOST names another socket"
+            case .refused: "nothing listens there: is Docker running? DOCKER_HOST names another socket"
+            case .other: "check DOCKER_HOST"
             }
         self = .unusable(server: origin.name, reason: reason, advice: advice)
     }

@@ -8,6 +8,8 @@ struct RegisteredEntry: Hashable, Sendable {
     var meta: [UInt8]?
     /// Whether both keys go with the lease that the agent holds now.
     var isLeased: Bool
+    /// What the entry is about.
+    var source: EntrySource
     /// When the entry was put last; nil where it is missing.
     var put: Put?
 
@@ -24,13 +26,13 @@ struct RegisteredEntry: Hashable, Sendable {
 }
 
 extension CurrentEntry {
-    /// Takes what the registry holds; nil where that is no whole entry.
-    init?(_ published: RegisteredEntry) {
-        guard let value = published.value, let endpoint = Endpoint(String(decoding: value, as: UTF8.self)),
-            let meta = published.meta.flatMap({ Meta(json: $0) })
+    /// The current entry that the registry holds; nil where that is no whole entry.
+    init?(_ registered: RegisteredEntry) {
+        guard let value = registered.value, let endpoint = Endpoint(String(decoding: value, as: UTF8.self)),
+            let meta = registered.meta.flatMap({ Meta(json: $0) })
         else { return nil }
         // What is no container has no time of start.
-        self.init(endpoint: endpoint, started: meta.created ?? "")
+        self.init(endpoint: endpoint, started: meta.created ?? "", source: registered.source)
     }
 }
 
@@ -42,48 +44,35 @@ enum EntryChange: Equatable, Sendable {
     case withdraw(EntryID, reason: String, container: String? = nil)
 }
 
-/// From what should be and what is to what has to be done.
+/// The difference between what is registered and what should be.
 enum EntryDiff {
-    /// The changes that lead from `published` to `desired`, sorted: what should be there first, then what should go.
-    ///
-    /// - Parameters:
-    ///   - reasons: why containers have no entries although they run; of those that do not run it is known why.
-    ///   - unreadable: running containers of which nothing is known; what is published of them stays.
-    ///   - obstacles: why single entries may not be there, which is then the reason.
-    ///   - knowsContainers: whether it is known which containers there are; otherwise all are like unreadable ones.
-    static func actions(
-        desired: [EntryID: DesiredEntry], published: [EntryID: RegisteredEntry], reasons: [InstanceID: String],
-        unreadable: Set<InstanceID> = [], obstacles: [EntryID: NotReadyReason] = [:], knowsContainers: Bool = true
-    ) -> [EntryChange] {
-        var actions: [EntryChange] = []
-        let missing = desired.filter { !isThere($0.value, published[$0.key]) }
-        for registration in missing.values.sorted(by: { $0.slot < $1.slot }) { actions.append(.put(registration)) }
-        let surplus = published.filter { desired[$0.key] == nil }
-        for (slot, state) in surplus.sorted(by: { $0.key < $1.key }) {
-            // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
-            guard state.value != nil || state.meta != nil else { continue }
-            let isKnown = knowsContainers || !slot.id.isOfContainer
-            guard isKnown, !unreadable.contains(slot.id) else {
-                actions += keep(slot, state)
-                continue
-            }
-            let standard = slot.id.isOfContainer ? "container stopped" : "no longer in the services file"
-            let reason = obstacles[slot]?.reason ?? reasons[slot.id] ?? standard
-            actions.append(.withdraw(slot, reason: reason, container: state.container))
-        }
-        return actions
+    /// The changes that lead from one to the other, sorted: what should be there first, then what should go.
+    static func changes(from registered: [EntryID: RegisteredEntry], to desired: Desired) -> [EntryChange] {
+        let missing = desired.entries.values.filter { !isRegistered($0, registered[$0.id]) }
+        let surplus = registered.filter { desired.entries[$0.key] == nil }
+        return missing.sorted { $0.id < $1.id }.map { .put($0) }
+            + surplus.sorted { $0.key < $1.key }.compactMap { change(of: $0, $1, desired) }
     }
 
-    /// An entry that nothing is known against stays as it is, under the agent's own lease.
-    private static func keep(_ slot: EntryID, _ state: RegisteredEntry) -> [EntryChange] {
+    /// What becomes of an entry that should not be there; nil where it stays as it is.
+    private static func change(of id: EntryID, _ state: RegisteredEntry, _ desired: Desired) -> EntryChange? {
+        // A meta that has lost its entry is replaced too, or it would stay as long as the lease.
+        guard state.value != nil || state.meta != nil else { return nil }
+        guard !desired.undecided.contains(id.id, state.source) else { return takeOver(id, state) }
+        let reason = desired.withdrawalReason(of: id, state.source)
+        return .withdraw(id, reason: reason, container: state.container)
+    }
+
+    /// An entry of which nothing is decided stays as it is, under the agent's own lease.
+    private static func takeOver(_ id: EntryID, _ state: RegisteredEntry) -> EntryChange? {
         guard !state.isLeased, let meta = state.meta, let value = state.value,
             let endpoint = Endpoint(String(decoding: value, as: UTF8.self))
-        else { return [] }
-        return [.put(DesiredEntry(slot: slot, endpoint: endpoint, meta: meta))]
+        else { return nil }
+        return .put(DesiredEntry(id: id, endpoint: endpoint, meta: meta, source: state.source))
     }
 
-    private static func isThere(_ registration: DesiredEntry, _ published: RegisteredEntry?) -> Bool {
-        guard let published, published.isLeased else { return false }
-        return published.value == registration.value && published.meta == registration.meta
+    private static func isRegistered(_ entry: DesiredEntry, _ registered: RegisteredEntry?) -> Bool {
+        guard let registered, registered.isLeased else { return false }
+        return registered.value == entry.value && registered.meta == entry.meta
     }
 }

@@ -12,18 +12,18 @@ struct EntryStore: Sendable {
     /// An entry that was withdrawn: its meta says so until it is deleted.
     struct Tombstone: Equatable, Sendable {
         /// Which entry.
-        var slot: EntryID
+        var id: EntryID
         /// The revision of that meta; a newer one is not ours to delete.
         var revision: Int64
         /// The name of its container; nil where nobody knows.
         var container: String?
     }
 
-    /// An entry and its meta.
-    private static let operationsPerAction = 2
+    /// A change of an entry and its meta.
+    private static let operationsPerChange = 2
 
-    /// How many actions one transaction holds.
-    static let actionsAtOnce = Etcd.Transaction.mostOperations / operationsPerAction
+    /// How many changes one transaction holds.
+    static let changesAtOnce = Etcd.Transaction.mostOperations / operationsPerChange
 
     /// The entries that an agent with this owner text has put, under whatever lease.
     func entries(ownedBy owner: String, lease: Int64) async throws -> [EntryID: RegisteredEntry] {
@@ -43,52 +43,52 @@ struct EntryStore: Sendable {
     }
 
     /// What is there now of some entries.
-    func read(_ slots: [EntryID], lease: Int64) async throws -> [EntryID: RegisteredEntry] {
+    func read(_ ids: [EntryID], lease: Int64) async throws -> [EntryID: RegisteredEntry] {
         var found: [EntryID: RegisteredEntry] = [:]
-        for start in stride(from: 0, to: slots.count, by: Self.actionsAtOnce) {
-            let chunk = slots[start..<min(start + Self.actionsAtOnce, slots.count)]
-            let operations = chunk.flatMap { slot in
-                [Etcd.Transaction.Operation.read(key: key(slot)), .read(key: metaKey(slot))]
+        for start in stride(from: 0, to: ids.count, by: Self.changesAtOnce) {
+            let chunk = ids[start..<min(start + Self.changesAtOnce, ids.count)]
+            let operations = chunk.flatMap { id in
+                [Etcd.Transaction.Operation.read(key: key(id)), .read(key: metaKey(id))]
             }
             let reads = try await etcd.commit(Etcd.Transaction(operations), deadline: deadline).reads
             guard reads.count == operations.count else {
                 throw Etcd.Error.malformed(
                     server: "etcd", reason: "\(reads.count) of \(operations.count) reads answered")
             }
-            for (index, slot) in chunk.enumerated() {
-                found[slot] = RegisteredEntry(value: reads[2 * index], meta: reads[2 * index + 1], lease: lease)
+            for (index, id) in chunk.enumerated() {
+                found[id] = RegisteredEntry(value: reads[2 * index], meta: reads[2 * index + 1], lease: lease)
             }
         }
         return found
     }
 
-    /// Carries out up to ``actionsAtOnce`` actions, all or none.
+    /// Carries out up to ``changesAtOnce`` changes, all or none.
     ///
     /// - Returns: the store's revision afterwards.
     ///
     /// - Parameter confirm: the containers whose withdrawals all consumers are asked to confirm.
-    func apply(
-        _ actions: some Sequence<EntryChange>, lease: Int64, at time: String, confirm: Set<InstanceID> = []
+    func commit(
+        _ changes: some Sequence<EntryChange>, lease: Int64, at time: String, confirm: Set<InstanceID> = []
     ) async throws -> Int64 {
-        func tombstone(_ reason: String, _ slot: EntryID, _ container: String?) throws -> [UInt8] {
+        func tombstone(_ reason: String, _ id: EntryID, _ container: String?) throws -> [UInt8] {
             var meta = Meta()
             meta.container = container
             meta.withdrawn = reason
             meta.at = time
-            meta.confirm = confirm.contains(slot.id) ? true : nil
+            meta.confirm = confirm.contains(id.id) ? true : nil
             return try meta.json()
         }
-        let operations = try actions.flatMap { action -> [Etcd.Transaction.Operation] in
-            switch action {
-            case .put(let registration):
+        let operations = try changes.flatMap { change -> [Etcd.Transaction.Operation] in
+            switch change {
+            case .put(let entry):
                 [
-                    .put(key: key(registration.slot), value: registration.value, lease: lease),
-                    .put(key: metaKey(registration.slot), value: registration.meta, lease: lease),
+                    .put(key: key(entry.id), value: entry.value, lease: lease),
+                    .put(key: metaKey(entry.id), value: entry.meta, lease: lease),
                 ]
-            case .withdraw(let slot, let reason, let container):
+            case .withdraw(let id, let reason, let container):
                 [
-                    .delete(key: key(slot)),
-                    .put(key: metaKey(slot), value: try tombstone(reason, slot, container), lease: lease),
+                    .delete(key: key(id)),
+                    .put(key: metaKey(id), value: try tombstone(reason, id, container), lease: lease),
                 ]
             }
         }
@@ -96,8 +96,8 @@ struct EntryStore: Sendable {
     }
 
     /// Deletes the metas of withdrawn entries, unless they have changed since.
-    func bury(_ tombstone: Tombstone) async throws {
-        let key = metaKey(tombstone.slot)
+    func delete(_ tombstone: Tombstone) async throws {
+        let key = metaKey(tombstone.id)
         _ = try await etcd.commit(
             Etcd.Transaction(if: [.unchanged(key: key, modRevision: tombstone.revision)], [.delete(key: key)]),
             deadline: deadline)
@@ -116,17 +116,18 @@ struct EntryStore: Sendable {
     }
 
     /// The key of an entry.
-    func key(_ slot: EntryID) -> String { keyspace.text(of: .entry(slot.service, slot.id)) }
+    func key(_ id: EntryID) -> String { keyspace.text(of: .entry(id.service, id.id)) }
 
     /// The key of an entry's meta.
-    func metaKey(_ slot: EntryID) -> String { keyspace.text(of: .meta(slot.service, slot.id)) }
+    func metaKey(_ id: EntryID) -> String { keyspace.text(of: .meta(id.service, id.id)) }
 }
 
 extension RegisteredEntry {
-    /// Takes what etcd holds.
+    /// What etcd holds of an entry.
     init(value: Etcd.KeyValue?, meta: Etcd.KeyValue?, lease: Int64) {
         self.init(
             value: value?.value, meta: meta?.value, isLeased: value?.lease == lease && meta?.lease == lease,
+            source: EntrySource(of: meta.flatMap { Meta(json: $0.value) } ?? Meta()),
             put: value.map { Put(revision: $0.modRevision) })
     }
 }

@@ -18,28 +18,18 @@ struct Publisher {
     let ttl: Duration
     /// Where it tells what it did.
     let logger: Logger
-    /// The time by which other agents and withdrawn entries are judged.
+    /// The time by which its lease, other agents and withdrawn entries are judged.
     let clock: @Sendable () -> ContinuousClock.Instant
 
     /// The lease that everything goes with.
     private(set) var lease: Etcd.Lease?
-    private var renewed = ContinuousClock.now
+    private var renewed: ContinuousClock.Instant
     /// What should be there; nil before that was decided.
-    private(set) var desired: [EntryID: DesiredEntry]?
-    /// Why containers that run have no entries.
-    private(set) var reasons: [InstanceID: String] = [:]
-    /// The containers of which what is published stays.
-    private(set) var unreadable: Set<InstanceID> = []
-    /// Whether it is known which containers there are.
-    private(set) var knowsContainers = true
-    /// Why single entries may not be there.
-    private(set) var obstacles: [EntryID: NotReadyReason] = [:]
+    private(set) var desired: Desired?
     /// What the registry holds of ours, as far as it is known; nil before it was read once.
     var published: [EntryID: RegisteredEntry]?
     /// Whether what is published has to be read anew.
     var isInDoubt = false
-    /// The entries that another docker-register keeps instead.
-    var yielded: Set<EntryID> = []
     /// The agents of this host, this one included.
     private(set) var presence: AgentRegistration
     /// How often somebody else changed what is published.
@@ -53,7 +43,7 @@ struct Publisher {
 
     /// Begins with nothing: no lease, nothing desired, and nothing known of what is published.
     ///
-    /// - Parameter clock: the time by which other agents and withdrawn entries are judged.
+    /// - Parameter clock: the time by which its lease, other agents and withdrawn entries are judged.
     init(
         _ registry: EntryStore, _ owner: Owner, ttl: Duration, logger: Logger,
         clock: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
@@ -61,6 +51,7 @@ struct Publisher {
         self.registry = registry
         self.owner = owner
         self.clock = clock
+        renewed = clock()
         owners = [owner.text]
         self.ttl = ttl
         self.logger = logger
@@ -76,22 +67,7 @@ struct Publisher {
     }
 
     /// Sets what should be there from now on.
-    ///
-    /// - Parameters:
-    ///   - reasons: why containers that run have no entries.
-    ///   - unreadable: containers of which what is published stays.
-    ///   - obstacles: why single entries may not be there.
-    ///   - knowsContainers: whether it is known which containers there are; otherwise what is published of any stays.
-    mutating func desire(
-        _ registrations: [EntryID: DesiredEntry], reasons: [InstanceID: String] = [:],
-        unreadable: Set<InstanceID> = [], obstacles: [EntryID: NotReadyReason] = [:], knowsContainers: Bool = true
-    ) {
-        self.obstacles = obstacles
-        desired = registrations
-        self.reasons = reasons
-        self.unreadable = unreadable
-        self.knowsContainers = knowsContainers
-    }
+    mutating func desire(_ desired: Desired) { self.desired = desired }
 
     /// Has all consumers confirm the next withdrawal of these containers.
     mutating func confirmWithdrawal(of id: InstanceID) { toConfirm.insert(id) }
@@ -107,11 +83,11 @@ struct Publisher {
         return nil
     }
 
-    /// The lease that everything goes with; nil while there is none, or an older agent of the same name has all.
-    var leaseID: Int64? { presence.elder == nil ? lease?.id : nil }
+    /// The lease that everything goes with; nil while there is none, or another agent of the engine leads.
+    var leaseID: Int64? { presence.leader == nil ? lease?.id : nil }
 
     /// Says that the lease has to be renewed at the next occasion.
-    mutating func renewalIsDue() { renewed = .now - ttl }
+    mutating func renewalIsDue() { renewed = clock() - ttl }
 
     /// Does everything that is to be done now.
     ///
@@ -119,12 +95,11 @@ struct Publisher {
     mutating func publish() async throws {
         do {
             try await keepLease()
-            guard presence.elder == nil else {
+            guard presence.leader == nil else {
                 // Whatever the other one does meanwhile: when it is gone, everything is read anew.
                 published = nil
                 return
             }
-            if !yielded.isEmpty, presence.elderOwners.isEmpty { isInDoubt = true }
             try await learn()
             try await carryOut()
             try await bury()
@@ -134,16 +109,16 @@ struct Publisher {
         }
     }
 
-    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
-    var keeper: String? {
-        presence.elder.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
+    /// The docker-register that registers instead of this one, which stands by; nil where this one registers.
+    var leader: String? {
+        presence.leader.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
     }
 
     // MARK: Ending
 
     /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
     func withdrawEverything(because reason: String) async throws {
-        guard presence.elder == nil else { return }
+        guard presence.leader == nil else { return }
         if let published, !published.isEmpty { try await withdraw(published, because: reason) }
         // Plain keys go with it.
         guard let lease else { return }
@@ -158,10 +133,10 @@ struct Publisher {
         let slots = entries.keys.sorted()
         let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
         let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
-        for start in stride(from: 0, to: slots.count, by: EntryStore.actionsAtOnce) {
-            let chunk = slots[start..<min(start + EntryStore.actionsAtOnce, slots.count)]
+        for start in stride(from: 0, to: slots.count, by: EntryStore.changesAtOnce) {
+            let chunk = slots[start..<min(start + EntryStore.changesAtOnce, slots.count)]
             let actions = chunk.map { EntryChange.withdraw($0, reason: reason, container: entries[$0]?.container) }
-            _ = try await registry.apply(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
+            _ = try await registry.commit(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
         logger.info("withdrew everything", ["entries": slots.count, "reason": reason])
     }
@@ -177,7 +152,7 @@ struct Publisher {
     ///
     /// It stays due until this agent has said under it that it runs.
     mutating func keepLease() async throws {
-        let now = ContinuousClock.now
+        let now = clock()
         if let lease {
             guard now - renewed >= ttl / 3 else { return }
             if try await registry.etcd.keepAlive(lease: lease.id, deadline: registry.deadline) {
@@ -209,16 +184,13 @@ struct Publisher {
 extension Publisher {
     /// Carries out what differs between what should be and what is published.
     mutating func carryOut() async throws {
-        guard let desired = desired?.filter({ !yielded.contains($0.key) }), let known = published else { return }
-        let planned = EntryDiff.actions(
-            desired: desired, published: known, reasons: reasons, unreadable: unreadable, obstacles: obstacles,
-            knowsContainers: knowsContainers)
-        let actions = planned + repeated(besides: known)
-        for start in stride(from: 0, to: actions.count, by: EntryStore.actionsAtOnce) {
+        guard let desired, let known = published else { return }
+        let actions = EntryDiff.changes(from: known, to: desired) + repeated(besides: known, desired)
+        for start in stride(from: 0, to: actions.count, by: EntryStore.changesAtOnce) {
             try await keepLease()
             // What is published has to be known anew, and so what is to be done.
             guard !isInDoubt, let lease else { return try await publish() }
-            try await carryOut(actions[start..<min(start + EntryStore.actionsAtOnce, actions.count)], under: lease)
+            try await carryOut(actions[start..<min(start + EntryStore.changesAtOnce, actions.count)], under: lease)
         }
     }
 
@@ -226,7 +198,7 @@ extension Publisher {
         for action in actions { expect(action) }
         let time = Timestamp.text(Timestamp.now())
         do {
-            let revision = try await registry.apply(actions, lease: lease.id, at: time, confirm: toConfirm)
+            let revision = try await registry.commit(actions, lease: lease.id, at: time, confirm: toConfirm)
             for action in actions { note(action, revision, time) }
         } catch {
             suspect(actions)
@@ -235,24 +207,25 @@ extension Publisher {
     }
 
     /// The withdrawals that consumers are asked to confirm, of entries that are withdrawn already.
-    private func repeated(besides known: [EntryID: RegisteredEntry]) -> [EntryChange] {
-        tombstones.map(\.tombstone).filter { toConfirm.contains($0.slot.id) && known[$0.slot] == nil }
-            .map { .withdraw($0.slot, reason: reasons[$0.slot.id] ?? "container stopped", container: $0.container) }
+    private func repeated(besides known: [EntryID: RegisteredEntry], _ desired: Desired) -> [EntryChange] {
+        tombstones.map(\.tombstone).filter { toConfirm.contains($0.id.id) && known[$0.id] == nil }.map {
+            .withdraw($0.id, reason: desired.withdrawalReason(of: $0.id, .container), container: $0.container)
+        }
     }
 
     /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
     private mutating func suspect(_ actions: some Sequence<EntryChange>) {
         isInDoubt = true
-        for case .put(let registration) in actions where published?[registration.slot] == nil {
-            published?[registration.slot] = RegisteredEntry(value: nil, meta: nil, isLeased: false)
+        for case .put(let entry) in actions where published?[entry.id] == nil {
+            published?[entry.id] = RegisteredEntry(value: nil, meta: nil, isLeased: false, source: entry.source)
         }
     }
 
     private func expect(_ action: EntryChange) {
         switch action {
         case .put(let registration):
-            expectation.set(registry.key(registration.slot), to: registration.value)
-            expectation.set(registry.metaKey(registration.slot), to: registration.meta)
+            expectation.set(registry.key(registration.id), to: registration.value)
+            expectation.set(registry.metaKey(registration.id), to: registration.meta)
         case .withdraw(let slot, _, _): forget(slot)
         }
     }
@@ -261,11 +234,11 @@ extension Publisher {
     private mutating func note(_ action: EntryChange, _ revision: Int64, _ time: String) {
         switch action {
         case .put(let registration):
-            let slot = registration.slot
+            let slot = registration.id
             published?[slot] = RegisteredEntry(
-                value: registration.value, meta: registration.meta, isLeased: true,
+                value: registration.value, meta: registration.meta, isLeased: true, source: registration.source,
                 put: RegisteredEntry.Put(revision: revision, time: time))
-            tombstones.removeAll { $0.tombstone.slot == slot }
+            tombstones.removeAll { $0.tombstone.id == slot }
             withdrawals[slot.id] = nil
             logger.info(
                 "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])
@@ -273,8 +246,8 @@ extension Publisher {
             published?[slot] = nil
             withdrawals[slot.id] = revision
             toConfirm.remove(slot.id)
-            tombstones.removeAll { $0.tombstone.slot == slot }
-            let tombstone = EntryStore.Tombstone(slot: slot, revision: revision, container: container)
+            tombstones.removeAll { $0.tombstone.id == slot }
+            let tombstone = EntryStore.Tombstone(id: slot, revision: revision, container: container)
             tombstones.append((tombstone, clock() + ttl * Self.graveTTLs))
             logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
         }
@@ -287,9 +260,9 @@ extension Publisher {
     mutating func bury() async throws {
         let now = clock()
         while let grave = tombstones.first, grave.due <= now {
-            try await registry.bury(grave.tombstone)
+            try await registry.delete(grave.tombstone)
             tombstones.removeFirst()
-            withdrawals[grave.tombstone.slot.id] = nil
+            withdrawals[grave.tombstone.id.id] = nil
         }
     }
 }
@@ -306,11 +279,13 @@ extension Publisher {
             return
         }
         guard isInDoubt else { return }
-        let slots = Set(known.keys).union((desired ?? [:]).keys).sorted()
+        let slots = Set(known.keys).union((desired?.entries ?? [:]).keys).sorted()
         let found = try await registry.read(slots, lease: lease.id)
         isInDoubt = false
         let lost = slots.filter { slot in
-            guard let wanted = desired?[slot], let before = known[slot], before.value != nil else { return false }
+            guard let wanted = desired?.entries[slot], let before = known[slot], before.value != nil else {
+                return false
+            }
             let now = found[slot]
             let isChanged = before.value != now?.value || before.meta != now?.meta
             // A change of ours that was done, but whose answer was lost, looks changed too.
@@ -325,12 +300,16 @@ extension Publisher {
                     : "entries of ours vanished or were changed; putting them back",
                 ["entries": lost.count, "first": registry.key(first)])
         }
-        yielded = yield(to: presence.elderOwners, found)
         published = found.filter { slot, state in
             guard state.value != nil || state.meta != nil else { return false }
-            return desired?[slot] != nil && !yielded.contains(slot) || !isAnothers(state)
+            return desired?.entries[slot] != nil || !isAnothers(state)
         }
-        for slot in slots where published?[slot] == nil && desired?[slot] == nil { forget(slot) }
+        for slot in slots where published?[slot] == nil && desired?.entries[slot] == nil { forget(slot) }
+        // A meta that somebody has changed says nothing of where the entry is from.
+        for slot in slots {
+            guard let source = known[slot]?.source ?? desired?.entries[slot]?.source else { continue }
+            published?[slot]?.source = source
+        }
         // etcd keeps revisions, and no times.
         for (slot, before) in known where before.put?.revision == published?[slot]?.put?.revision {
             published?[slot]?.put = before.put
@@ -339,25 +318,8 @@ extension Publisher {
 
     /// Whether the meta names another agent, which has taken the entry over.
     private func isAnothers(_ state: RegisteredEntry) -> Bool {
-        Self.owner(of: state).map { !owners.contains($0) } ?? false
-    }
-
-    private static func owner(of state: RegisteredEntry) -> String? {
-        state.meta.flatMap { Meta(json: $0)?.owner }
-    }
-
-    /// The entries that are left to older agents of the same engine that run under another address.
-    private func yield(to elders: Set<String>, _ found: [EntryID: RegisteredEntry]) -> Set<EntryID> {
-        let held = found.filter { slot, state in
-            desired?[slot] != nil && Self.owner(of: state).map(elders.contains) == true
-        }
-        if let first = held.keys.min(), held.count > yielded.count {
-            logger.error(
-                "another docker-register of this engine, with another HOST_IP, holds entries; stop one of them",
-                ["entries": held.count, "first": registry.key(first), "others": elders.sorted().joined(separator: " ")])
-        }
-        for slot in held.keys { forget(slot) }
-        return Set(held.keys)
+        guard let owner = state.meta.flatMap({ Meta(json: $0)?.owner }) else { return false }
+        return !owners.contains(owner)
     }
 
     /// No longer expects an entry to stand there.

@@ -7,7 +7,7 @@ struct ContainerDecision: Equatable, Sendable {
         /// The port inside of the container.
         var port: Port
         /// What should be in the registry for it.
-        var registration: DesiredEntry
+        var entry: DesiredEntry
     }
 
     /// Something about the container that is worth one log line.
@@ -42,62 +42,56 @@ struct ContainerDecision: Equatable, Sendable {
     /// What should be in the registry, by container port.
     var entries: [Entry] = []
     /// Why something is not there, and what somebody should change.
-    var remarks: [Reason] = []
+    var reasons: [Reason] = []
 
-    /// The verdict on a container that runs, before anything is decided.
+    /// The decision about a container that runs, before anything is decided.
     init(on container: Docker.Container, _ labels: Labels) {
         subject = container.subject
         self.container = container
         self.labels = labels
     }
 
-    /// The verdict on a container that has no entries, whatever its labels say.
+    /// The decision about a container that has no entries, whatever its labels say.
     init(on idle: Docker.StoppedContainer) {
         subject = idle.subject
-        remarks = [Reason(port: nil, text: "not registered: \(idle.reason)", kind: .reason)]
+        reasons = [Reason(port: nil, text: "not registered: \(idle.reason)", kind: .reason)]
     }
 }
 
-/// What the log was told of containers and of the services file: each thing once, as long as it lasts.
+/// Which reasons the log has of containers and of the services file: each once, as long as it lasts.
 struct ReasonLog {
-    private struct Told: Hashable {
+    private struct Line: Hashable {
         var id: InstanceID
         var name: String
-        var remark: ContainerDecision.Reason
+        var reason: ContainerDecision.Reason
     }
 
-    private var told: Set<Told> = []
+    private var logged: Set<Line> = []
 
-    /// Begins with nothing told.
+    /// Begins with nothing logged.
     init() {}
 
-    /// Tells what was not told before.
+    /// Logs what was not logged before.
     ///
-    /// - Parameters:
-    ///   - obstacles: why entries may not be there.
-    ///   - before: the entries that were there until now; why one of these goes is told with its withdrawal.
-    mutating func tell(
-        _ verdicts: [ContainerDecision], _ obstacles: [EntryID: NotReadyReason] = [:],
-        besides before: [EntryID: CurrentEntry] = [:],
-        to logger: Logger
-    ) {
-        let ofContainers = verdicts.flatMap { verdict in
-            verdict.remarks.map { Told(id: verdict.subject.id, name: verdict.subject.name, remark: $0) }
+    /// - Parameter before: the entries that were there until now; why one of these goes is logged with its withdrawal.
+    mutating func update(_ desired: Desired, besides before: [EntryID: CurrentEntry], to logger: Logger) {
+        let ofContainers = desired.decisions.filter { $0.container != nil }.flatMap { decision in
+            decision.reasons.map { Line(id: decision.subject.id, name: decision.subject.name, reason: $0) }
         }
-        let ofFile = obstacles.filter { !$0.key.id.isOfContainer }.map { slot, obstacle in
-            Told(id: slot.id, name: "\(slot.service) of the services file", remark: obstacle.remark)
+        let ofFile = desired.notReady.filter { desired.services[$0.key] != nil }.map { id, notReady in
+            Line(id: id.id, name: "\(id.service) of the services file", reason: notReady.containerReason)
         }
         let all = Set(ofContainers + ofFile)
-        let withdrawn = obstacles.filter { before[$0.key] != nil }
-        for new in all.subtracting(told).sorted(by: { ($0.name, $0.remark.text) < ($1.name, $1.remark.text) })
-        where !withdrawn.contains(where: { $0.key.id == new.id && $0.value.remark == new.remark }) {
-            let fields: Logger.Fields = ["container": new.name, "reason": new.remark.text]
-            if new.remark.isWarning {
+        let withdrawn = desired.notReady.filter { before[$0.key] != nil }
+        for new in all.subtracting(logged).sorted(by: { ($0.name, $0.reason.text) < ($1.name, $1.reason.text) })
+        where !withdrawn.contains(where: { $0.key.id == new.id && $0.value.containerReason == new.reason }) {
+            let fields: Logger.Fields = ["container": new.name, "reason": new.reason.text]
+            if new.reason.isWarning {
                 logger.warning("container needs attention", fields)
             } else {
                 logger.info("container is left out", fields)
             }
         }
-        told = all
+        logged = all
     }
 }

@@ -5,9 +5,9 @@ struct EndpointResolver: Equatable, Sendable {
     /// The endpoint of each container port that is reached.
     private(set) var endpoints: [Port: Endpoint] = [:]
     /// Why others are not.
-    private(set) var remarks: [ContainerDecision.Reason] = []
-    /// The ports of the host of which it matters whether something listens.
-    private(set) var awaited: Set<Port> = []
+    private(set) var reasons: [ContainerDecision.Reason] = []
+    /// The ports of the host of which it matters whether a program listens on them.
+    private(set) var listeningPorts: Set<Port> = []
     /// Whether something of that is not known yet, so that nothing may be withdrawn.
     private(set) var isUndecided = false
 
@@ -17,7 +17,8 @@ struct EndpointResolver: Equatable, Sendable {
 
     /// Compares what was decided.
     static func == (left: EndpointResolver, right: EndpointResolver) -> Bool {
-        left.endpoints == right.endpoints && left.remarks == right.remarks && left.awaited == right.awaited
+        left.endpoints == right.endpoints && left.reasons == right.reasons
+            && left.listeningPorts == right.listeningPorts
             && left.isUndecided == right.isUndecided
     }
 
@@ -28,16 +29,16 @@ struct EndpointResolver: Equatable, Sendable {
         self.around = around
         guard let carrier = carrier() else { return }
         switch (carrier.network, around.rules.isInternal) {
-        case (.host, _): takeHostPorts()
-        case (.none, _): tell("not registered: it has no network (network mode none)")
-        case (_, true): takeInternalPorts(of: carrier)
-        case (_, false): takePublishedPorts(of: carrier)
+        case (.host, _): addHostPorts()
+        case (.none, _): addReason("not registered: it has no network (network mode none)")
+        case (_, true): addInternalPorts(of: carrier)
+        case (_, false): addPublishedPorts(of: carrier)
         }
     }
 
     // MARK: Whose network
 
-    /// The container whose network this one uses; nil where that is gone, which is then told.
+    /// The container whose network this one uses; nil where that is gone, which is then said.
     private mutating func carrier() -> Docker.Container? {
         var carrier = container
         // More than a few links are a circle.
@@ -48,17 +49,17 @@ struct EndpointResolver: Equatable, Sendable {
                 isUndecided = id.map(around.unreadable.contains) == true
                 guard !isUndecided else { return nil }
                 let shown = id?.text ?? name
-                tell("not registered: it uses the network of container \(shown), which does not run")
+                addReason("not registered: it uses the network of container \(shown), which does not run")
                 return nil
             }
             guard !next.started(after: carrier) else {
                 let text = "it uses the network that container \(next.name) had before its restart; restart it too"
-                tell("not registered: \(text)", .obstacle)
+                addReason("not registered: \(text)", .obstacle)
                 return nil
             }
             carrier = next
         }
-        tell("not registered: its network mode leads in a circle", .obstacle)
+        addReason("not registered: its network mode leads in a circle", .obstacle)
         return nil
     }
 
@@ -80,24 +81,24 @@ struct EndpointResolver: Equatable, Sendable {
 
     // MARK: Published ports
 
-    private mutating func takePublishedPorts(of carrier: Docker.Container) {
+    private mutating func addPublishedPorts(of carrier: Docker.Container) {
         let published = Dictionary(grouping: carrier.bindings, by: \.containerPort)
-        guard !published.isEmpty else { return tell("not registered: it publishes no TCP port") }
+        guard !published.isEmpty else { return addReason("not registered: it publishes no TCP port") }
         let isOwn = carrier.id == container.id
         for port in wanted(isOwn ? Set(published.keys) : own(of: Set(published.keys))) {
-            take(port, (published[port] ?? []).map(\.socket), "it is published on")
+            add(port, (published[port] ?? []).map(\.socket), "it is published on")
         }
         for port in (isOwn ? [] : named.subtracting(published.keys)).sorted() {
             let text = "container \(carrier.name), whose network it uses, does not publish it"
-            tell("port \(port) not registered: \(text)", .obstacle, port)
+            addReason("port \(port) not registered: \(text)", .obstacle, port)
         }
     }
 
-    private mutating func take(_ port: Port, _ sockets: [ListeningSocket], _ verb: String) {
+    private mutating func add(_ port: Port, _ sockets: [ListeningSocket], _ verb: String) {
         if let endpoint = around.reach.endpoint(of: sockets) {
             endpoints[port] = endpoint
         } else {
-            tell("port \(port) not registered: \(around.reach.obstacle(verb, sockets))", .obstacle, port)
+            addReason("port \(port) not registered: \(around.reach.obstacle(verb, sockets))", .obstacle, port)
         }
     }
 
@@ -105,35 +106,35 @@ struct EndpointResolver: Equatable, Sendable {
 
     /// A container in the host's network publishes nothing: labels name its ports, or else its image, which may be
     /// configured to listen elsewhere, so that such a port has to be seen.
-    private mutating func takeHostPorts() {
+    private mutating func addHostPorts() {
         let labelled = named.isEmpty ? Set([single].compactMap(\.self)) : named
         for port in wanted(labelled) { endpoints[port] = Endpoint(address: around.reach.host, port: port) }
         guard labelled.isEmpty else { return }
         for port in wanted(container.exposed) {
             if let other = around.publishers[port] {
                 let text = "it is the port that container \(other) is published at"
-                tell("port \(port) not registered: \(text)", port: port)
+                addReason("port \(port) not registered: \(text)", port: port)
                 continue
             }
-            awaited.insert(port)
+            listeningPorts.insert(port)
             guard let listeners = around.listeners.known[port] else {
                 isUndecided = true
                 continue
             }
             if listeners.isEmpty {
-                tell("port \(port) not registered: nothing listens on it in the host's network", port: port)
+                addReason("port \(port) not registered: nothing listens on it in the host's network", port: port)
             } else {
-                take(port, Array(listeners), "it listens on")
+                add(port, Array(listeners), "it listens on")
             }
         }
         guard container.exposed.isEmpty else { return }
         let text = "it is in the host's network and exposes no TCP port; a label such as SERVICE_8000_NAME names one"
-        tell("not registered: \(text)")
+        addReason("not registered: \(text)")
     }
 
     // MARK: Ports inside
 
-    private mutating func takeInternalPorts(of carrier: Docker.Container) {
+    private mutating func addInternalPorts(of carrier: Docker.Container) {
         guard let address = internalAddress(of: carrier) else { return }
         var offered = carrier.exposed.union(carrier.bindings.map(\.containerPort))
         if carrier.id == container.id {
@@ -144,7 +145,7 @@ struct EndpointResolver: Equatable, Sendable {
         if offered.isEmpty { offered = Set([single].compactMap(\.self)) }
         for port in wanted(offered) { endpoints[port] = Endpoint(address: address, port: port) }
         guard offered.isEmpty else { return }
-        tell("not registered: it exposes no TCP port; a label such as SERVICE_8000_NAME names one")
+        addReason("not registered: it exposes no TCP port; a label such as SERVICE_8000_NAME names one")
     }
 
     /// The container's address in the network that label or setting choose, or in its only one.
@@ -155,37 +156,39 @@ struct EndpointResolver: Equatable, Sendable {
         if let (wish, source) = wishes.lazy.compactMap({ wish, source in wish.map { ($0, source) } }).first {
             chosen = carrier.network(named: wish)
             guard chosen != nil else {
-                tell("not registered: it is not in the network \(wish) of \(source), but in \(all)", .obstacle)
+                addReason("not registered: it is not in the network \(wish) of \(source), but in \(all)", .obstacle)
                 return nil
             }
         }
         guard let chosen else {
             let text = all.isEmpty ? "it is in no network" : "it is in several networks (\(all))"
-            tell("not registered: \(text); SERVICE_NETWORK or INTERNAL_NETWORK chooses one", .obstacle)
+            addReason("not registered: \(text); SERVICE_NETWORK or INTERNAL_NETWORK chooses one", .obstacle)
             return nil
         }
         let addresses = chosen.value.addresses.sorted()
         guard let address = addresses.first(where: { $0.family == around.reach.host.family }) ?? addresses.first else {
-            tell("not registered: it has no address in the network \(chosen.key)", .obstacle)
+            addReason("not registered: it has no address in the network \(chosen.key)", .obstacle)
             return nil
         }
         return address
     }
 
-    // MARK: Telling
+    // MARK: Reasons
 
-    /// The ports that are not ignored, sorted; of the others it is told.
+    /// The ports that are not ignored, sorted; of the others it is said why.
     private mutating func wanted(_ ports: Set<Port>) -> [Port] {
         let isIgnored: (Port) -> Bool = { [labels] in labels.ports[$0]?.isIgnored == true }
         for port in ports.sorted() where isIgnored(port) {
-            tell("port \(port) not registered: SERVICE_\(port)_IGNORE is set", port: port)
+            addReason("port \(port) not registered: SERVICE_\(port)_IGNORE is set", port: port)
         }
         return ports.filter { !isIgnored($0) }.sorted()
     }
 
-    private mutating func tell(_ text: String, _ kind: ContainerDecision.Reason.Kind = .reason, _ port: Port? = nil) {
-        remarks.append(ContainerDecision.Reason(port: port, text: text, kind: kind))
+    private mutating func addReason(
+        _ text: String, _ kind: ContainerDecision.Reason.Kind = .reason, _ port: Port? = nil
+    ) {
+        reasons.append(ContainerDecision.Reason(port: port, text: text, kind: kind))
     }
 
-    private mutating func tell(_ text: String, port: Port) { tell(text, .reason, port) }
+    private mutating func addReason(_ text: String, port: Port) { addReason(text, .reason, port) }
 }

@@ -6,13 +6,13 @@ struct LabelDefinition: Sendable {
     let name: String
     /// Whether it may also be said of one port: `SERVICE_<port>_NAME`.
     let isOfPort: Bool
-    /// What a value may be, for messages.
-    let expected: String
-    /// What counts where nothing is said, for the documentation.
-    let standard: String
+    /// What a value may be, for messages and the documentation.
+    let grammar: String
+    /// What counts where nothing is configured, for the documentation.
+    let defaultText: String
     /// What it means, for the documentation.
-    let meaning: String
-    /// Takes a value, and gives it back as it was understood; nil where it is not what is ``expected``.
+    let description: String
+    /// Takes a value, and gives it back as it was understood; nil where it is not what is ``grammar``.
     let set: @Sendable (String, inout Labels.Fields, inout Labels.ContainerFields) -> String?
 
     /// All labels, in the order of the documentation.
@@ -28,12 +28,12 @@ struct LabelDefinition: Sendable {
     static var markdownTable: String {
         let rows = all.map { label in
             let cells = [
-                "`\(Labels.prefix)\(label.name)`", label.isOfPort ? "yes" : "", label.expected, label.standard,
-                label.meaning,
+                "`\(Labels.prefix)\(label.name)`", label.isOfPort ? "yes" : "", label.grammar, label.defaultText,
+                label.description,
             ]
             return "| " + cells.joined(separator: " | ") + " |"
         }
-        let head = ["| label | of a port | allowed | default | what it says |", "|---|---|---|---|---|"]
+        let head = ["| label | per port | values | default | description |", "|---|---|---|---|---|"]
         return (head + rows).joined(separator: "\n")
     }
 }
@@ -42,9 +42,9 @@ extension LabelDefinition {
     private static let names: [LabelDefinition] = [
         LabelDefinition(
             name: "NAME", isOfPort: true,
-            expected: "up to \(mostNames) names, separated by commas: \(ServiceName.expected)",
-            standard: "the last part of the image's name",
-            meaning: "the service's name; several names make the container a part of several services"
+            grammar: "up to \(mostNames) names, separated by commas: \(ServiceName.grammar)",
+            defaultText: "the last part of the image's name",
+            description: "the service's name; several names make the container a part of several services"
         ) { text, fields, _ in
             let names = text.split(separator: ",", omittingEmptySubsequences: false)
                 .map { ServiceName($0.trimmingSpaces()) }
@@ -54,16 +54,17 @@ extension LabelDefinition {
             return known.map(\.text).joined(separator: ", ")
         },
         LabelDefinition(
-            name: "IGNORE", isOfPort: true, expected: BooleanText.expected, standard: "false",
-            meaning: "whether the container, or the port, is left out"
+            name: "IGNORE", isOfPort: true, grammar: BooleanText.grammar, defaultText: "false",
+            description: "whether the container, or the port, is left out"
         ) { text, fields, _ in
             guard let isOn = BooleanText.of(text) else { return nil }
             fields.isIgnored = isOn
             return "\(isOn)"
         },
         LabelDefinition(
-            name: "TAGS", isOfPort: true, expected: "words, separated by commas, at most \(longestTags) bytes",
-            standard: "none", meaning: "kept in the entry's meta for whoever reads it; they mean nothing to the agents"
+            name: "TAGS", isOfPort: true, grammar: "words, separated by commas, at most \(longestTags) bytes",
+            defaultText: "none",
+            description: "kept in the entry's meta for whoever reads it; they mean nothing to the agents"
         ) { text, fields, _ in
             guard text.utf8.count <= longestTags else { return nil }
             let tags = text.split(separator: ",").map { String($0.trimmingSpaces()) }.filter { !$0.isEmpty }
@@ -74,8 +75,8 @@ extension LabelDefinition {
 
     private static let options: [LabelDefinition] = ServiceOptions.fields.map { field in
         LabelDefinition(
-            name: field.name.uppercased(), isOfPort: true, expected: field.expected, standard: field.standard,
-            meaning: field.meaning
+            name: field.name.uppercased(), isOfPort: true, grammar: field.grammar, defaultText: field.defaultText,
+            description: field.description
         ) { text, fields, _ in field.set(text, &fields.options) ? field.text(fields.options) : nil }
     }
 
@@ -98,8 +99,8 @@ extension LabelDefinition {
     /// The labels about the agent's own checks.
     static let checks: [LabelDefinition] = [
         LabelDefinition(
-            name: "REGISTER_CHECK", isOfPort: true, expected: ServiceCheck.expected, standard: "none",
-            meaning: "what docker-register tries itself before it registers the port, and while it is registered"
+            name: "REGISTER_CHECK", isOfPort: true, grammar: ServiceCheck.grammar, defaultText: "none",
+            description: "what docker-register tries itself before it registers the port, and while it is registered"
         ) { text, fields, _ in
             guard let check = ServiceCheck(text) else { return nil }
             fields.registerCheck.check = check
@@ -122,24 +123,24 @@ extension LabelDefinition {
     /// The labels about a container as such.
     static let containers: [LabelDefinition] = [
         LabelDefinition(
-            name: "PRIMARY_PORT", isOfPort: false, expected: Port.expected, standard: "the lowest",
-            meaning: "which of several ports carries the service's bare name"
+            name: "PRIMARY_PORT", isOfPort: false, grammar: Port.grammar, defaultText: "the lowest",
+            description: "which of several ports carries the service's bare name"
         ) { text, _, container in
             guard let port = Port(text: text) else { return nil }
             container.primaryPort = port
             return port.description
         },
         LabelDefinition(
-            name: "HEALTH", isOfPort: false, expected: "docker or ignore", standard: "docker",
-            meaning: "whether a container with a HEALTHCHECK is registered only while it is healthy"
+            name: "HEALTH", isOfPort: false, grammar: "docker or ignore", defaultText: "docker",
+            description: "whether a container with a HEALTHCHECK is registered only while it is healthy"
         ) { text, _, container in
             guard let health = Labels.Health(rawValue: text.lowercased()) else { return nil }
             container.health = health
             return health.rawValue
         },
         LabelDefinition(
-            name: "NETWORK", isOfPort: false, expected: "the name of one of its networks",
-            standard: "`INTERNAL_NETWORK`", meaning: "with `INTERNAL`: the network whose address is registered"
+            name: "NETWORK", isOfPort: false, grammar: "the name of one of its networks",
+            defaultText: "`INTERNAL_NETWORK`", description: "with `INTERNAL`: the network whose address is registered"
         ) { text, _, container in
             guard (1...256).contains(text.utf8.count) else { return nil }
             container.network = text
@@ -148,12 +149,14 @@ extension LabelDefinition {
     ]
 
     private static func time(
-        _ name: String, _ range: ClosedRange<Duration>, _ standard: String, _ meaning: String,
+        _ name: String, _ range: ClosedRange<Duration>, _ defaultText: String, _ description: String,
         _ take: @escaping @Sendable (inout Labels.Fields, Duration) -> Void
     ) -> LabelDefinition {
         let (least, most) = (DurationText.text(range.lowerBound), DurationText.text(range.upperBound))
         let expected = "a time from \(least) to \(most), such as 15s or 500ms"
-        return LabelDefinition(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
+        return LabelDefinition(
+            name: name, isOfPort: true, grammar: expected, defaultText: defaultText, description: description
+        ) {
             text, fields, _ in
             guard let time = DurationText.parse(text), range.contains(time) else { return nil }
             take(&fields, time)
@@ -162,11 +165,13 @@ extension LabelDefinition {
     }
 
     private static func count(
-        _ name: String, _ standard: String, _ meaning: String,
+        _ name: String, _ defaultText: String, _ description: String,
         _ take: @escaping @Sendable (inout Labels.Fields, Int) -> Void
     ) -> LabelDefinition {
         let expected = "a whole number from 1 to 100"
-        return LabelDefinition(name: name, isOfPort: true, expected: expected, standard: standard, meaning: meaning) {
+        return LabelDefinition(
+            name: name, isOfPort: true, grammar: expected, defaultText: defaultText, description: description
+        ) {
             text, fields, _ in
             guard let number = Int(text), (1...100).contains(number) else { return nil }
             take(&fields, number)

@@ -91,22 +91,22 @@ struct Labels: Equatable, Sendable {
 
     private mutating func read(_ field: String, _ value: String) -> Outcome {
         if let (number, field) = Self.splitPort(field) {
-            guard let port = Port(text: number) else { return .isWrong("\(number) is not \(Port.expected)") }
+            guard let port = Port(text: number) else { return .isWrong("\(number) is not \(Port.grammar)") }
             guard let label = LabelDefinition.named[field] else {
                 return .isWrong(
                     Self.unknown(field, among: LabelDefinition.portNames, prefix: "\(Self.prefix)\(number)_"))
             }
             guard label.isOfPort else { return .isWrong("\(Self.prefix)\(field) cannot be said of one port") }
             var fields = ports[port] ?? Fields()
-            guard let known = label.set(value, &fields, &whole) else { return .isWrong("expected \(label.expected)") }
+            guard let known = label.set(value, &fields, &whole) else { return .isWrong("expected \(label.grammar)") }
             ports[port] = fields
-            return .means("of port \(port): \(label.meaning)", counts: known)
+            return .means("of port \(port): \(label.description)", counts: known)
         }
         guard let label = LabelDefinition.named[field] else {
             return .isWrong(Self.unknown(field, among: LabelDefinition.all.map(\.name), prefix: Self.prefix))
         }
-        guard let known = label.set(value, &container, &whole) else { return .isWrong("expected \(label.expected)") }
-        return .means(label.meaning, counts: known)
+        guard let known = label.set(value, &container, &whole) else { return .isWrong("expected \(label.grammar)") }
+        return .means(label.description, counts: known)
     }
 
     private static func unknown(_ field: String, among names: [String], prefix: String) -> String {

@@ -36,18 +36,18 @@ struct ReadinessGate: Equatable, Sendable {
     /// Why the entry may not be there now; nil where it may.
     ///
     /// - Parameters:
-    ///   - standing: the entry as it was last; nil where it was not there.
-    ///   - verdict: what the agent's own checks have come to; nil where there are none yet.
-    func obstacle(_ standing: CurrentEntry?, _ verdict: CheckResult?) -> NotReadyReason? {
+    ///   - current: the entry as it was last; nil where it was not there.
+    ///   - result: that of the agent's own checks; nil where there is none yet.
+    func notReadyReason(_ current: CurrentEntry?, _ result: CheckResult?) -> NotReadyReason? {
         switch health {
         case .unhealthy(let failures): return .unhealthy(failures: failures)
         // What was registered in this life was healthy already, or counted as such: only `unhealthy` says otherwise,
         // and not an engine or an agent that was restarted and begins anew.
-        case .starting where standing?.started != started: return .starting
+        case .starting where current?.started != started: return .starting
         case .starting, .healthy, nil: break
         }
         guard let check else { return nil }
-        switch verdict ?? (passes(check, standing) ? .passing : .pending) {
+        switch result ?? (passes(check, current) ? .passing : .pending) {
         case .passing: return nil
         case .pending: return .unchecked(port)
         case .failing(let failure): return .checkFailed(port, failure)
@@ -55,8 +55,8 @@ struct ReadinessGate: Equatable, Sendable {
     }
 
     /// Whether the check counts as passing until it says otherwise: a restart of the agent takes nothing out.
-    func passes(_ check: CheckTarget, _ standing: CurrentEntry?) -> Bool {
-        standing == CurrentEntry(endpoint: check.endpoint, started: started)
+    func passes(_ check: CheckTarget, _ current: CurrentEntry?) -> Bool {
+        current?.endpoint == check.endpoint && current?.started == started
     }
 }
 
@@ -66,6 +66,8 @@ struct CurrentEntry: Equatable, Sendable {
     var endpoint: Endpoint
     /// When its container started.
     var started: String
+    /// What it is about.
+    var source: EntrySource
 }
 
 /// Why an entry may not be in the registry although its container runs.
@@ -80,7 +82,7 @@ enum NotReadyReason: Hashable, Sendable {
     case checkFailed(Port, CheckFailure)
 
     /// What the withdrawn entry's meta and the log say.
-    var reason: String {
+    var withdrawalReason: String {
         switch self {
         case .starting: "not healthy yet"
         case .unhealthy(1): "unhealthy: its HEALTHCHECK failed"
@@ -93,7 +95,7 @@ enum NotReadyReason: Hashable, Sendable {
     /// What is said of the container.
     ///
     /// Without the number of failures, which grows: it is told once.
-    var remark: ContainerDecision.Reason {
+    var containerReason: ContainerDecision.Reason {
         switch self {
         case .starting:
             ContainerDecision.Reason(
@@ -111,59 +113,6 @@ enum NotReadyReason: Hashable, Sendable {
             ContainerDecision.Reason(
                 port: port, text: "port \(port) not registered: SERVICE_REGISTER_CHECK failed: \(failure)",
                 kind: .obstacle)
-        }
-    }
-}
-
-/// Which of the entries that should be there may be there now.
-struct Admission: Equatable, Sendable {
-    /// The entries that may.
-    private(set) var registrations: [EntryID: DesiredEntry] = [:]
-    /// Why the others may not.
-    private(set) var obstacles: [EntryID: NotReadyReason] = [:]
-    /// What the agent has to check, each with whether it counts as passing until its checks say otherwise.
-    private(set) var targets: [CheckTarget: Bool] = [:]
-    /// The entries that may be there, for the next decision.
-    private(set) var standing: [EntryID: CurrentEntry] = [:]
-    /// What becomes of each container, in the order of their ids.
-    private(set) var verdicts: [ContainerDecision]
-
-    /// Decides for all entries.
-    ///
-    /// - Parameters:
-    ///   - standing: the entries as they were last: those of the last decision, or those that the registry held when
-    ///     the agent started.
-    ///   - unreadable: containers of which not all is known now; what stands of them stands, unless it is decided.
-    ///   - checks: what the agent's own checks have come to.
-    init(
-        of services: DesiredEntries, standing: [EntryID: CurrentEntry], unreadable: Set<InstanceID> = [],
-        checks: [CheckTarget: CheckResult]
-    ) {
-        verdicts = services.verdicts
-        self.standing = standing.filter { unreadable.contains($0.key.id) }
-        for (slot, registration) in services.registrations {
-            guard let gate = services.gates[slot] else { continue }
-            let before = standing[slot]
-            if let check = gate.check {
-                targets[check] = targets[check] == true || gate.passes(check, before)
-            }
-            if let obstacle = gate.obstacle(before, gate.check.flatMap { checks[$0] }) {
-                obstacles[slot] = obstacle
-                self.standing[slot] = nil
-            } else {
-                registrations[slot] = registration
-                self.standing[slot] = CurrentEntry(endpoint: registration.endpoint, started: gate.started)
-            }
-        }
-        for index in verdicts.indices { amend(&verdicts[index]) }
-    }
-
-    /// Takes out of a verdict what may not be there, and says why.
-    private func amend(_ verdict: inout ContainerDecision) {
-        for slot in verdict.entries.map(\.registration.slot) {
-            guard let remark = obstacles[slot]?.remark else { continue }
-            verdict.entries.removeAll { $0.registration.slot == slot }
-            if !verdict.remarks.contains(remark) { verdict.remarks.append(remark) }
         }
     }
 }

@@ -46,7 +46,7 @@ extension RegistrationPolicy {
     /// Reads them; nil where something is wrong, which is then recorded.
     init?(_ reading: inout ParsedSettings) {
         isExplicit = reading.isOn(Self.explicit)
-        zone = reading.value(Self.zoneSetting, "a name: \(ServiceName.expected)") { Zone($0) }
+        zone = reading.value(Self.zoneSetting, "a name: \(ServiceName.grammar)") { Zone($0) }
         isInternal = reading.isOn(Self.internalSetting)
         network = reading.value(Self.internalNetwork, "the name of a network") {
             (1...256).contains($0.utf8.count) ? $0 : nil

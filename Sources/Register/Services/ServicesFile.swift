@@ -2,7 +2,7 @@ import Shared
 
 /// What the services file says: instances that are not containers, and keys that tell what the host is.
 ///
-/// docs/services.md has the schema.
+/// docs/services-file.md has the schema.
 struct ServicesFile: Equatable, Sendable {
     /// The instances, in the order of the file.
     var services: [StaticService] = []
@@ -49,9 +49,9 @@ struct ServicesFile: Equatable, Sendable {
     }
 
     /// The entries of the instances.
-    func registrations(by owner: Owner, zone: Zone?) -> [EntryID: DesiredEntry] {
-        let all = services.compactMap { $0.registration(by: owner, zone: zone) }
-        return Dictionary(all.map { ($0.slot, $0) }) { first, _ in first }
+    func entries(by owner: Owner, zone: Zone?) -> [EntryID: DesiredEntry] {
+        let all = services.compactMap { $0.entry(by: owner, zone: zone) }
+        return Dictionary(all.map { ($0.id, $0) }) { first, _ in first }
     }
 
     /// The plain keys and their values.
@@ -89,7 +89,7 @@ struct ServicesFileState: Sendable {
         let bytes: [UInt8]
         do throws(FileError) {
             guard let found = try FileContents(path, limit: ServicesFile.mostBytes).bytes else {
-                throw FileError("open", path, code: FileError.noSuchFile)
+                throw FileError.missing("open", path)
             }
             bytes = found
         } catch {
@@ -114,7 +114,7 @@ struct ServicesFileState: Sendable {
         }
         var changes = Changes()
         changes.note(
-            from: before.registrations(by: owner, zone: nil), to: file.registrations(by: owner, zone: nil))
+            from: before.entries(by: owner, zone: nil), to: file.entries(by: owner, zone: nil))
         changes.note(from: before.plainKeys(of: owner), to: file.plainKeys(of: owner))
         logger.info(
             "services file read",
@@ -176,7 +176,7 @@ struct StaticService: Equatable, Sendable {
     /// Its entry.
     ///
     /// It has no time of start: nobody knows it, and one of the agent's own would make each restart rewrite the entry.
-    func registration(by owner: Owner, zone: Zone?) -> DesiredEntry? {
+    func entry(by owner: Owner, zone: Zone?) -> DesiredEntry? {
         let endpoint = Endpoint(address: address ?? owner.address, port: port)
         guard let id = id ?? Self.id(of: endpoint, on: owner) else { return nil }
         var meta = Meta()
@@ -187,7 +187,8 @@ struct StaticService: Equatable, Sendable {
         meta.owner = owner.text
         meta.tags = fields.tags
         guard let json = try? meta.json() else { return nil }
-        return DesiredEntry(slot: EntryID(service: name, id: id), endpoint: endpoint, meta: json)
+        return DesiredEntry(
+            id: EntryID(service: name, id: id), endpoint: endpoint, meta: json, source: .servicesFile)
     }
 
     /// `<host>-<address>-<port>`: no other host has the same, and no container's id looks like it.

@@ -120,8 +120,8 @@ extension FieldReader {
     }
 
     private mutating func service(_ object: Object) -> StaticService? {
-        let name = required("name", of: object, ServiceName.expected) { ServiceName($0) }
-        let port = required("port", of: object, Port.expected) { Port(text: $0) }
+        let name = required("name", of: object, ServiceName.grammar) { ServiceName($0) }
+        let port = required("port", of: object, Port.grammar) { Port(text: $0) }
         let address = value("address", of: object, "an address of one host that others reach") { text in
             IPAddress(text).flatMap { $0.isLoopback || $0.isUnspecified || $0.isMulticast ? nil : $0 }
         }
@@ -131,7 +131,7 @@ extension FieldReader {
         var fields = Labels.Fields()
         fields.tags = tags(of: object)
         for (name, label) in Self.labels {
-            let said: Labels.Fields? = value(name, of: object, label.expected) { text in
+            let said: Labels.Fields? = value(name, of: object, label.grammar) { text in
                 var (fields, whole) = (fields, Labels.ContainerFields())
                 return label.set(text, &fields, &whole) == nil ? nil : fields
             }
@@ -142,7 +142,7 @@ extension FieldReader {
     }
 
     private static let expectedID =
-        "\(ServiceName.expected), except config, port, and what looks like a container's id (12 hexadecimal digits)"
+        "\(ServiceName.grammar), except config, port, and what looks like a container's id (12 hexadecimal digits)"
 
     private mutating func tags(of object: Object) -> [String]? {
         guard let field = object.fields["tags"] else { return nil }

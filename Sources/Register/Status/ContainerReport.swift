@@ -42,7 +42,7 @@ struct ContainerReport: Encodable, Equatable, Sendable {
             case missing
             /// etcd has not said, not even once.
             case unknown
-            /// Another docker-register keeps it.
+            /// This docker-register stands by, and another one registers.
             case yielded
         }
 
@@ -91,36 +91,36 @@ struct ContainerReport: Encodable, Equatable, Sendable {
     /// What somebody should change.
     var warnings: [String]
 
-    /// Makes the report of a verdict.
-    init(_ verdict: ContainerDecision, _ snapshot: Snapshot) {
-        id = verdict.subject.id.text
-        name = verdict.subject.name
-        image = verdict.subject.image
-        state = verdict.subject.state
-        health = verdict.container?.health?.description
-        let ports = Self.ports(verdict)
+    /// Makes the report about a container.
+    init(_ decision: ContainerDecision, _ snapshot: Snapshot) {
+        id = decision.subject.id.text
+        name = decision.subject.name
+        image = decision.subject.image
+        state = decision.subject.state
+        health = decision.container?.health?.description
+        let ports = Self.ports(decision)
         self.ports = ports
-        labels = Self.labels(verdict, ports: Set(ports.map(\.port)))
-        entries = verdict.entries.map { Entry($0.registration, port: $0.port, snapshot) }.sorted {
+        labels = Self.labels(decision, ports: Set(ports.map(\.port)))
+        entries = decision.entries.map { Entry($0.entry, port: $0.port, snapshot) }.sorted {
             $0.service < $1.service
         }
-        reasons = verdict.remarks.filter { $0.kind != .warning }.map(\.text)
-        warnings = verdict.remarks.filter { $0.kind == .warning }.map(\.text)
-        addLeftovers(verdict, snapshot)
+        reasons = decision.reasons.filter { $0.kind != .warning }.map(\.text)
+        warnings = decision.reasons.filter { $0.kind == .warning }.map(\.text)
+        addLeftovers(decision, snapshot)
     }
 
     /// Notes what is in the registry without being wanted: until it is withdrawn, or because nothing is known.
-    private mutating func addLeftovers(_ verdict: ContainerDecision, _ snapshot: Snapshot) {
-        let wanted = Set(verdict.entries.map(\.registration.slot))
-        for (slot, found) in (snapshot.published ?? [:]).sorted(by: { $0.key < $1.key })
-        where slot.id == verdict.subject.id && found.value != nil && !wanted.contains(slot) {
-            let key = snapshot.store.keyspace.text(of: .entry(slot.service, slot.id))
+    private mutating func addLeftovers(_ decision: ContainerDecision, _ snapshot: Snapshot) {
+        let wanted = Set(decision.entries.map(\.entry.id))
+        for (id, found) in (snapshot.registered ?? [:]).sorted(by: { $0.key < $1.key })
+        where id.id == decision.subject.id && found.value != nil && !wanted.contains(id) {
+            let key = snapshot.store.keyspace.text(of: .entry(id.service, id.id))
             warnings.append("registered nevertheless: \(key)")
         }
     }
 
-    private static func labels(_ verdict: ContainerDecision, ports: Set<UInt16>) -> [Label] {
-        (verdict.labels?.said ?? [:]).sorted { $0.key < $1.key }.map { _, said in
+    private static func labels(_ decision: ContainerDecision, ports: Set<UInt16>) -> [Label] {
+        (decision.labels?.said ?? [:]).sorted { $0.key < $1.key }.map { _, said in
             var label = Label(name: said.label, value: said.value, source: said.isVariable ? "variable" : "label")
             switch said.outcome {
             case .means(let meaning, let value):
@@ -135,13 +135,13 @@ struct ContainerReport: Encodable, Equatable, Sendable {
         }
     }
 
-    private static func ports(_ verdict: ContainerDecision) -> [Port] {
-        let bindings = Dictionary(grouping: verdict.container?.bindings ?? [], by: \.containerPort)
-        let ports = Set(bindings.keys).union(verdict.entries.map(\.port)).union(verdict.remarks.compactMap(\.port))
+    private static func ports(_ decision: ContainerDecision) -> [Port] {
+        let bindings = Dictionary(grouping: decision.container?.bindings ?? [], by: \.containerPort)
+        let ports = Set(bindings.keys).union(decision.entries.map(\.port)).union(decision.reasons.compactMap(\.port))
         return ports.sorted().map { port in
-            let ofPort = verdict.remarks.filter { $0.port == port && $0.kind != .warning }
-            let services = verdict.entries.filter { $0.port == port }.map(\.registration.slot.service.text)
-            let ofAll = services.isEmpty ? verdict.remarks.filter { $0.port == nil && $0.kind != .warning } : []
+            let ofPort = decision.reasons.filter { $0.port == port && $0.kind != .warning }
+            let services = decision.entries.filter { $0.port == port }.map(\.entry.id.service.text)
+            let ofAll = services.isEmpty ? decision.reasons.filter { $0.port == nil && $0.kind != .warning } : []
             return Port(
                 port: port.number, published: (bindings[port] ?? []).map(\.description).sorted(),
                 services: services, reasons: (ofPort + ofAll).map(\.text))
@@ -151,19 +151,19 @@ struct ContainerReport: Encodable, Equatable, Sendable {
 
 extension ContainerReport.Entry {
     /// Compares what should be with what is.
-    init(_ registration: DesiredEntry, port: Port?, _ snapshot: Snapshot) {
-        let found = snapshot.published?[registration.slot]
+    init(_ entry: DesiredEntry, port: Port?, _ snapshot: Snapshot) {
+        let found = snapshot.registered?[entry.id]
         self.port = port?.number
-        service = registration.slot.service.text
-        key = snapshot.store.keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
-        endpoint = registration.endpoint.description
-        meta = String(decoding: registration.meta, as: UTF8.self)
-        reason = snapshot.obstacles[registration.slot]?.reason
-        guard snapshot.keeper == nil, !snapshot.yielded.contains(registration.slot) else {
+        service = entry.id.service.text
+        key = snapshot.store.keyspace.text(of: .entry(entry.id.service, entry.id.id))
+        endpoint = entry.endpoint.description
+        meta = String(decoding: entry.meta, as: UTF8.self)
+        reason = snapshot.desired.notReady[entry.id]?.withdrawalReason
+        guard snapshot.leader == nil else {
             state = .yielded
             return
         }
-        guard snapshot.published != nil else {
+        guard snapshot.registered != nil else {
             state = .unknown
             return
         }
@@ -173,8 +173,8 @@ extension ContainerReport.Entry {
         }
         revision = found.put?.revision
         since = found.put?.time
-        if value != registration.value { foundEndpoint = String(decoding: value, as: UTF8.self) }
-        if found.meta != registration.meta { foundMeta = String(decoding: found.meta ?? [], as: UTF8.self) }
+        if value != entry.value { foundEndpoint = String(decoding: value, as: UTF8.self) }
+        if found.meta != entry.meta { foundMeta = String(decoding: found.meta ?? [], as: UTF8.self) }
         state = foundEndpoint == nil && foundMeta == nil ? .registered : .differs
     }
 }

@@ -11,28 +11,26 @@ enum PlanCommand {
     /// Entries that are as they should be, and would only move to the new agent's lease, are no changes.
     ///
     /// - Throws: why etcd did not answer.
-    static func lines(_ finding: OfflineCollector.Finding) throws -> [String] {
-        if let trouble = finding.snapshot.store.trouble { throw Failure.noRegistry(trouble.error) }
-        let published = (finding.snapshot.published ?? [:]).mapValues { state in
-            var state = state
-            state.isLeased = true
-            return state
+    static func lines(_ snapshot: Snapshot) throws -> [String] {
+        if let trouble = snapshot.store.trouble { throw Failure.noRegistry(trouble.error) }
+        let registered = (snapshot.registered ?? [:]).mapValues { entry in
+            var entry = entry
+            entry.isLeased = true
+            return entry
         }
-        let actions = EntryDiff.actions(
-            desired: finding.desired, published: published, reasons: finding.reasons,
-            unreadable: finding.look.unreadable, obstacles: finding.obstacles)
-        let keys = finding.plainKeys.sorted { $0.key < $1.key }
-        return actions.map { line($0, finding.snapshot.store.keyspace) }
+        let changes = EntryDiff.changes(from: registered, to: snapshot.desired)
+        let keys = snapshot.desired.hostKeys.filter { snapshot.hostKeys[$0] != $1 }.sorted { $0.key < $1.key }
+        return changes.map { line($0, snapshot.store.keyspace) }
             + keys.map { "put \($0) \(String(decoding: $1, as: UTF8.self))" }
     }
 
-    private static func line(_ action: EntryChange, _ keyspace: Keyspace) -> String {
-        switch action {
-        case .put(let registration):
-            let key = keyspace.text(of: .entry(registration.slot.service, registration.slot.id))
-            return "put \(key) \(registration.endpoint) \(String(decoding: registration.meta, as: UTF8.self))"
-        case .withdraw(let slot, let reason, _):
-            return "delete \(keyspace.text(of: .entry(slot.service, slot.id))) (\(reason))"
+    private static func line(_ change: EntryChange, _ keyspace: Keyspace) -> String {
+        switch change {
+        case .put(let entry):
+            let key = keyspace.text(of: .entry(entry.id.service, entry.id.id))
+            return "put \(key) \(entry.endpoint) \(String(decoding: entry.meta, as: UTF8.self))"
+        case .withdraw(let id, let reason, _):
+            return "delete \(keyspace.text(of: .entry(id.service, id.id))) (\(reason))"
         }
     }
 

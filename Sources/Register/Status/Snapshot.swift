@@ -1,4 +1,3 @@
-import Glibc
 import Shared
 
 /// What docker-register knows at one moment: the whole state that questions are answered from.
@@ -43,18 +42,14 @@ struct Snapshot: Sendable {
     var engine: Engine?
     /// The registry's etcd.
     var store: Store
-    /// What becomes of each container of this host.
-    var verdicts: [ContainerDecision] = []
-    /// What should be in the registry because the services file says so.
-    var statics: [EntryID: DesiredEntry] = [:]
-    /// Why entries may not be there now.
-    var obstacles: [EntryID: NotReadyReason] = [:]
-    /// What the registry holds of ours; nil where that is not known.
-    var published: [EntryID: RegisteredEntry]?
-    /// The entries that another docker-register keeps instead.
-    var yielded: Set<EntryID> = []
-    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
-    var keeper: String?
+    /// What should be registered, and why something is not.
+    var desired = Desired()
+    /// The entries of this host that the registry holds; nil where that is not known.
+    var registered: [EntryID: RegisteredEntry]?
+    /// The values that etcd has of the host's plain keys, where they were read for this snapshot.
+    var hostKeys: [String: [UInt8]] = [:]
+    /// The docker-register that registers instead of this one, which stands by; nil where this one registers.
+    var leader: String?
 }
 
 extension Snapshot {
@@ -75,6 +70,6 @@ extension Snapshot {
 extension Snapshot.Agent {
     /// This process, which is starting now.
     static var thisProcess: Snapshot.Agent {
-        Snapshot.Agent(process: getpid(), started: Timestamp.text(Timestamp.now()))
+        Snapshot.Agent(process: ProcessStatus.ownID, started: Timestamp.text(Timestamp.now()))
     }
 }

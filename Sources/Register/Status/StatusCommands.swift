@@ -72,9 +72,9 @@ extension StatusReport.NotFound: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {
-        case .none(let text): "no container of this host has the name or id \(TextTable.shown(text))"
+        case .none(let text): "no container of this host has the name or id \(OneLine.text(text))"
         case .several(let text, let names):
-            "\(TextTable.shown(text)) is the beginning of several ids: \(names.joined(separator: ", "))"
+            "\(OneLine.text(text)) is the beginning of several ids: \(names.joined(separator: ", "))"
         }
     }
 }

@@ -14,7 +14,7 @@ struct StatusReport: Encodable, Equatable, Sendable {
         var process: Int32?
         /// Since when it runs.
         var started: String?
-        /// Which docker-register keeps all entries instead, while this one stands by.
+        /// The docker-register that registers instead, while this one stands by.
         var standsByFor: String?
         /// What stands in the metas of its entries.
         var owner: String
@@ -74,7 +74,7 @@ struct StatusReport: Encodable, Equatable, Sendable {
         let owner = snapshot.owner
         agent = Agent(
             version: Version.current, running: snapshot.agent != nil, process: snapshot.agent?.process,
-            started: snapshot.agent?.started, standsByFor: snapshot.keeper, owner: owner.text, host: owner.host,
+            started: snapshot.agent?.started, standsByFor: snapshot.leader, owner: owner.text, host: owner.host,
             address: owner.address.text)
         engine = snapshot.engine.map {
             Engine(address: $0.address, api: $0.api, lost: $0.trouble)
@@ -84,16 +84,16 @@ struct StatusReport: Encodable, Equatable, Sendable {
             members: store.members, prefix: store.keyspace.prefix,
             lease: store.lease.map { Lease(id: Publisher.hex($0), ttl: $0.ttl) },
             lost: store.trouble, lastError: store.lastTrouble)
-        containers = snapshot.verdicts.map { ContainerReport($0, snapshot) }
+        let desired = snapshot.desired
+        containers = desired.decisions.map { ContainerReport($0, snapshot) }
             .sorted { ($0.name, $0.id) < ($1.name, $1.id) }
-        let known = Set(snapshot.verdicts.map(\.subject.id))
-        services = snapshot.statics.sorted { $0.key < $1.key }.map {
+        services = desired.services.sorted { $0.key < $1.key }.map {
             ContainerReport.Entry($0.value, port: nil, snapshot)
         }
-        leftovers = (snapshot.published ?? [:]).keys
-            .filter { slot in
-                snapshot.published?[slot]?.value != nil && !known.contains(slot.id) && snapshot.statics[slot] == nil
-            }
-            .sorted().map { store.keyspace.text(of: .entry($0.service, $0.id)) }
+        let known = Set(desired.decisions.map(\.subject.id))
+        leftovers = (snapshot.registered ?? [:]).filter { id, entry in
+            entry.value != nil && !known.contains(id.id) && desired.services[id] == nil
+        }
+        .keys.sorted().map { store.keyspace.text(of: .entry($0.service, $0.id)) }
     }
 }

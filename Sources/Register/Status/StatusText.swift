@@ -27,7 +27,7 @@ extension StatusReport {
         if let process = agent.process, let started = agent.started {
             table.add(["process", "\(process), since \(started)"])
         }
-        if let keeper = agent.standsByFor { table.add(["stands by", "its entries are kept by \(keeper)"]) }
+        if let leader = agent.standsByFor { table.add(["stands by", "its entries are kept by \(leader)"]) }
         table.add(["HOST_IP", agent.address])
         table.add(["owner", agent.owner])
         table.add(["engine", engine.map { "\($0.address), API \($0.api)" + Self.lost($0.lost) } ?? "none"])
@@ -70,7 +70,7 @@ extension ContainerReport {
         lines += section("Registry", entries.map { $0.lines(report) }, otherwise: "nothing")
         lines += section("Why not", reasons.map { [$0] })
         lines += section("Warnings", warnings.map { [$0] })
-        return lines.map(TextTable.shown).joined(separator: "\n") + "\n"
+        return lines.map { OneLine.text($0) }.joined(separator: "\n") + "\n"
     }
 
     private func section(_ name: String, _ parts: [[String]], otherwise: String? = nil) -> [String] {

@@ -146,15 +146,7 @@ struct ArgumentReader {
 
     private func unknown(_ flag: String) -> String {
         let known = flags.map(\.flag) + commands.map(\.name) + ["--help", "--version"]
-        return "\(flag) is not a flag of this program" + Self.suggestion(flag, among: known)
-    }
-
-    /// The nearest of some words as a question, where one is near enough.
-    private static func suggestion(_ typed: String, among known: [String]) -> String {
-        let nearest = known.map { (word: $0, distance: editDistance(typed.lowercased(), $0)) }
-            .min { $0.distance < $1.distance }
-        guard let nearest, nearest.distance <= max(2, nearest.word.count / 4) else { return "" }
-        return "; did you mean \(nearest.word)?"
+        return "\(flag) is not a flag of this program" + Suggestion.text(for: flag, among: known)
     }
 
     /// An argument that belongs to nothing; a `NAME=value` is named without its value, which may be a secret.
@@ -167,24 +159,8 @@ struct ArgumentReader {
             isCommandMeant = true
             let names = commands.map(\.name).filter { !$0.hasPrefix("-") }
             return "\"\(name)\" is not a command of this program"
-                + Self.suggestion(String(name), among: names)
+                + Suggestion.text(for: String(name), among: names)
         }
         return "\(name) is a variable: set it before the program's name, or use \(setting.usage)"
     }
-}
-
-/// How many characters must be changed, added or left out to make one text of the other (Levenshtein).
-private func editDistance(_ one: String, _ other: String) -> Int {
-    let other = Array(other)
-    var row = Array(0...other.count)
-    for (line, character) in one.enumerated() {
-        var diagonal = row[0]
-        row[0] = line + 1
-        for column in other.indices {
-            let changed = diagonal + (other[column] == character ? 0 : 1)
-            diagonal = row[column + 1]
-            row[column + 1] = min(changed, row[column] + 1, diagonal + 1)
-        }
-    }
-    return row[other.count]
 }

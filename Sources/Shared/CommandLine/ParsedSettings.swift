@@ -31,7 +31,7 @@ package struct ParsedSettings: Sendable {
     package mutating func value<T>(_ setting: Setting, _ expected: String, _ parse: (String) -> T?) -> T? {
         guard let text = text(setting) else { return nil }
         guard let value = parse(text) else {
-            let shown = setting.isSecret ? "the value" : "\"\(Self.shown(text))\""
+            let shown = setting.isSecret ? "the value" : "\"\(OneLine.text(text, longest: 200))\""
             problem(setting, "\(shown) is not \(expected)")
             return nil
         }
@@ -84,14 +84,5 @@ package struct ParsedSettings: Sendable {
     /// Throws all mistakes, if there are any.
     package func finish() throws(UsageError) {
         if !problems.isEmpty { throw UsageError(problems: problems) }
-    }
-
-    /// A value as a message may show it: on one line, and not for ever long.
-    private static func shown(_ text: String) -> String {
-        let longest = 200
-        let line = text.unicodeScalars.prefix(longest).map { scalar in
-            scalar.properties.generalCategory == .control ? scalar.escaped(asASCII: true) : String(scalar)
-        }
-        return line.joined() + (text.unicodeScalars.count > longest ? "..." : "")
     }
 }

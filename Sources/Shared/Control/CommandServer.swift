@@ -1,4 +1,3 @@
-import Glibc
 import Synchronization
 
 /// Answers commands on a unix socket, as HAProxy's command sockets do: one line, one answer, the end.
@@ -70,7 +69,7 @@ package final class CommandServer: Sendable {
     }
 
     private func leave(_ socket: Int32) {
-        Glibc.close(socket)
+        LocalConnection.close(socket)
         clients.subtract(1, ordering: .relaxed)
     }
 

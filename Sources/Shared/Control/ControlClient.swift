@@ -1,5 +1,3 @@
-import Glibc
-
 /// The way from a command to the agent that runs: one line over its control socket.
 package struct ControlClient: Sendable {
     /// The agent's program, for messages.
@@ -51,7 +49,7 @@ package struct ControlClient: Sendable {
             return .failure(NotRunning(program, reason: "what listens on \(path) is something else", isSilent: true))
         } catch let error as LineSocket.Failure {
             switch error {
-            case .unreachable(let cause) where cause.code == EACCES:
+            case .unreachable(let cause) where cause.kind == .forbidden:
                 throw .forbidden(program: program, path: path)
             case .unreachable, .timedOut:
                 return .failure(NotRunning(program, reason: error.description, isSilent: error.isOfSomebody))

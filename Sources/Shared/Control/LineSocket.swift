@@ -1,5 +1,3 @@
-import Glibc
-
 /// A client of command sockets: HAProxy's (the master's and the runtime API's) and the agents' own.
 ///
 /// One connection per line, as every version of HAProxy from 2.4 on understands it
@@ -36,9 +34,7 @@ package struct LineSocket: Sendable {
             var connection = try await connect(&pauses)
             // Lines are far shorter than a socket's buffer.
             let bytes = Array((line + "\n").utf8)
-            guard try connection.send(bytes[...]) == bytes.count else {
-                throw FileError("write to", path, code: EMSGSIZE)
-            }
+            try connection.sendAll(bytes)
             try connection.endSending()
             while try !connection.readAvailable(upTo: cap) {
                 guard try await pauses.wait() else { throw Failure.timedOut(path: path, after: deadline) }
@@ -55,7 +51,7 @@ package struct LineSocket: Sendable {
             do {
                 return try LocalConnection(to: path)
             } catch {
-                guard error.code == EAGAIN, try await pauses.wait() else { throw error }
+                guard error.kind == .busy, try await pauses.wait() else { throw error }
             }
         }
     }
@@ -65,7 +61,7 @@ extension LineSocket.Failure {
     /// Whether somebody listens there, who only does not answer.
     package var isOfSomebody: Bool {
         switch self {
-        case .unreachable(let error): [EPIPE, ECONNRESET, EAGAIN].contains(error.code)
+        case .unreachable(let error): error.kind == .closed || error.kind == .busy
         case .timedOut: true
         }
     }

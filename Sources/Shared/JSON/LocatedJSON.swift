@@ -99,18 +99,10 @@ extension LocatedJSON: CustomStringConvertible {
         switch value {
         case .null: "null"
         case .boolean, .number: scalar ?? ""
-        case .text(let text): "\"\(Self.shown(text))\""
+        case .text(let text): "\"\(OneLine.text(text, longest: 100))\""
         case .list: "a list"
         case .object: "an object"
         }
-    }
-
-    private static func shown(_ text: String) -> String {
-        let longest = 100
-        let line = text.unicodeScalars.prefix(longest).map { scalar in
-            scalar.properties.generalCategory == .control ? scalar.escaped(asASCII: true) : String(scalar)
-        }
-        return line.joined() + (text.unicodeScalars.count > longest ? "..." : "")
     }
 }
 

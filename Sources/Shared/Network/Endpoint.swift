@@ -30,7 +30,7 @@ package struct Endpoint: Hashable, Sendable {
     }
 
     /// What an endpoint may look like, for messages.
-    package static let expected = "IP:PORT of one host, without leading zeros, an IPv6 address in brackets"
+    package static let grammar = "IP:PORT of one host, without leading zeros, an IPv6 address in brackets"
 }
 
 extension Endpoint: CustomStringConvertible, Comparable {
@@ -67,7 +67,7 @@ package struct Port: Hashable, Sendable {
     }
 
     /// What a port may be, for messages.
-    package static let expected = "a port from 1 to 65535"
+    package static let grammar = "a port from 1 to 65535"
 }
 
 extension Port: CustomStringConvertible, Comparable {
@@ -83,7 +83,7 @@ extension Port: Codable {
     package init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         guard let port = Port(try container.decode(Int.self)) else {
-            throw DecodingError.dataCorruptedError(in: container, debugDescription: "not \(Self.expected)")
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "not \(Self.grammar)")
         }
         self = port
     }

@@ -18,7 +18,7 @@ package struct ServiceName: Hashable, Sendable {
     }
 
     /// What a name may look like, for messages.
-    package static let expected = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 128"
+    package static let grammar = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 128"
 }
 
 extension ServiceName: CustomStringConvertible, Comparable {

@@ -65,7 +65,7 @@ extension Meta: Codable {
         tags = fields.read("tags", "a list of strings")
         withdrawn = fields.read("withdrawn", "a string")
         at = fields.read("at", "a string")
-        confirm = fields.read("confirm", BooleanText.expected)
+        confirm = fields.read("confirm", BooleanText.grammar)
         problems = fields.problems
     }
 

@@ -1,5 +1,5 @@
 extension ServiceOptions {
-    /// One option: its name, its grammar, its default, and how it is read and written.
+    /// One row of the table of options: its name, its grammar, its default, and how it is read and written.
     ///
     /// The name is that of the JSON field; a label is `SERVICE_` and the name in capitals.
     package struct Field: Sendable {
@@ -27,16 +27,16 @@ extension ServiceOptions {
         /// How it stands in JSON.
         package let kind: Kind
         /// What a value may be, for messages and for the documentation.
-        package let expected: String
-        /// What counts where nothing is said, for the documentation.
-        package let standard: String
+        package let grammar: String
+        /// What counts where nothing is configured, for the documentation.
+        package let defaultText: String
         /// What it means, for the documentation.
-        package let meaning: String
-        /// Sets it from a text; false where that is not what is ``expected``, and nothing changes then.
+        package let description: String
+        /// Sets it from a text; false where that does not have the ``grammar``, and nothing changes then.
         package let set: @Sendable (_ text: String, _ options: inout ServiceOptions) -> Bool
-        /// The value's text, which ``set`` reads again; nil where nothing is said.
+        /// The value's text, which ``set`` reads again; nil where nothing is configured.
         package let text: @Sendable (_ options: ServiceOptions) -> String?
-        /// Makes the second options say what the first ones do.
+        /// Gives the second options the value of the first ones.
         package let copy: @Sendable (_ from: ServiceOptions, _ to: inout ServiceOptions) -> Void
 
         /// The name of the label, such as `SERVICE_CHECK_INTERVAL`.
@@ -44,81 +44,110 @@ extension ServiceOptions {
     }
 }
 
-extension ServiceOptions.Field {
-    typealias Path<Value> = WritableKeyPath<ServiceOptions, Value?> & Sendable
+/// An option whose default is a value, which counts wherever nothing is configured.
+package struct ServiceOption<Value: Sendable>: Sendable {
+    /// Its row in the table.
+    package let field: ServiceOptions.Field
+    /// What counts where nothing is configured.
+    package let defaultValue: Value
 
-    /// An option with a grammar of its own.
-    static func value<Value: Sendable & CustomStringConvertible>(
-        _ name: String, _ scope: Scope, _ path: any Path<Value>, _ expected: String,
-        _ parse: @escaping @Sendable (String) -> Value?, kind: Kind = .string, standard: String, _ meaning: String
-    ) -> Self {
-        make(name, scope, kind, path, expected, standard, meaning, parse, \.description)
+    fileprivate let path: any WritableKeyPath<ServiceOptions, Value?> & Sendable
+}
+
+extension ServiceOptions {
+    /// What counts: the configured value, or else the default.
+    package subscript<Value>(_ option: ServiceOption<Value>) -> Value {
+        self[keyPath: option.path] ?? option.defaultValue
     }
 
-    /// One of the words of a type.
-    static func choice<Value: RawRepresentable & CaseIterable & Sendable>(
-        _ name: String, _ scope: Scope, _ path: any Path<Value>, standard: String, _ meaning: String
-    ) -> Self where Value.RawValue == String {
-        let words = Value.allCases.map(\.rawValue)
-        let expected = words.dropLast().joined(separator: ", ") + " or " + (words.last ?? "")
-        let parse: @Sendable (String) -> Value? = { text in
-            Value(rawValue: text) ?? Value.allCases.first { $0.rawValue.lowercased() == text.lowercased() }
+    /// The same without values that are the defaults anyway.
+    package var withoutDefaults: ServiceOptions {
+        Self.fields.reduce(into: self) { result, field in
+            if field.text(self) == field.defaultText { field.copy(ServiceOptions(), &result) }
         }
-        return make(name, scope, .string, path, expected, standard, meaning, parse, \.rawValue)
+    }
+}
+
+/// How the values of one kind of option are read, written and explained.
+private struct ValueSyntax<Value: Sendable>: Sendable {
+    let kind: ServiceOptions.Field.Kind
+    let grammar: String
+    let parse: @Sendable (String) -> Value?
+    let text: @Sendable (Value) -> String
+
+    typealias Path = any WritableKeyPath<ServiceOptions, Value?> & Sendable
+
+    /// An option with a default; `note` goes on after it.
+    func option(
+        _ name: String, _ scope: ServiceOptions.Field.Scope, _ path: Path, default value: Value, note: String = "",
+        _ description: String
+    ) -> ServiceOption<Value> {
+        let field = field(name, scope, path, otherwise: text(value) + note, description)
+        return ServiceOption(field: field, defaultValue: value, path: path)
     }
 
-    /// A whole number within a range.
-    static func number(
-        _ name: String, _ scope: Scope, _ path: any Path<Int>, _ range: ClosedRange<Int>, standard: String,
-        _ meaning: String
-    ) -> Self {
-        let expected = "a whole number from \(range.lowerBound) to \(range.upperBound)"
-        let parse: @Sendable (String) -> Int? = { Int($0).flatMap { range.contains($0) ? $0 : nil } }
-        return make(name, scope, .number, path, expected, standard, meaning, parse, \.description)
-    }
-
-    /// A time within a range.
-    static func time(
-        _ name: String, _ scope: Scope, _ path: any Path<Duration>, _ range: ClosedRange<Duration>, standard: String,
-        _ meaning: String
-    ) -> Self {
-        let (least, most) = (DurationText.text(range.lowerBound), DurationText.text(range.upperBound))
-        let parse: @Sendable (String) -> Duration? = { text in
-            DurationText.parse(text).flatMap { range.contains($0) ? $0 : nil }
-        }
-        let expected = "a time from \(least) to \(most), such as 15s or 500ms"
-        return make(name, scope, .string, path, expected, standard, meaning, parse, DurationText.text)
-    }
-
-    /// A switch.
-    static func flag(
-        _ name: String, _ scope: Scope, _ path: any Path<Bool>, standard: String, _ meaning: String
-    ) -> Self {
-        make(
-            name, scope, .boolean, path, BooleanText.expected, standard, meaning, { BooleanText.of($0) }, \.description)
-    }
-
-    private static func make<Value: Sendable>(
-        _ name: String, _ scope: Scope, _ kind: Kind, _ path: any Path<Value>, _ expected: String, _ standard: String,
-        _ meaning: String, _ parse: @escaping @Sendable (String) -> Value?,
-        _ write: @escaping @Sendable (Value) -> String
-    ) -> Self {
-        Self(
-            name: name, scope: scope, kind: kind, expected: expected, standard: standard, meaning: meaning,
-            set: { text, options in
+    /// An option for which something else counts where nothing is configured.
+    func field(
+        _ name: String, _ scope: ServiceOptions.Field.Scope, _ path: Path, otherwise: String, _ description: String
+    ) -> ServiceOptions.Field {
+        ServiceOptions.Field(
+            name: name, scope: scope, kind: kind, grammar: grammar, defaultText: otherwise, description: description,
+            set: { [parse] text, options in
                 guard let value = parse(text) else { return false }
                 options[keyPath: path] = value
                 return true
             },
-            text: { $0[keyPath: path].map(write) },
+            text: { [text] in $0[keyPath: path].map(text) },
             copy: { $1[keyPath: path] = $0[keyPath: path] })
     }
 }
 
+/// Values with a grammar of their own.
+private func values<Value: Sendable & CustomStringConvertible>(
+    _ grammar: String, kind: ServiceOptions.Field.Kind = .string, _ parse: @escaping @Sendable (String) -> Value?
+) -> ValueSyntax<Value> {
+    ValueSyntax(kind: kind, grammar: grammar, parse: parse, text: \.description)
+}
+
+/// The words of a type.
+private func choices<Value: RawRepresentable & CaseIterable & Sendable>(of type: Value.Type) -> ValueSyntax<Value>
+where Value.RawValue == String {
+    let words = Value.allCases.map(\.rawValue)
+    let grammar = words.dropLast().joined(separator: ", ") + " or " + (words.last ?? "")
+    return ValueSyntax(
+        kind: .string, grammar: grammar,
+        parse: { text in
+            Value(rawValue: text) ?? Value.allCases.first { $0.rawValue.lowercased() == text.lowercased() }
+        }, text: \.rawValue)
+}
+
+/// Whole numbers within a range.
+private func numbers(_ range: ClosedRange<Int>) -> ValueSyntax<Int> {
+    values("a whole number from \(range.lowerBound) to \(range.upperBound)", kind: .number) { text in
+        Int(text).flatMap { range.contains($0) ? $0 : nil }
+    }
+}
+
+/// Times within a range.
+private func times(_ range: ClosedRange<Duration>) -> ValueSyntax<Duration> {
+    let (least, most) = (DurationText.text(range.lowerBound), DurationText.text(range.upperBound))
+    return ValueSyntax(
+        kind: .string, grammar: "a time from \(least) to \(most), such as 15s or 500ms",
+        parse: { text in DurationText.parse(text).flatMap { range.contains($0) ? $0 : nil } },
+        text: { DurationText.text($0) })
+}
+
+/// Switches.
+private let switches = ValueSyntax<Bool>(
+    kind: .boolean, grammar: BooleanText.grammar, parse: { BooleanText.of($0) }, text: \.description)
+
+/// Ports.
+private let ports = values(Port.grammar, kind: .number) { Port(text: $0) }
+
 /// Switches as people write them.
 package enum BooleanText {
     /// What may be written, for messages.
-    package static let expected = "true or false"
+    package static let grammar = "true or false"
 
     /// What a text means; nil for what is no switch.
     ///
@@ -133,107 +162,113 @@ package enum BooleanText {
 }
 
 extension ServiceOptions {
+    private static let port = ports.field(
+        "port", .service, \.port, otherwise: "the container's port",
+        "the port that the service listens on at client hosts")
+    private static let listenAddress = values("an IPv4 or IPv6 address") { IPAddress($0) }.field(
+        "listen_address", .service, \.listenAddress, otherwise: "`LISTEN_ADDRESS` of docker-discover",
+        "the address that it listens on at client hosts")
+    package static let mode = choices(of: ServiceMode.self).option(
+        "mode", .service, \.mode, default: .tcp,
+        "the protocol of the connections, as HAProxy handles them")
+    package static let balance = choices(of: Balance.self).option(
+        "balance", .service, \.balance, default: .roundrobin,
+        "how connections are distributed over the endpoints")
+    package static let check = values(ServiceCheck.grammar) { ServiceCheck($0) }.option(
+        "check", .service, \.check, default: .tcp,
+        "how HAProxy checks whether an endpoint works")
+    private static let checkHost = values(HostHeader.grammar) { HostHeader($0) }.field(
+        "check_host", .service, \.checkHost, otherwise: "none",
+        "the `Host` header of an HTTP check")
+    package static let checkMethod = choices(of: CheckMethod.self).option(
+        "check_method", .service, \.checkMethod, default: .get,
+        "the method of an HTTP check")
+    package static let checkStatus = values(StatusCodes.grammar) { StatusCodes($0) }.option(
+        "check_status", .service, \.checkStatus, default: .standard,
+        "the statuses that pass an HTTP check")
+    package static let checkInterval = times(.milliseconds(100)...(.seconds(3600))).option(
+        "check_interval", .service, \.checkInterval, default: .seconds(2),
+        "time between two checks of an endpoint")
+    package static let checkFastInterval = times(.milliseconds(50)...(.seconds(3600))).option(
+        "check_fast_interval", .service, \.checkFastInterval, default: .milliseconds(200),
+        note: ", or the interval where that is shorter",
+        "time between two checks while an endpoint is changing from up to down or back")
+    private static let checkDownInterval = times(.milliseconds(100)...(.seconds(3600))).field(
+        "check_down_interval", .service, \.checkDownInterval, otherwise: "the interval",
+        "time between two checks while an endpoint is down")
+    package static let checkTimeout = times(.milliseconds(50)...(.seconds(60))).option(
+        "check_timeout", .service, \.checkTimeout, default: .seconds(2),
+        "the time limit of one check")
+    package static let checkRise = numbers(1...100).option(
+        "check_rise", .service, \.checkRise, default: 2,
+        "how many checks in a row must pass before a failed endpoint is used again")
+    package static let checkFall = numbers(1...100).option(
+        "check_fall", .service, \.checkFall, default: 2,
+        "how many checks in a row must fail before an endpoint is taken out of use")
+    private static let checkPort = ports.field(
+        "check_port", .endpoint, \.checkPort, otherwise: "the endpoint's port",
+        "the port that is checked, as other hosts reach it")
+    package static let weight = numbers(0...256).option(
+        "weight", .host, \.weight, default: 100,
+        "the endpoint's share of the connections; 0 takes no new ones")
+    private static let maxConnections = numbers(1...1_000_000).field(
+        "maxconn", .host, \.maxConnections, otherwise: "no limit",
+        "how many connections an endpoint accepts at a time from one client host; the others queue")
+    package static let slowStart = times(.zero...(.seconds(3600))).option(
+        "slow_start", .host, \.slowStart, default: .zero,
+        "how long an endpoint that came up takes to reach its full share")
+    package static let isBackup = switches.option(
+        "backup", .host, \.isBackup, default: false,
+        "used only when no other endpoint works")
+    private static let zone = values(ServiceName.grammar) { Zone($0) }.field(
+        "zone", .host, \.zone, otherwise: "`ZONE` of docker-register",
+        "where the endpoint is; client hosts of the same zone prefer it")
+    package static let proxyProtocol = choices(of: ProxyProtocol.self).option(
+        "proxy_protocol", .endpoint, \.proxyProtocol, default: .none,
+        "the PROXY protocol that the endpoint expects")
+    private static let cookie = values(CookieName.grammar) { CookieName($0) }.field(
+        "cookie", .service, \.cookie, otherwise: "none",
+        "mode http: the cookie that keeps a client at its endpoint")
+    package static let connectTimeout = times(.milliseconds(10)...(.seconds(3600))).option(
+        "timeout_connect", .service, \.connectTimeout, default: .seconds(1),
+        "the time limit for connecting to an endpoint")
+    package static let clientTimeout = times(.milliseconds(10)...(.seconds(604_800))).option(
+        "timeout_client", .service, \.clientTimeout, default: .seconds(3600),
+        "how long a client may be silent")
+    package static let serverTimeout = times(.milliseconds(10)...(.seconds(604_800))).option(
+        "timeout_server", .service, \.serverTimeout, default: .seconds(3600),
+        "how long an endpoint may be silent")
+    private static let queueTimeout = times(.milliseconds(10)...(.seconds(3600))).field(
+        "timeout_queue", .service, \.queueTimeout, otherwise: "the limit for connecting",
+        "how long a connection may wait for an endpoint that is at its `maxconn`")
+    package static let retries = numbers(0...100).option(
+        "retries", .service, \.retries, default: 10,
+        "how often a failed connection is retried, on other endpoints")
+    package static let retryOn = values(RetryConditions.grammar) { RetryConditions($0) }.option(
+        "retry_on", .service, \.retryOn, default: .standard,
+        "mode http: which failures of a request are retried")
+    package static let compression = choices(of: Compression.self).option(
+        "compression", .service, \.compression, default: .none,
+        "mode http: how responses are compressed")
+    package static let forwardedFor = switches.option(
+        "forwarded_for", .service, \.forwardedFor, default: true,
+        "mode http: whether endpoints get the client's address in `X-Forwarded-For`")
+    package static let accessLog = switches.option(
+        "access_log", .service, \.accessLog, default: false,
+        "whether each request or connection is logged")
+
     /// All options, in the order of the documentation.
-    package static let fields: [Field] = serviceFields + checkFields + endpointFields + trafficFields
+    package static let fields: [Field] = [
+        port, listenAddress, mode.field, balance.field, check.field, checkHost, checkMethod.field, checkStatus.field,
+        checkInterval.field, checkFastInterval.field, checkDownInterval, checkTimeout.field, checkRise.field,
+        checkFall.field, checkPort, weight.field, maxConnections, slowStart.field, isBackup.field, zone,
+        proxyProtocol.field, cookie, connectTimeout.field, clientTimeout.field, serverTimeout.field, queueTimeout,
+        retries.field, retryOn.field, compression.field, forwardedFor.field, accessLog.field,
+    ]
 
     /// The option of a name such as `check_interval`; nil where there is none.
     package static func field(_ name: String) -> Field? { places[name].map { fields[$0] } }
 
     /// Where each name stands in ``fields``.
     static let places = Dictionary(fields.enumerated().map { ($1.name, $0) }) { first, _ in first }
-
-    private static let serviceFields: [Field] = [
-        .value(
-            "port", .service, \.port, Port.expected, { Port(text: $0) }, kind: .number,
-            standard: "the container's port",
-            "the port that the service listens on at consumers"),
-        .value(
-            "listen_address", .service, \.listenAddress, "an IPv4 or IPv6 address", { IPAddress($0) },
-            standard: "`LISTEN_ADDRESS` of docker-discover", "the address that it listens on at consumers"),
-        .choice("mode", .service, \.mode, standard: "tcp", "what HAProxy understands of the connections"),
-        .choice(
-            "balance", .service, \.balance, standard: "roundrobin", "how connections are spread over the endpoints"),
-    ]
-
-    private static let checkFields: [Field] = [
-        .value(
-            "check", .service, \.check, ServiceCheck.expected, { ServiceCheck($0) }, standard: "tcp",
-            "how HAProxy finds out whether an endpoint works"),
-        .value(
-            "check_host", .service, \.checkHost, HostHeader.expected, { HostHeader($0) }, standard: "none",
-            "the `Host` header of an HTTP check"),
-        .choice("check_method", .service, \.checkMethod, standard: "GET", "the method of an HTTP check"),
-        .value(
-            "check_status", .service, \.checkStatus, StatusCodes.expected, { StatusCodes($0) }, standard: "200-399",
-            "the statuses that pass an HTTP check"),
-        .time(
-            "check_interval", .service, \.checkInterval, .milliseconds(100)...(.seconds(3600)), standard: "2s",
-            "between two checks of an endpoint"),
-        .time(
-            "check_fast_interval", .service, \.checkFastInterval, .milliseconds(50)...(.seconds(3600)),
-            standard: "200ms, or the interval where that is shorter",
-            "between two checks while it is changing from up to down or back"),
-        .time(
-            "check_down_interval", .service, \.checkDownInterval, .milliseconds(100)...(.seconds(3600)),
-            standard: "the interval", "between two checks while it is down"),
-        .time(
-            "check_timeout", .service, \.checkTimeout, .milliseconds(50)...(.seconds(60)), standard: "2s",
-            "the limit of one check"),
-        .number(
-            "check_rise", .service, \.checkRise, 1...100, standard: "2",
-            "how many checks in a row have to pass before a failed endpoint is used again"),
-        .number(
-            "check_fall", .service, \.checkFall, 1...100, standard: "2",
-            "how many checks in a row have to fail before an endpoint is used no more"),
-        .value(
-            "check_port", .endpoint, \.checkPort, Port.expected, { Port(text: $0) }, kind: .number,
-            standard: "the endpoint's port", "the port that is checked, as other hosts reach it"),
-    ]
-
-    private static let endpointFields: [Field] = [
-        .number(
-            "weight", .host, \.weight, 0...256, standard: "100",
-            "the endpoint's share of the connections; 0 takes no new ones"),
-        .number(
-            "maxconn", .host, \.maxConnections, 1...1_000_000, standard: "no limit",
-            "how many connections it takes at a time from one consumer host; the others queue"),
-        .time(
-            "slow_start", .host, \.slowStart, .zero...(.seconds(3600)), standard: "0s",
-            "over how long an endpoint that came up reaches its full share"),
-        .flag("backup", .host, \.isBackup, standard: "false", "used only when no other endpoint works"),
-        .value(
-            "zone", .host, \.zone, ServiceName.expected, { Zone($0) }, standard: "`ZONE` of docker-register",
-            "where it is; consumers of the same zone prefer it"),
-        .choice(
-            "proxy_protocol", .endpoint, \.proxyProtocol, standard: "none", "the PROXY protocol that it expects"),
-    ]
-
-    private static let trafficFields: [Field] = [
-        .value(
-            "cookie", .service, \.cookie, CookieName.expected, { CookieName($0) }, standard: "none",
-            "mode http: the cookie that keeps a client at its endpoint"),
-        .time(
-            "timeout_connect", .service, \.connectTimeout, .milliseconds(10)...(.seconds(3600)), standard: "1s",
-            "the limit for connecting to an endpoint"),
-        .time(
-            "timeout_client", .service, \.clientTimeout, .milliseconds(10)...(.seconds(604_800)), standard: "1h",
-            "how long a client may be silent"),
-        .time(
-            "timeout_server", .service, \.serverTimeout, .milliseconds(10)...(.seconds(604_800)), standard: "1h",
-            "how long an endpoint may be silent"),
-        .time(
-            "timeout_queue", .service, \.queueTimeout, .milliseconds(10)...(.seconds(3600)),
-            standard: "the limit for connecting", "how long a connection may wait for an endpoint below its `maxconn`"),
-        .number(
-            "retries", .service, \.retries, 0...100, standard: "10",
-            "how often a failed connection is tried again, on other endpoints"),
-        .value(
-            "retry_on", .service, \.retryOn, RetryConditions.expected, { RetryConditions($0) },
-            standard: "conn-failure", "mode http: which failures of a request are tried again"),
-        .choice("compression", .service, \.compression, standard: "none", "mode http: how answers are compressed"),
-        .flag(
-            "forwarded_for", .service, \.forwardedFor, standard: "true",
-            "mode http: endpoints are told the client's address in `X-Forwarded-For`"),
-        .flag("access_log", .service, \.accessLog, standard: "false", "each request or connection is logged"),
-    ]
 }

@@ -46,7 +46,7 @@ package enum ServiceCheck: Hashable, Sendable, CustomStringConvertible {
     case http(HTTPPath)
 
     /// What may be written, for messages.
-    package static let expected = "tcp, http:/path or none"
+    package static let grammar = "tcp, http:/path or none"
 
     /// Parses `tcp`, `none`, `http` or `http:/path`; nil for anything else.
     package init?(_ text: String) {
@@ -96,7 +96,7 @@ package struct HostHeader: Hashable, Sendable, CustomStringConvertible {
     package let description: String
 
     /// What may be written, for messages.
-    package static let expected = "a host name, with or without :port"
+    package static let grammar = "a host name, with or without :port"
 
     /// Makes one; nil for anything else.
     package init?(_ text: some StringProtocol) {
@@ -115,7 +115,7 @@ package struct CookieName: Hashable, Sendable, CustomStringConvertible {
     package let description: String
 
     /// What may be written, for messages.
-    package static let expected = "letters, digits, '_' and '-', at most 64"
+    package static let grammar = "letters, digits, '_' and '-', at most 64"
 
     /// Makes one; nil for anything else.
     package init?(_ text: some StringProtocol) {
@@ -146,7 +146,7 @@ package struct StatusCodes: Hashable, Sendable, CustomStringConvertible {
     package let ranges: [ClosedRange<Int>]
 
     /// What may be written, for messages.
-    package static let expected = "statuses from 100 to 599 such as 200, 200-399 or 200,204"
+    package static let grammar = "statuses from 100 to 599 such as 200, 200-399 or 200,204"
 
     /// All that is no failure: `200-399`.
     package static let standard = StatusCodes(description: "200-399", ranges: [200...399])
@@ -178,7 +178,7 @@ package struct RetryConditions: Hashable, Sendable, CustomStringConvertible {
     package let words: [String]
 
     /// What may be written, for messages.
-    package static let expected = "one or more of \(all.joined(separator: ", ")), separated by commas"
+    package static let grammar = "one or more of \(all.joined(separator: ", ")), separated by commas"
 
     /// Connections that fail: `conn-failure`.
     package static let standard = RetryConditions(words: ["conn-failure"])

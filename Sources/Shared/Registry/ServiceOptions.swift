@@ -86,8 +86,8 @@ extension ServiceOptions {
         // Few of the many are said.
         for place in fields.names.compactMap({ Self.places[$0] }).sorted() {
             let field = Self.fields[place]
-            guard let text = fields.scalar(field.name, field.expected) else { continue }
-            if !field.set(text, &self) { fields.report(field.name, field.expected) }
+            guard let text = fields.scalar(field.name, field.grammar) else { continue }
+            if !field.set(text, &self) { fields.report(field.name, field.grammar) }
         }
     }
 
@@ -108,11 +108,11 @@ extension ServiceOptions {
         let rows = fields.map { field in
             let cells = [
                 "`\(field.name)`", field.scope == .service ? "service" : "endpoint", field.kind.rawValue,
-                field.expected, field.standard, field.meaning,
+                field.grammar, field.defaultText, field.description,
             ]
             return "| " + cells.joined(separator: " | ") + " |"
         }
-        let head = ["| field | of | JSON | allowed | default | what it says |", "|---|---|---|---|---|---|"]
+        let head = ["| field | scope | JSON | values | default | description |", "|---|---|---|---|---|---|"]
         return (head + rows).joined(separator: "\n")
     }
 }

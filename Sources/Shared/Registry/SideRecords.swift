@@ -18,9 +18,9 @@ package struct PortClaim: Hashable, Sendable {
     }
 
     /// What a value may be, for messages.
-    package static let expected = "a JSON object with a port, and with the port instead_of which it is used"
+    package static let grammar = "a JSON object with a port, and with the port instead_of which it is used"
 
-    /// Parses a value; nil for anything else than ``expected``.
+    /// Parses a value; nil for anything else than ``grammar``.
     package init?(json: some Sequence<UInt8>) {
         guard let claim = try? JSONDecoder().decode(Fields.self, from: Data(json)) else { return nil }
         self.init(claim.port, for: claim.instead_of ?? claim.port)

@@ -70,8 +70,38 @@ package struct FileError: Error, Equatable {
         self.code = code
     }
 
-    /// The number for a path at which there is nothing.
-    package static let noSuchFile = ENOENT
+    /// What callers tell apart.
+    package enum Kind: Sendable {
+        /// There is nothing.
+        case missing
+        /// This account may not.
+        case forbidden
+        /// Nobody listens on the socket.
+        case refused
+        /// The other side is busy: it passes.
+        case busy
+        /// The other side has closed the connection.
+        case closed
+        /// Anything else.
+        case other
+    }
+
+    /// What kind of error it is.
+    package var kind: Kind {
+        switch code {
+        case ENOENT: .missing
+        case EACCES: .forbidden
+        case ECONNREFUSED: .refused
+        case EAGAIN: .busy
+        case EPIPE, ECONNRESET: .closed
+        default: .other
+        }
+    }
+
+    /// An error of our own for a path at which there is nothing.
+    package static func missing(_ action: String, _ path: String) -> FileError {
+        FileError(action, path, code: ENOENT)
+    }
 }
 
 extension FileError: CustomStringConvertible {
@@ -92,6 +122,30 @@ package struct SystemError: Error, Equatable, CustomStringConvertible {
 
     /// The system's words.
     package var description: String { unsafe String(cString: strerror(number)) }
+}
+
+extension SystemError {
+    /// What an error number means to whoever opens, binds or connects.
+    package enum Kind: Sendable {
+        /// There is no such file.
+        case missing
+        /// This account may not.
+        case forbidden
+        /// Nothing listens there.
+        case refused
+        /// Anything else.
+        case other
+    }
+
+    /// What the number means.
+    package var kind: Kind {
+        switch number {
+        case ENOENT: .missing
+        case EACCES, EPERM: .forbidden
+        case ECONNREFUSED: .refused
+        default: .other
+        }
+    }
 }
 
 /// The lines of a file, read piece by piece, so that nobody pays for what comes after the last line of interest.

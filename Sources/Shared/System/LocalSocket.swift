@@ -53,7 +53,15 @@ struct LocalConnection: ~Copyable {
     }
 
     deinit {
-        close(socket)
+        Glibc.close(socket)
+    }
+
+    /// Closes a connection that was accepted and is not wanted.
+    static func close(_ socket: Int32) { Glibc.close(socket) }
+
+    /// Sends bytes for which the socket has room.
+    func sendAll(_ bytes: [UInt8]) throws(FileError) {
+        guard try send(bytes[...]) == bytes.count else { throw FileError("write to", path, code: EMSGSIZE) }
     }
 
     /// Sends as many of the bytes as there is room for, and returns their number.
@@ -185,7 +193,7 @@ package final class LocalListener: Sendable {
         do {
             _ = try LocalConnection(to: path)
         } catch {
-            guard error.code == ECONNREFUSED else { throw .taken(path: path) }
+            guard error.kind == .refused else { throw .taken(path: path) }
             _ = unsafe unlink(path)
             return
         }

@@ -39,6 +39,20 @@ extension ProcessStatus {
     package func send(_ signal: Signal) {
         if isAlive { kill(pid, signal.number) }
     }
+
+    /// The id of this process.
+    package static var ownID: Int32 { getpid() }
+
+    /// The name of this host; nil where the system does not say.
+    package static var hostName: String? {
+        // The kernel's limit, and the byte that ends the text.
+        var name = [UInt8](repeating: 0, count: 65)
+        let isKnown = unsafe name.withUnsafeMutableBytes { room in
+            let start = unsafe room.baseAddress?.assumingMemoryBound(to: CChar.self)
+            return unsafe start.map { unsafe gethostname($0, room.count - 1) } == 0
+        }
+        return isKnown ? String(decoding: name.prefix { $0 != 0 }, as: UTF8.self) : nil
+    }
 }
 
 /// The capabilities that a process has, and hands on to the programs that it starts.

@@ -14,7 +14,7 @@ package struct TextTable: Sendable {
 
     /// Adds a row with as many cells as there are columns.
     package mutating func add(_ cells: [String]) {
-        rows.append(cells.map(Self.shown))
+        rows.append(cells.map { OneLine.text($0) })
     }
 
     /// The lines, each without blanks at its end.
@@ -38,19 +38,26 @@ package struct TextTable: Sendable {
         cell.last == " " ? String(cell.reversed().drop { $0 == " " }.reversed()) : cell
     }
 
-    private static func length(_ cell: String) -> Int { isPlain(cell) ? cell.utf8.count : cell.count }
+    private static func length(_ cell: String) -> Int { OneLine.isPlain(cell) ? cell.utf8.count : cell.count }
 
-    /// Whether a text consists of printable ASCII, as nearly all of them do.
-    private static func isPlain(_ text: String) -> Bool { text.utf8.allSatisfy { (0x20...0x7e).contains($0) } }
+}
 
-    /// A text on one line, with names in place of what a terminal would obey.
-    package static func shown(_ text: String) -> String {
-        guard !isPlain(text) else { return text }
-        return text.unicodeScalars.map { scalar in
+/// Texts from outside, made fit for one line of a message or a table.
+package enum OneLine {
+    /// The text with escapes in place of what would break the line or command a terminal.
+    ///
+    /// - Parameter longest: in Unicode scalars; of a longer text the beginning is shown, then `...`.
+    package static func text(_ text: String, longest: Int = .max) -> String {
+        let isLong = longest < .max && text.unicodeScalars.count > longest
+        guard isLong || !isPlain(text) else { return text }
+        return text.unicodeScalars.prefix(longest).map { scalar in
             switch scalar.properties.generalCategory {
             case .control, .format, .lineSeparator, .paragraphSeparator: scalar.escaped(asASCII: true)
             default: String(scalar)
             }
-        }.joined()
+        }.joined() + (isLong ? "..." : "")
     }
+
+    /// Whether a text consists of printable ASCII, as nearly all of them do.
+    static func isPlain(_ text: String) -> Bool { text.utf8.allSatisfy { (0x20...0x7e).contains($0) } }
 }

@@ -53,11 +53,11 @@ struct ConfigSnippetTests {
     func `a chroot for which HAProxy has not the right is refused`(status: String, text: String, isRefused: Bool) throws
     {
         let rights = try #require(ProcessCapabilities(status: status))
-        var additions = ConfigSnippets()
-        #expect(additions.excess(over: rights) == nil)
-        additions[.global] = try ConfigSnippet(Array(text.utf8), of: "/f", for: .global)
-        let expected = "/f, line 2: HAProxy has not the right to 'chroot' here (CAP_SYS_CHROOT)"
-        #expect(additions.excess(over: rights) == (isRefused ? expected : nil))
+        var snippets = ConfigSnippets()
+        #expect(snippets.missingCapability(of: rights) == nil)
+        snippets[.global] = try ConfigSnippet(Array(text.utf8), of: "/f", for: .global)
+        let expected = "/f, line 2: HAProxy lacks CAP_SYS_CHROOT, needed by 'chroot'"
+        #expect(snippets.missingCapability(of: rights) == (isRefused ? expected : nil))
     }
 
     @Test func `rights that cannot be read are not known`() {
@@ -89,7 +89,7 @@ struct ConfigSnippetTests {
     }
 
     @Test func `an addition tells its proxies and where it listens`() throws {
-        let additions = try ConfigSnippets([
+        let snippets = try ConfigSnippets([
             .extra: """
             frontend web # with a comment
                 bind *:8080,[::1]:8081 ssl
@@ -100,29 +100,29 @@ struct ConfigSnippetTests {
             userlist u
             """
         ])
-        #expect(additions.proxies == ["web", "api", "db"])
-        #expect(Set(additions.binds.map(\.description)) == [":8080", "[::1]:8081", ":5432"])
+        #expect(snippets.proxies == ["web", "api", "db"])
+        #expect(Set(snippets.binds.map(\.description)) == [":8080", "[::1]:8081", ":5432"])
     }
 
     @Test func `services make way for what an operator adds`() throws {
         var settings = HAProxySettings.sample
-        settings.additions = try ConfigSnippets([.extra: "listen web\n    bind 127.0.0.1:8080\n"])
+        settings.snippets = try ConfigSnippets([.extra: "listen web\n    bind 127.0.0.1:8080\n"])
         let keys: KeyValuePairs = ["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:8080", "db/1": "10.0.0.5:81"]
-        let plan = DesiredState(RegistryFixture(keys).catalog, on: settings.host)
+        let plan = RegistryFixture(keys).plan(on: settings.host)
         #expect(plan.listeners.map(\.service.text) == ["db"])
-        #expect(plan.problems == [.nameOfAddition(service("web")), .portOfAddition(service("api"), port(8080))])
+        #expect(plan.diagnostics == [.nameOfAddition(service("web")), .portOfAddition(service("api"), port(8080))])
     }
 
     @Test func `HAProxy's words name the lines of the files that they are in`() throws {
         var settings = HAProxySettings.sample
-        settings.additions = try ConfigSnippets([
+        settings.snippets = try ConfigSnippets([
             .global: "tune.bufsize 32768\nnonsense", .defaults: "option nonsense\n", .extra: "listen x\n\nnonsense\n",
         ])
         let configuration = HAProxyConfiguration(.empty, settings)
         let lines = configuration.text.split(separator: "\n", omittingEmptySubsequences: false)
         let told = lines.indices.filter { lines[$0].contains("nonsense") }.map { index in
             configuration.explain(
-                "parsing [/s/haproxy.cfg.new:\(index + 1)] : unknown [x] 'nonsense'", settings.additions)
+                "parsing [/s/haproxy.cfg.new:\(index + 1)] : unknown [x] 'nonsense'", settings.snippets)
         }
         #expect(
             told == [
@@ -130,68 +130,6 @@ struct ConfigSnippetTests {
                 "parsing [/etc/defaults.cfg:1] : unknown [x] 'nonsense'",
                 "parsing [/etc/extra.cfg:3] : unknown [x] 'nonsense'",
             ])
-        #expect(configuration.explain("[/s/haproxy.cfg:2] [", settings.additions) == "[/s/haproxy.cfg:2] [")
-    }
-
-    @Test func `what HAProxy last accepted is kept for the next start`() throws {
-        let folder = try ScratchFolder()
-        let copy = ConfigSnippets.Copy(file: AtomicFile(path: folder.path + "/additions.json"))
-        #expect(copy.load() == nil)
-        let additions = try ConfigSnippets([.global: "a\n\nb", .extra: "listen x"])
-        try copy.save(additions)
-        #expect(copy.load() == additions)
-        try AtomicFile(path: folder.path + "/additions.json").replace(with: Array("[]".utf8))
-        #expect(copy.load() == nil)
-    }
-}
-
-@Suite("SnippetReview")
-struct SnippetReviewTests {
-    private func review(
-        _ offered: [ConfigSnippet.Location: String], failures: [ConfigSnippet.Location: ConfigSnippet.Failure] = [:],
-        before: [ConfigSnippet.Location: String] = [:], wrong: Set<String>
-    ) async throws -> SnippetReview {
-        let offer = SnippetFiles.Candidate(additions: try ConfigSnippets(offered), failures: failures)
-        return try await SnippetReview(of: offer, before: try ConfigSnippets(before)) { additions in
-            let lines = ConfigSnippet.Location.allCases.flatMap { additions.lines($0) }
-            return lines.first { wrong.contains($0) }.map { "\($0) is wrong" }
-        }
-    }
-
-    @Test func `what is right is taken`() async throws {
-        let review = try await review([.global: "a", .defaults: "b"], wrong: [])
-        #expect(review.accepted == (try ConfigSnippets([.global: "a", .defaults: "b"])))
-        #expect(review.refusals.isEmpty)
-    }
-
-    @Test func `a wrong file costs only itself, and what it said before stays`() async throws {
-        let review = try await review(
-            [.global: "a2", .defaults: "wrong"], before: [.global: "a", .defaults: "b"], wrong: ["wrong"])
-        #expect(review.accepted == (try ConfigSnippets([.global: "a2", .defaults: "b"])))
-        #expect(review.refusals == [.defaults: "wrong is wrong"])
-    }
-
-    @Test func `without anything before it is left out`() async throws {
-        let review = try await review([.global: "wrong", .extra: "listen x"], wrong: ["wrong"])
-        #expect(review.accepted == (try ConfigSnippets([.extra: "listen x"])))
-        #expect(review.refusals == [.global: "wrong is wrong"])
-    }
-
-    @Test func `what was right once is not trusted`() async throws {
-        let review = try await review(
-            [.global: "old", .defaults: "b"], before: [.global: "old"], wrong: ["old"])
-        #expect(review.accepted == (try ConfigSnippets([.defaults: "b"])))
-        #expect(review.refusals == [.global: "old is wrong"])
-    }
-
-    @Test func `a file that cannot be read leaves what it said before`() async throws {
-        let review = try await review(
-            [.defaults: "b"], failures: [.global: .missing(path: "/etc/global.cfg")], before: [.global: "a"], wrong: [])
-        #expect(review.accepted == (try ConfigSnippets([.global: "a", .defaults: "b"])))
-        #expect(review.refusals == [.global: "there is no file /etc/global.cfg"])
-    }
-
-    @Test func `what is no longer offered goes`() async throws {
-        #expect(try await review([:], before: [.global: "a"], wrong: []).accepted == ConfigSnippets())
+        #expect(configuration.explain("[/s/haproxy.cfg:2] [", settings.snippets) == "[/s/haproxy.cfg:2] [")
     }
 }

@@ -59,14 +59,20 @@ struct DesiredStateTests {
     func `each service gets its port`(example: Case) {
         let plan = RegistryFixture(example.keys).plan
         #expect(plan.listeners.map { "\($0.service):\($0.port)" } == example.listeners)
-        #expect(plan.problems == Set(example.problems))
+        #expect(plan.diagnostics == Set(example.problems))
     }
 
     @Test func `a service whose port another process holds is left out alone`() {
-        let plan = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81"]).plan
-        let left = plan.without([BindAddress(port: port(80)): "in use by nginx"])
+        let fixture = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81"])
+        let (web, api) = (BindAddress(port: port(80)), BindAddress(port: port(81)))
+        var inputs = DesiredInputs(registry: fixture.state, host: HAProxySettings.sample.host)
+        #expect(DesiredState(inputs).untestedBinds == [web, api])
+        #expect(DesiredState(inputs).listeners.count == 2)
+        inputs.ports.add([web], obstacles: [web: "in use by nginx"])
+        let left = DesiredState(inputs)
+        #expect(left.untestedBinds == [api] && left.wantedBinds == [web, api])
         #expect(left.listeners.map(\.service.text) == ["api"])
-        #expect(left.problems == [.portUnavailable(service("web"), port(80), obstacle: "in use by nginx")])
+        #expect(left.diagnostics == [.portUnavailable(service("web"), port(80), obstacle: "in use by nginx")])
     }
 
     @Test(
@@ -87,13 +93,20 @@ struct DesiredStateTests {
         sections: [String], circular: [String]
     ) throws {
         let whole = PlanFixture(sections).plan
-        let plan = whole.withoutCircles { Set([IPAddress("10.9.9.9")].compactMap(\.self)) }
+        var registry = RegistryFixture()
+        for listener in whole.listeners {
+            registry.put("\(listener.service)/port", "\(listener.port)")
+            for server in listener.servers { registry.put("\(listener.service)/\(server.id)", "\(server.endpoint)") }
+        }
+        var inputs = DesiredInputs(registry: registry.state, host: HAProxySettings.sample.host)
+        inputs.ports.ownAddresses = [try #require(IPAddress("10.9.9.9"))]
+        let plan = DesiredState(inputs)
         let names = { (plan: DesiredState) in
             plan.listeners.flatMap { listener in listener.servers.map { "\(listener.service)/\($0.id)" } }
         }
         #expect(names(plan) == names(whole).filter { !circular.contains($0) })
         #expect(plan.listeners.map(\.service) == whole.listeners.map(\.service))
-        #expect(plan.problems.map(\.subject).sorted() == circular.map { String($0.prefix(1)) })
+        #expect(plan.diagnostics.map(\.subject).sorted() == circular.map { String($0.prefix(1)) })
     }
 
     @Test func `this host knows its own addresses`() throws {
@@ -116,6 +129,6 @@ struct DesiredStateTests {
         }
         let texts = (0..<50).map { _ in HAProxyConfiguration(fixture.plan, .sample).text }
         #expect(Set(texts).count == 1)
-        #expect(Set((0..<10).map { _ in fixture.plan.problems }).count == 1)
+        #expect(Set((0..<10).map { _ in fixture.plan.diagnostics }).count == 1)
     }
 }

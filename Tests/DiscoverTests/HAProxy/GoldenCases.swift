@@ -14,7 +14,7 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
     /// Who may see the stats page.
     var statsUsers: [StatsUser] = []
     /// What an operator adds.
-    var additions = ConfigSnippets()
+    var snippets = ConfigSnippets()
 
     var testDescription: String { name }
 
@@ -23,13 +23,13 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
         var settings = HAProxySettings.sample
         settings.host = host
         settings.statsUsers = statsUsers
-        settings.additions = additions
+        settings.snippets = snippets
         return settings
     }
 
     /// The file.
     var configuration: HAProxyConfiguration {
-        HAProxyConfiguration(DesiredState(RegistryFixture(keys).catalog, on: settings.host), settings)
+        HAProxyConfiguration(RegistryFixture(keys).plan(on: settings.host), settings)
     }
 
     static let all = [
@@ -60,15 +60,15 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
 
     private static let additions = GoldenCase(
         name: "additions", keys: ["web/1": "10.0.0.5:8000"],
-        additions: {
-            var additions = ConfigSnippets()
-            additions[.global] = ConfigSnippet(path: "/etc/sidekick/global.cfg", lines: ["tune.maxaccept 50"])
-            additions[.defaults] = ConfigSnippet(
+        snippets: {
+            var snippets = ConfigSnippets()
+            snippets[.global] = ConfigSnippet(path: "/etc/sidekick/global.cfg", lines: ["tune.maxaccept 50"])
+            snippets[.defaults] = ConfigSnippet(
                 path: "/etc/sidekick/defaults.cfg", lines: ["    timeout client 5m", "", "    option dontlognull"])
-            additions[.extra] = ConfigSnippet(
+            snippets[.extra] = ConfigSnippet(
                 path: "/etc/sidekick/extra.cfg",
                 lines: ["userlist people", "    user me insecure-password x", "listen mine", "    bind :8001"])
-            return additions
+            return snippets
         }())
 
     private static let balance = GoldenCase(

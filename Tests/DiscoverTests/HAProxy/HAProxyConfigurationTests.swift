@@ -138,7 +138,7 @@ struct HAProxyConfigurationTests {
         #expect(!isOff { $0.hasOtherFiles = true })
         #expect(!isOff { $0.abilities.httpClientVerify = false })
         for place in ConfigSnippet.Location.allCases {
-            #expect(!isOff { $0.additions[place] = ConfigSnippet(path: "/a", lines: ["lua-load /a.lua"]) })
+            #expect(!isOff { $0.snippets[place] = ConfigSnippet(path: "/a", lines: ["lua-load /a.lua"]) })
         }
     }
 
@@ -150,7 +150,7 @@ struct HAProxyConfigurationTests {
     func `a listener takes half of the connections that HAProxy takes`(files: Int?, added: [String], limit: Int?) {
         var settings = HAProxySettings.sample
         settings.openFiles = files
-        if !added.isEmpty { settings.additions[.global] = ConfigSnippet(path: "/a", lines: added) }
+        if !added.isEmpty { settings.snippets[.global] = ConfigSnippet(path: "/a", lines: added) }
         #expect(settings.connectionsOfOne == limit)
         let lines = HAProxyConfiguration.init(.empty, settings).text.split(separator: "\n")
         let defaults = lines.drop { $0 != "defaults" }.prefix { !$0.hasPrefix("frontend") }

@@ -35,6 +35,15 @@ struct ReloadThrottleTests {
         #expect((least...(least * 1.5)).contains(start.duration(to: pace.due(for: "b", at: start))))
     }
 
+    @Test func `a later reload waits for quiet like the first one`() {
+        var pace = ReloadThrottle()
+        _ = pace.due(for: "a", at: start)
+        pace.ended(at: start + .milliseconds(100), oldWorkers: 0)
+        let later = start + .seconds(10)
+        #expect(pace.due(for: "b", at: later) == later + .milliseconds(20))
+        #expect(pace.due(for: "c", at: later + .milliseconds(15)) == later + .milliseconds(35))
+    }
+
     @Test func `a request that was given up leaves nothing`() {
         var pace = ReloadThrottle()
         _ = pace.due(for: "a", at: start)

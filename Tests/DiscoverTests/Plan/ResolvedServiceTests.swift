@@ -17,7 +17,7 @@ struct ResolvedServiceTests {
         #expect(resolution.address == nil)
         #expect(resolution.problems.isEmpty)
         var said = ServiceOptions()
-        for field in ServiceOptions.fields where field.standard != "none" { _ = field.set(field.standard, &said) }
+        for field in ServiceOptions.fields where field.defaultText != "none" { _ = field.set(field.defaultText, &said) }
         #expect(said.weight == 100 && said.checkRise == 2 && said.clientTimeout == .seconds(3600))
         #expect(ListenerOptions(said) == ListenerOptions())
     }
@@ -29,9 +29,9 @@ struct ResolvedServiceTests {
             "web/2": "10.0.0.7:80", "web/2/meta": #"{"timeout_client":"5s"}"#,
         ])
         #expect(resolution.options.mode == .http)
-        #expect(resolution.options.balance == .random)
-        #expect(resolution.options.retries == 1)
-        #expect(resolution.options.clientTimeout == .seconds(5))
+        #expect(resolution.options[ServiceOptions.balance] == .random)
+        #expect(resolution.options[ServiceOptions.retries] == 1)
+        #expect(resolution.options[ServiceOptions.clientTimeout] == .seconds(5))
         #expect(
             resolution.problems == [
                 .valuesDiffer(service("web"), field: "balance", values: ["first", "random"], chosen: "random")
@@ -44,9 +44,24 @@ struct ResolvedServiceTests {
             "web/2": "10.0.0.6:80", "web/2/meta": #"{"balance":"random","maxconn":7}"#,
             "web/config": #"{"balance":"leastconn","weight":9}"#,
         ])
-        #expect(resolution.options.balance == .leastconn)
+        #expect(resolution.options[ServiceOptions.balance] == .leastconn)
         #expect(resolution.servers.map(\.keywords.weight) == [9, 9])
         #expect(resolution.servers.map(\.keywords.maxConnections) == [nil, 7])
+        #expect(resolution.problems.isEmpty)
+    }
+
+    @Test(arguments: [1, 2])
+    func `an operator decides, also where all instances say the same`(instances: Int) throws {
+        var registry = RegistryFixture(["web/config": #"{"balance":"leastconn"}"#])
+        for number in 1...instances {
+            registry.put("web/\(number)", "10.0.0.\(number):80")
+            registry.put("web/\(number)/meta", #"{"balance":"first","retries":1}"#)
+        }
+        let service = try #require(registry.catalog.services.first)
+        let resolution = try #require(ResolvedService(service, zone: nil))
+        #expect(resolution.servers.count == instances)
+        #expect(resolution.options[ServiceOptions.balance] == .leastconn)
+        #expect(resolution.options[ServiceOptions.retries] == 1)
         #expect(resolution.problems.isEmpty)
     }
 
@@ -88,7 +103,7 @@ struct ResolvedServiceTests {
             }
             #expect(told.sorted() == fields)
             #expect(resolution.problems.count == fields.count)
-            if fields.contains("balance") { #expect(resolution.options.balance == .roundrobin) }
+            if fields.contains("balance") { #expect(resolution.options[ServiceOptions.balance] == .roundrobin) }
         }
     }
 

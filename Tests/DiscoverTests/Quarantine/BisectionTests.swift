@@ -2,7 +2,7 @@ import Testing
 
 @testable import Discover
 
-@Suite("Culprit search")
+@Suite("Bisection")
 struct BisectionTests {
     /// How many items there are, which of them are culprits, and how many questions it may take.
     private static let table: [(count: Int, culprits: [Int], questions: Int)] = [
@@ -19,7 +19,7 @@ struct BisectionTests {
         var asked = 0
         while let trial = search.trial {
             asked += 1
-            search.learn(isAccepted: Set(trial).isDisjoint(with: culprits))
+            search.record(isAccepted: Set(trial).isDisjoint(with: culprits))
         }
         #expect(search.culprits.sorted() == culprits)
         #expect(asked <= questions)
@@ -27,7 +27,7 @@ struct BisectionTests {
 
     @Test func `two that cannot be together cost one of them`() {
         var search = Bisection(Array(0..<20))
-        while let trial = search.trial { search.learn(isAccepted: !(trial.contains(3) && trial.contains(17))) }
+        while let trial = search.trial { search.record(isAccepted: !(trial.contains(3) && trial.contains(17))) }
         #expect(search.culprits == [17])
     }
 
@@ -37,7 +37,7 @@ struct BisectionTests {
             var asked = 0
             while search.trial != nil, asked < 1_000 {
                 asked += 1
-                search.learn(isAccepted: isAccepted)
+                search.record(isAccepted: isAccepted)
             }
             #expect(asked < 1_000)
             #expect(search.culprits.count == (isAccepted ? 1 : 50))

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Discover
 
-@Suite("Service examination")
+@Suite("RejectionAnalysis")
 struct RejectionAnalysisTests {
     /// How much a stubbed HAProxy says of what it refuses.
     enum Manner: CaseIterable {
@@ -15,7 +15,7 @@ struct RejectionAnalysisTests {
         var refused: [String]
         var manner = Manner.line
 
-        func judge(_ plan: DesiredState) -> ConfigErrors? {
+        func errors(in plan: DesiredState) -> ConfigErrors? {
             let configuration = HAProxyConfiguration(plan, .sample)
             let lines = configuration.text.split(separator: "\n", omittingEmptySubsequences: false)
             var section = ""
@@ -43,25 +43,33 @@ struct RejectionAnalysisTests {
     @Test(arguments: Manner.allCases)
     func `one culprit among 500 services is found with few questions`(manner: Manner) async throws {
         let stub = Stub(refused: ["10.6.6.6"], manner: manner)
-        var examination = RejectionAnalysis(plan(500, moving: [321: "10.6.6.6"])) { stub.judge($0) }
-        let patients = try #require(try await examination.patients { _ in nil })
-        #expect(patients.map(\.refused.service.text) == ["s321"])
-        #expect(patients.map(\.form) == [.out])
-        #expect(examination.questions <= (manner == .nothing ? 14 : 4))
+        var analysis = RejectionAnalysis(plan(500, moving: [321: "10.6.6.6"])) { stub.errors(in: $0) }
+        let rejected = try #require(try await analysis.rejected { _ in nil })
+        #expect(rejected.map(\.listener.service.text) == ["s321"])
+        #expect(rejected.map(\.fallback) == [.leftOut])
+        #expect(analysis.questions <= (manner == .line ? 4 : 14))
         switch manner {
-        case .line: #expect(patients[0].words.hasPrefix("bad line, in the line 'server 1 10.6.6.6:80 weight 100"))
-        case .name: #expect(patients[0].words == "config : proxy 's321' : bad in it")
-        case .nothing: #expect(patients[0].words == "config : out of luck")
+        case .line: #expect(rejected[0].error.hasPrefix("bad line, in the line 'server 1 10.6.6.6:80 weight 100"))
+        case .name: #expect(rejected[0].error == "config : proxy 's321' : bad in it")
+        case .nothing: #expect(rejected[0].error == "config : out of luck")
         }
     }
 
     @Test func `more culprits than HAProxy tells at once are found`() async throws {
         let sick = Dictionary(uniqueKeysWithValues: (0..<25).map { ($0 * 7, "10.6.6.6") })
         let stub = Stub(refused: ["10.6.6.6"])
-        var examination = RejectionAnalysis(plan(200, moving: sick)) { stub.judge($0) }
-        let patients = try await examination.patients { _ in nil }
-        #expect(patients?.count == 25)
-        #expect(examination.questions < 10)
+        var analysis = RejectionAnalysis(plan(200, moving: sick)) { stub.errors(in: $0) }
+        let rejected = try await analysis.rejected { _ in nil }
+        #expect(rejected?.count == 25)
+        #expect(analysis.questions < 10)
+    }
+
+    @Test func `a service that was only named is not left out for one whose line is given afterwards`() async throws {
+        let plan = PlanFixture(["a@1001: 1=10.6.6.6:80", "b@1002: 1=10.0.0.2:80"]).plan
+        let (line, name) = (Stub(refused: ["10.6.6.6"]), Stub(refused: ["listen b"], manner: .name))
+        var analysis = RejectionAnalysis(plan) { plan in line.errors(in: plan).map { name.errors(in: plan) ?? $0 } }
+        let rejected = try #require(try await analysis.rejected { _ in nil })
+        #expect(rejected.map(\.listener.service.text) == ["a"])
     }
 
     @Test func `what was accepted last stands in, as much of it as helps`() async throws {
@@ -69,35 +77,36 @@ struct RejectionAnalysisTests {
         let next = plan(3, moving: [0: "10.6.6.6"])
         // The servers are at fault: only the old ones help.
         let servers = Stub(refused: ["10.6.6.6"])
-        var first = RejectionAnalysis(next) { servers.judge($0) }
-        let whole = try #require(try await first.patients { before.section(of: $0) }).first
-        #expect(whole?.form == .whole(try #require(before.section(of: service("s0")))))
+        var first = RejectionAnalysis(next) { servers.errors(in: $0) }
+        let whole = try #require(try await first.rejected { before.section(of: $0) }).first
+        let section = try #require(before.section(of: service("s0")))
+        #expect(whole?.fallback == .accepted(section, rejecting: [instance("1"), instance("2")]))
         // The head is at fault: the servers of now go on.
         let moved = PlanFixture(["s0@6666: 1=10.0.0.7:80", "s1@1001: 1=10.0.0.1:80"]).plan
         let head = Stub(refused: ["6666"])
-        var second = RejectionAnalysis(moved) { head.judge($0) }
-        let form = try #require(try await second.patients { before.section(of: $0) }).first?.form
-        #expect(form == .head(try #require(before.section(of: service("s0")))))
+        var second = RejectionAnalysis(moved) { head.errors(in: $0) }
+        let form = try #require(try await second.rejected { before.section(of: $0) }).first?.fallback
+        #expect(form == .accepted(section, rejecting: []))
         // Nothing helps.
         let all = Stub(refused: ["listen s0"])
-        var third = RejectionAnalysis(next) { all.judge($0) }
-        #expect(try await third.patients { before.section(of: $0) }?.map(\.form) == [.out])
+        var third = RejectionAnalysis(next) { all.errors(in: $0) }
+        #expect(try await third.rejected { before.section(of: $0) }?.map(\.fallback) == [.leftOut])
     }
 
     @Test func `what is not about services, or is over, is nobody's fault`() async throws {
         let settings = Stub(refused: ["frontend -stats"])
-        var first = RejectionAnalysis(plan(10)) { settings.judge($0) }
-        #expect(try await first.patients { _ in nil } == nil)
+        var first = RejectionAnalysis(plan(10)) { settings.errors(in: $0) }
+        #expect(try await first.rejected { _ in nil } == nil)
         var second = RejectionAnalysis(plan(10)) { _ in nil }
-        #expect(try await second.patients { _ in nil } == nil)
+        #expect(try await second.rejected { _ in nil } == nil)
         #expect(second.questions == 1)
         // Whatever is asked, the number of questions is bounded.
         var third = RejectionAnalysis(plan(500)) { plan in
             plan.listeners.isEmpty
                 ? nil : ConfigErrors(["no"], of: .init(plan, .sample))
         }
-        #expect(try await third.patients { _ in nil } == nil)
-        #expect(third.questions <= RejectionAnalysis.mostQuestions)
+        #expect(try await third.rejected { _ in nil } == nil)
+        #expect(third.questions <= RejectionAnalysis.maxQuestions)
     }
 
     @Test(

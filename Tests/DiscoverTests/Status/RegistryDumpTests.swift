@@ -37,14 +37,15 @@ struct RegistryDumpTests {
     @Test func `one object of keys and values is a registry whose first key is the oldest`() throws {
         let dump = try dump(#"{"/backends/b/1": "10.0.0.5:80", "/backends/a/1": "10.0.0.6:80"}"#)
         #expect(dump.mistakes.isEmpty)
-        let plan = DesiredState(Catalog(dump.state), on: HAProxySettings.sample.host)
+        let plan = DesiredState(DesiredInputs(registry: dump.state, host: HAProxySettings.sample.host))
         #expect(plan.listeners.map(\.service.text) == ["b"])
     }
 
     @Test func `ports that would be claimed are as if they were`() throws {
         let dump = try dump(#"{"/backends/b/1": "10.0.0.5:80", "/backends/a/1": "10.0.0.6:80"}"#)
         let host = HAProxySettings.sample.host
-        let plan = DesiredState(Catalog(dump.settled { DesiredState(Catalog($0), on: host).claims }), on: host)
+        let settled = dump.settled { DesiredState(DesiredInputs(registry: $0, host: host)).claims }
+        let plan = DesiredState(DesiredInputs(registry: settled, host: host))
         #expect(plan.listeners.map(\.service.text) == ["a", "b"] && plan.claims.isEmpty)
         #expect(plan.listeners.first.map { host.portRange.ports.contains($0.port.number) } == true)
     }
@@ -96,7 +97,7 @@ struct RegistryDumpTests {
                     + String(decoding: try encoder.encode(value), as: UTF8.self)
             }
             let dump = try dump("{\(lines.joined(separator: ",\n"))}")
-            let plan = DesiredState(Catalog(dump.state), on: each.host)
+            let plan = DesiredState(DesiredInputs(registry: dump.state, host: each.host))
             #expect(HAProxyConfiguration(plan, each.settings) == each.configuration, "\(each.name)")
         }
     }

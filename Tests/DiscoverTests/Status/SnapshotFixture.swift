@@ -16,14 +16,15 @@ struct SnapshotFixture {
         snapshot = Snapshot(
             agent: Snapshot.Agent(process: 7, started: "2026-08-01T10:00:00.000Z"),
             store: Snapshot.Store(members: ["http://e:2379"], keyspace: RegistryFixture.keyspace, mode: "watch"),
-            settings: .sample, registry: registry, appliedRevision: registry.revision,
-            holds: HoldKeeper(holdTime: .seconds(600), interval: .seconds(1)), history: ReloadHistory(),
+            settings: .sample, inputs: DesiredInputs(registry: registry, host: HAProxySettings.sample.host),
+            appliedRevision: registry.revision,
+            massLoss: MassLossGuard(holdTime: .seconds(600)), history: ReloadHistory(),
             process: access)
     }
 
     /// Has HAProxy say that all that is wanted is up, besides what a test says of single servers.
     mutating func runs(_ adjust: [String: (inout ServerStats) -> Void] = [:]) {
-        for listener in snapshot.wish()?.plan.listeners ?? [] {
+        for listener in snapshot.desired?.listeners ?? [] {
             for server in listener.servers {
                 var sight = ServerStats(
                     status: "UP", endpoint: server.endpoint, weight: server.keywords.weight,

@@ -63,7 +63,7 @@ struct StatusReportTests {
         var fixture = Self.fixture()
         fixture.snapshot.appliedRevision = 3
         fixture.snapshot.behindSince = .seconds(1_785_000_000)
-        fixture.snapshot.history?.note(RuntimeFailure.silent("no answer"))
+        fixture.snapshot.history?.record(RuntimeFailure.silent("no answer"))
         fixture.servers["web"]?["2"] = nil
         let report = fixture.report
         #expect(report.etcd.applied == 3 && report.etcd.behindSince?.hasPrefix("2026-07-25") == true)
@@ -81,7 +81,8 @@ struct StatusReportTests {
 
     @Test func `a port that another process holds is told with that process`() {
         var fixture = Self.fixture()
-        fixture.snapshot.obstacles = [BindAddress(port: port(8000)): "in use by process 7 (nginx)"]
+        fixture.snapshot.inputs?.ports.add(
+            [], obstacles: [BindAddress(port: port(8000)): "in use by process 7 (nginx)"])
         let web = fixture.report.services.last
         #expect(web?.state == .leftOut)
         #expect(web?.problems.contains { $0.problem == "port 8000 is in use by process 7 (nginx)" } == true)
@@ -89,18 +90,19 @@ struct StatusReportTests {
 
     @Test func `a refused service is told with HAProxy's words, and what of it is missing with them`() throws {
         var fixture = Self.fixture()
-        let listener = try #require(fixture.snapshot.wish()?.plan.listeners.last)
-        let patient = RejectedServices.RejectedService(refused: listener, form: .out, words: "unknown keyword 'x'")
-        fixture.snapshot.quarantine.admit([patient], at: .now)
+        let listener = try #require(fixture.snapshot.desired?.listeners.last)
+        let rejected = RejectedServices.RejectedService(
+            listener: listener, fallback: .leftOut, error: "unknown keyword 'x'")
+        fixture.snapshot.inputs?.rejected.add([rejected], at: .now)
         let web = try #require(fixture.report.services.last)
         #expect(web.state == .leftOut)
         #expect(web.problems.contains { $0.problem == "HAProxy says: unknown keyword 'x'" && $0.severe })
-        fixture.snapshot.quarantine = RejectedServices()
+        fixture.snapshot.inputs?.rejected = RejectedServices()
         let section = try #require(
             HAProxyConfiguration(PlanFixture(["web@8000: 1=10.0.0.5:80"]).plan, .sample).section(of: service("web")))
         let kept = RejectedServices.RejectedService(
-            refused: listener, form: .whole(section), words: "unknown keyword 'x'")
-        fixture.snapshot.quarantine.admit([kept], at: .now)
+            listener: listener, fallback: .accepted(section, rejecting: [instance("2")]), error: "unknown keyword 'x'")
+        fixture.snapshot.inputs?.rejected.add([kept], at: .now)
         fixture.servers["web"]?["2"] = nil
         let served = try #require(fixture.report.services.last)
         #expect(served.state == .served && served.endpoints[0].state == .serving)

@@ -58,7 +58,7 @@ struct WhyReportTests {
             "old/2/meta": #"{"withdrawn":"drained","container":"old-1"}"#,
             "config-only/config": "{}", "cut/0123456789ab": "10.0.0.9:83",
         ])
-        fixture.snapshot.obstacles = [BindAddress(port: port(81)): "in use by process 7 (nginx)"]
+        fixture.snapshot.inputs?.ports.add([], obstacles: [BindAddress(port: port(81)): "in use by process 7 (nginx)"])
         fixture.runs(["web/2": { ($0.status, $0.lastCheck) = ("DOWN", "L7STS/404 in 3ms: Not Found") }])
         return fixture
     }

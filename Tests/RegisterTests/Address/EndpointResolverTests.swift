@@ -56,7 +56,7 @@ struct EndpointResolverTests {
         addressing.endpoints.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
     }
 
-    private func reasons(_ addressing: EndpointResolver) -> [String] { addressing.remarks.map(\.text) }
+    private func reasons(_ addressing: EndpointResolver) -> [String] { addressing.reasons.map(\.text) }
 
     private func listening(_ bindings: [Int: [String]]) -> ListeningPorts {
         ListeningPorts(
@@ -80,9 +80,15 @@ struct EndpointResolverTests {
                 "port 81 not registered: it is published on the link-local address fe80::1, "
                     + "which other hosts cannot reach",
             ])
-        #expect(decided.remarks.map(\.port) == [Port(80), Port(81)])
+        #expect(decided.reasons.map(\.port) == [Port(80), Port(81)])
         // A bridge that the host itself is on.
         #expect(endpoints(addressing(of: inside, on: Host(address: "172.17.0.1"))) == ["80=172.17.0.1:1"])
+    }
+
+    @Test(arguments: [("10.0.0.1", "80=10.0.0.9:1"), ("fd00::1", "80=[fd00::9]:2")])
+    func `of two bindings the one of HOST_IP's family is registered`(host: String, expected: String) {
+        let both = container(Self.binding("10.0.0.9", 1, 80), Self.binding("fd00::9", 2, 80))
+        #expect(endpoints(addressing(of: both, on: Host(address: host))) == [expected])
     }
 
     // MARK: Ports of the host
@@ -121,7 +127,7 @@ struct EndpointResolverTests {
         let host = Host(address: host, listeners: listening([8000: addresses]))
         let decided = addressing(of: container(network: .host, exposed: [8000]), on: host)
         #expect(endpoints(decided) == [expected])
-        #expect(decided.awaited == [Port(8000)!])
+        #expect(decided.listeningPorts == [Port(8000)!])
         #expect(!decided.isUndecided)
     }
 
@@ -137,14 +143,14 @@ struct EndpointResolverTests {
         let decided = addressing(of: container(network: .host, exposed: [8000]), on: host)
         #expect(endpoints(decided) == [])
         #expect(reasons(decided) == ["port 8000 not registered: \(reason)"])
-        #expect(decided.awaited == [Port(8000)!])
+        #expect(decided.listeningPorts == [Port(8000)!])
     }
 
     @Test func `a port of the host that nobody has looked at yet is undecided, and nothing is said of it`() {
         let decided = addressing(of: container(network: .host, exposed: [8000]))
         #expect(decided.isUndecided)
-        #expect(decided.awaited == [Port(8000)!])
-        #expect(decided.remarks == [] && decided.endpoints == [:])
+        #expect(decided.listeningPorts == [Port(8000)!])
+        #expect(decided.reasons == [] && decided.endpoints == [:])
     }
 
     @Test func `a port that the engine publishes for another container is not taken for the host's`() {
@@ -154,7 +160,7 @@ struct EndpointResolverTests {
         )
         #expect(
             reasons(decided) == ["port 8000 not registered: it is the port that container c-b is published at"])
-        #expect(decided.awaited == [])
+        #expect(decided.listeningPorts == [])
     }
 
     @Test func `what has no port, or no network, is left out with the reason`() {
@@ -206,7 +212,7 @@ struct EndpointResolverTests {
         let container = container(networks: addresses, exposed: [80], labels: labels)
         let decided = addressing(of: container, on: Host(rules: Self.internalRules(setting)))
         #expect(endpoints(decided) == ["80=\(addresses[expected]![0]):80"])
-        #expect(decided.remarks == [])
+        #expect(decided.reasons == [])
     }
 
     @Test(
@@ -228,7 +234,7 @@ struct EndpointResolverTests {
         let decided = addressing(of: container, on: Host(rules: Self.internalRules(setting)))
         #expect(endpoints(decided) == [])
         #expect(reasons(decided) == ["not registered: \(reason)"])
-        #expect(decided.remarks.first?.kind == .obstacle)
+        #expect(decided.reasons.first?.kind == .obstacle)
     }
 
     @Test func `a network without an address for the container is told`() {
@@ -306,7 +312,7 @@ struct EndpointResolverTests {
             [rider], host: IPAddress("10.0.0.1")!, RegistrationPolicy(), ListeningPorts(),
             unreadable: [InstanceID(containerID: "bbbbbbbbbbbb")!])
         let decided = EndpointResolver(of: rider, Labels(labels: [:], environment: [:]), in: around)
-        #expect(decided.isUndecided && decided.remarks == [] && decided.endpoints == [:])
+        #expect(decided.isUndecided && decided.reasons == [] && decided.endpoints == [:])
     }
 
     @Test(arguments: [

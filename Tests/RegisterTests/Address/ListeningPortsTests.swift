@@ -99,7 +99,7 @@ struct ListeningPortsTests {
         let newest = Newest()
         let task = Task { try await watch.run { listeners in newest.value.withLock { $0 = listeners } } }
         defer { task.cancel() }
-        watch.want([port], at: IPAddress("127.0.0.1")!)
+        watch.watch([port], at: IPAddress("127.0.0.1")!)
         #expect(await eventually { newest.known == [port: []] })
         var server: StubServer? = try StubServer(port: number) { $0.waitForEnd() }
         let open = [port: Set([Self.socket("127.0.0.1", number)])]
@@ -107,7 +107,7 @@ struct ListeningPortsTests {
         #expect(server?.port == number)
         server = nil
         #expect(await eventually { newest.known == [port: []] })
-        watch.want([], at: IPAddress("127.0.0.1")!)
+        watch.watch([], at: IPAddress("127.0.0.1")!)
         #expect(await eventually { newest.known == [:] })
     }
 

@@ -33,10 +33,10 @@ struct CheckScheduleTests {
         var schedule = schedule([target])
         let check = try #require(begin(&schedule, at: .zero).first)
         #expect(check.target == target)
-        #expect(schedule.verdicts == [target: .pending])
+        #expect(schedule.results == [target: .pending])
         #expect(begin(&schedule, at: .seconds(60)) == [])
         #expect(pass(check, &schedule, at: .zero))
-        #expect(schedule.verdicts == [target: .passing])
+        #expect(schedule.results == [target: .passing])
         #expect(schedule.nextDue == nil)
         #expect(begin(&schedule, at: .zero) == [])
         #expect(schedule.nextDue == Fixture.start + .seconds(1))
@@ -49,10 +49,10 @@ struct CheckScheduleTests {
         let check = try #require(begin(&schedule, at: .zero).first)
         #expect(pass(check, &schedule, at: .zero))
         want([first, second], at: .milliseconds(10), &schedule)
-        #expect(schedule.verdicts == [first: .passing, second: .pending])
+        #expect(schedule.results == [first: .passing, second: .pending])
         #expect(begin(&schedule, at: .milliseconds(10)).map(\.target) == [second])
         want([second], at: .milliseconds(20), &schedule)
-        #expect(schedule.verdicts == [second: .pending])
+        #expect(schedule.results == [second: .pending])
     }
 
     @Test func `a result that comes after its target has gone counts for nothing, also where it is back`() throws {
@@ -63,10 +63,10 @@ struct CheckScheduleTests {
         want([target], at: .seconds(2), &schedule)
         let new = try #require(begin(&schedule, at: .seconds(2)).first)
         #expect(!pass(old, &schedule, at: .seconds(2)))
-        #expect(schedule.verdicts == [target: .pending])
+        #expect(schedule.results == [target: .pending])
         #expect(!pass(old, &schedule, at: .seconds(2)))
         #expect(pass(new, &schedule, at: .seconds(3)))
-        #expect(schedule.verdicts == [target: .passing])
+        #expect(schedule.results == [target: .passing])
     }
 
     @Test func `no more run than there is room for, and those that wait longest come first`() {

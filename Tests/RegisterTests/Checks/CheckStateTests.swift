@@ -13,10 +13,10 @@ struct CheckStateTests {
             Fixture.target(rise: rise, fall: fall), passes: passes, now: Fixture.start, phase: 1)
         return results.map { result in
             let failure: CheckFailure? = result == "+" ? nil : result == "r" ? Fixture.refused : Fixture.unavailable
-            let before = course.verdict
+            let before = course.result
             let isChanged = course.take(failure, now: course.due)
-            #expect(isChanged == (course.verdict != before))
-            return course.verdict
+            #expect(isChanged == (course.result != before))
+            return course.result
         }
     }
 
@@ -62,7 +62,7 @@ struct CheckStateTests {
         }
         #expect(count > 10)
         _ = course.take(Fixture.refused, now: course.due)
-        #expect(course.verdict == .failing(Fixture.refused))
+        #expect(course.result == .failing(Fixture.refused))
     }
 
     @Test func `before its first pass it is checked at once, soon again, and then ever less often`() {

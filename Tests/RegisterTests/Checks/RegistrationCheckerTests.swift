@@ -36,11 +36,11 @@ struct RegistrationCheckerTests {
         var changed: Int { changes.count.load(ordering: .relaxed) }
 
         func want(_ targets: CheckTarget..., passing: Bool = false) {
-            checks.want(Dictionary(uniqueKeysWithValues: targets.map { ($0, passing) }))
+            checks.watch(Dictionary(uniqueKeysWithValues: targets.map { ($0, passing) }))
         }
 
         func finds(_ verdict: CheckResult, of target: CheckTarget) async -> Bool {
-            await eventually { checks.verdicts[target] == verdict }
+            await eventually { checks.results[target] == verdict }
         }
 
         func stop() async {
@@ -150,7 +150,7 @@ struct RegistrationCheckerTests {
         checking.want(unhurried, refused, passing: true)
         #expect(await checking.finds(.failing(Fixture.refused), of: refused))
         #expect(checking.changed == 1)
-        #expect(checking.checks.verdicts[unhurried] == .passing && server.connections == 0)
+        #expect(checking.checks.results[unhurried] == .passing && server.connections == 0)
     }
 
     /// How many connections to a port of this machine are open, as their clients see it.
@@ -175,14 +175,14 @@ struct RegistrationCheckerTests {
             Fixture.target($0, check: "http", port: hanging.port, interval: Self.quick, timeout: .milliseconds(300))
         }
         let wanted = Dictionary(uniqueKeysWithValues: targets.map { ($0, false) })
-        checking.checks.want(wanted)
+        checking.checks.watch(wanted)
         // All have hung once; from then on they have half of the room.
         let most = Mutex(0)
         #expect(
             await eventually(within: .seconds(45)) {
                 let now = Self.connections(to: hanging.port)
                 most.withLock { $0 = max($0, now) }
-                return targets.allSatisfy { if case .failing? = checking.checks.verdicts[$0] { true } else { false } }
+                return targets.allSatisfy { if case .failing? = checking.checks.results[$0] { true } else { false } }
             })
         // Those that were given up a moment ago may still be closing.
         #expect((1...2 * RegistrationChecker.room).contains(most.withLock { $0 }))
@@ -190,7 +190,7 @@ struct RegistrationCheckerTests {
         for number in 1000..<1010 {
             let target = Fixture.target(number, check: "http", port: well.port)
             let start = ContinuousClock.now
-            checking.checks.want(wanted.merging([target: false]) { $1 })
+            checking.checks.watch(wanted.merging([target: false]) { $1 })
             #expect(await checking.finds(.passing, of: target))
             times.append(ContinuousClock.now - start)
         }
@@ -204,7 +204,7 @@ struct RegistrationCheckerTests {
         checking.want(target)
         #expect(await eventually { server.connections == 1 })
         checking.want()
-        #expect(await eventually { checking.checks.verdicts.isEmpty })
+        #expect(await eventually { checking.checks.results.isEmpty })
         let start = ContinuousClock.now
         await checking.stop()
         #expect(ContinuousClock.now - start < .seconds(10))

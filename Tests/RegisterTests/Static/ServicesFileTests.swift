@@ -28,8 +28,8 @@ struct ServicesFileTests {
     private func entries(_ services: String) throws -> [String: String] {
         let file = try read("{\"services\": [\(services)]}")
         return Dictionary(
-            uniqueKeysWithValues: file.registrations(by: Self.owner, zone: Zone("eu-1a")).values.map {
-                (Self.keyspace.text(of: .entry($0.slot.service, $0.slot.id)), String(decoding: $0.value, as: UTF8.self))
+            uniqueKeysWithValues: file.entries(by: Self.owner, zone: Zone("eu-1a")).values.map {
+                (Self.keyspace.text(of: .entry($0.id.service, $0.id.id)), String(decoding: $0.value, as: UTF8.self))
             })
     }
 
@@ -58,7 +58,7 @@ struct ServicesFileTests {
         #expect(owner.hostWord == word)
         let file = try read(
             #"{"services": [{"name": "db", "port": 65535}], "keys": [{"key": "/a/{host}", "value": ""}]}"#)
-        #expect(file.registrations(by: owner, zone: nil).count == 1)
+        #expect(file.entries(by: owner, zone: nil).count == 1)
         #expect(file.plainKeys(of: owner) == ["/a/\(word)": []])
     }
 
@@ -71,7 +71,7 @@ struct ServicesFileTests {
                 "register_check_fall": 5
             }]}
             """)
-        let registration = try #require(file.registrations(by: Self.owner, zone: Zone("eu-1a")).values.first)
+        let registration = try #require(file.entries(by: Self.owner, zone: Zone("eu-1a")).values.first)
         let meta = try #require(Meta(json: registration.meta))
         #expect(meta.options.port == Port(8080))
         #expect(meta.options.mode == .http)
@@ -85,7 +85,7 @@ struct ServicesFileTests {
         #expect(meta.host == "db_1.example")
         #expect(meta.container == nil && meta.image == nil && meta.created == nil && meta.problems.isEmpty)
         #expect(
-            DesiredEntries(of: [], statics: file.services, owner: Self.owner).gates[registration.slot]?.check
+            DesiredEntries(of: [], services: file.services, owner: Self.owner).gates[registration.id]?.check
                 == CheckTarget(
                     life: "static", endpoint: registration.endpoint, RegistrationCheck(check: .tcp, fall: 5),
                     ServiceOptions()))
@@ -95,12 +95,12 @@ struct ServicesFileTests {
         for field in ServiceOptions.fields {
             let name = field.name == "port" ? "listen_port" : field.name
             let known = mistakes("{\"services\": [{\"name\": \"a\", \"port\": 1, \"\(name)\": {}}]}")
-            #expect(known.count == 1 && known[0].hasSuffix("an object is not \(field.expected)"), "\(known)")
+            #expect(known.count == 1 && known[0].hasSuffix("an object is not \(field.grammar)"), "\(known)")
         }
         for label in LabelDefinition.checks {
             let name = label.name.lowercased()
             let known = mistakes("{\"services\": [{\"name\": \"a\", \"port\": 1, \"\(name)\": []}]}")
-            #expect(known.count == 1 && known[0].hasSuffix("a list is not \(label.expected)"), "\(known)")
+            #expect(known.count == 1 && known[0].hasSuffix("a list is not \(label.grammar)"), "\(known)")
         }
     }
 
@@ -243,7 +243,7 @@ struct ServicesFileTests {
     // MARK: Documentation
 
     @Test func `the examples of the documentation are right`() throws {
-        let lines = try Documentation("docs/services.md").lines
+        let lines = try Documentation("docs/services-file.md").lines
         var examples: [[String]] = []
         var current: [String]?
         for line in lines {

@@ -24,7 +24,7 @@ struct TextTableTests {
         ("a\tb\r", #"a\tb\r"#), ("\u{2028}", #"\u{2028}"#),
     ])
     func `what a terminal would obey is shown by its name`(text: String, shown: String) {
-        #expect(TextTable.shown(text) == shown)
+        #expect(OneLine.text(text) == shown)
         var table = TextTable([""])
         table.add([text])
         #expect(table.lines.last == shown)

@@ -18,11 +18,14 @@ struct EtcdWatchMessagesTests {
         let reasons = Interruptions()
         var reader: Etcd.Watch.Iterator
 
-        init(_ answers: [StubEtcd.Answer]) throws {
-            stub = try StubEtcd(["watch": answers, "kv/range": [#"{"header":{"cluster_id":"7","revision":"5"}}"#]])
+        init(
+            _ answers: [StubEtcd.Answer], read: StubEtcd.Answer = #"{"header":{"cluster_id":"7","revision":"5"}}"#,
+            every interval: Duration = .seconds(600)
+        ) throws {
+            stub = try StubEtcd(["watch": answers, "kv/range": [read]])
             let client = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [stub.origin]))
             let timing = Etcd.Watch.Timing(
-                deadline: .seconds(15), probeInterval: .seconds(600), retryLimit: .milliseconds(60))
+                deadline: .seconds(15), probeInterval: interval, retryLimit: .milliseconds(60))
             reader = client.watch(prefix: "/b/", after: 5, of: "7", timing: timing, onInterruption: reasons.add)
                 .makeAsyncIterator()
         }
@@ -237,5 +240,20 @@ struct EtcdWatchMessagesTests {
         } throws: {
             if case Etcd.Error.storeReplaced? = $0 as? Etcd.Error { true } else { false }
         }
+    }
+
+    @Test(arguments: [#"{"cluster_id":"8","revision":"5"}"#, #"{"cluster_id":"7","revision":"4"}"#])
+    func `another cluster and a store that went back are noticed by the periodic read, though the stream stays open`(
+        header: String
+    ) async throws {
+        var watching = try Watching(
+            [.open(Self.created)], read: #"{"header":\#(header)}"#, every: .milliseconds(10))
+        #expect(try await watching.next() == [Self.connected])
+        await #expect {
+            _ = try await watching.next()
+        } throws: {
+            if case Etcd.Error.storeReplaced? = $0 as? Etcd.Error { true } else { false }
+        }
+        #expect(watching.stub.requests("watch").count == 1)
     }
 }

@@ -7,8 +7,8 @@ struct LineSplitterTests {
     private static let text = "one\r\ntwo\n\nvierßig\nlast"
     private static let lines = ["one", "two", "", "vierßig", "last"]
 
-    private func split(_ pieces: [ArraySlice<UInt8>]) throws -> [String] {
-        var splitter = LineSplitter(longest: 100)
+    private func split(_ pieces: [ArraySlice<UInt8>], longest: Int = 100) throws -> [String] {
+        var splitter = LineSplitter(longest: longest)
         var lines: [[UInt8]] = []
         for piece in pieces {
             splitter.append(Array(piece))
@@ -40,5 +40,15 @@ struct LineSplitterTests {
         var ended = LineSplitter(longest: 4)
         ended.append(Array("12345\n".utf8))
         #expect(throws: LineSplitter.TooLong.self) { try ended.next() }
+    }
+
+    @Test func `a line as long as allowed passes wherever the bytes are cut`() throws {
+        let bytes = Array("1234\n5678\n9012\n".utf8)
+        for first in 0...bytes.count {
+            for second in first...bytes.count {
+                let pieces = [bytes[..<first], bytes[first..<second], bytes[second...]]
+                #expect(try split(pieces, longest: 4) == ["1234", "5678", "9012"])
+            }
+        }
     }
 }

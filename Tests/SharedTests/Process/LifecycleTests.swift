@@ -82,6 +82,18 @@ struct LifecycleTests {
         #expect(lines.all == [#"level=info msg="stopping" signal=\#(name) grace=30s"#, #"level=info msg="stopped""#])
     }
 
+    /// The signal is sent again and again until somebody takes it for good, and so comes as soon as one is listened to.
+    @Test func `a signal that comes before the body has begun is not forgotten`() async throws {
+        for _ in 0..<300 {
+            Signals.listen(to: [SIGTERM]) { kill(getpid(), $0) }
+            kill(getpid(), SIGTERM)
+            let status = await Lifecycle.run(logger: logger, grace: .seconds(20)) {
+                try await Task.sleep(for: .seconds(3_600))
+            }
+            try #require(status == 0)
+        }
+    }
+
     @Test func `a body that fails on its way out still gives status 0, and the error is logged`() async {
         let status = await Lifecycle.run(logger: logger, grace: .seconds(30)) {
             kill(getpid(), SIGTERM)

@@ -57,7 +57,7 @@ struct ServiceOptionsTests {
         let meta = try #require(Meta(json: json.utf8))
         #expect(meta.options.isEmpty)
         #expect(meta.container == "c")
-        #expect(meta.problems == ["\(name): not \(field.expected)"])
+        #expect(meta.problems == ["\(name): not \(field.grammar)"])
     }
 
     private static func quoted(_ text: String) -> String {

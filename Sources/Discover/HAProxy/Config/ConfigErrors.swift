@@ -1,11 +1,9 @@
 import Shared
 
-/// HAProxy's refusal of a file, read for the services that it is about.
+/// HAProxy's rejection of a file, read for the services that it is about.
 struct ConfigErrors: Equatable, Sendable {
     /// What it says of services whose lines it names.
     private(set) var byLine: [ServiceName: String] = [:]
-    /// What it says of services that it only names.
-    private(set) var byName: [ServiceName: String] = [:]
     /// All that it says.
     let words: String
 
@@ -15,15 +13,9 @@ struct ConfigErrors: Equatable, Sendable {
         let lines = alerts.map { Self.line(in: $0) }
         let places = configuration.services(atLines: Set(lines.compactMap(\.self)))
         for (alert, line) in zip(alerts, lines) {
-            let words = Self.withoutPlace(alert)
-            if let line {
-                guard let (service, text) = places[line], byLine[service] == nil else { continue }
-                byLine[service] = "\(words), in the line '\(text.prefix(160))'\(Self.origin(of: text))"
-            } else {
-                for service in Self.quoted(in: alert) where configuration.sections[service] != nil {
-                    byName[service] = byName[service] ?? words
-                }
-            }
+            guard let line, let (service, text) = places[line], byLine[service] == nil else { continue }
+            byLine[service] =
+                "\(Self.withoutPlace(alert)), in the line '\(text.prefix(160))'\(Self.origin(of: text))"
         }
     }
 
@@ -45,16 +37,6 @@ struct ConfigErrors: Equatable, Sendable {
             let line = Int(alert[alert.index(after: colon)..<close])
         else { return nil }
         return (line, open..<alert.index(after: close))
-    }
-
-    /// The names in quotes: of `'server web/1'` it is `web`.
-    private static func quoted(in alert: String) -> [ServiceName] {
-        let parts = alert.split(separator: "'", omittingEmptySubsequences: false)
-        let texts = parts.indices.filter { $0 % 2 == 1 }.map { parts[$0] }
-        return texts.compactMap { text in
-            let last = text.split(separator: " ").last ?? ""
-            return ServiceName(last.split(separator: "/").first ?? "")
-        }
     }
 
     /// The options from which a line was made, in words.

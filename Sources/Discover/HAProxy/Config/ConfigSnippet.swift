@@ -1,10 +1,9 @@
-import FoundationEssentials
 import Shared
 
 /// Lines that an operator adds to haproxy.cfg on this host, from a file of their own, which are put there as they are.
-struct ConfigSnippet: Equatable, Codable, Sendable {
+struct ConfigSnippet: Equatable, Sendable {
     /// Where they go.
-    enum Location: String, CaseIterable, Comparable, Codable, Sendable {
+    enum Location: String, CaseIterable, Comparable, Sendable {
         /// At the end of the global section.
         case global
         /// At the end of the defaults section.
@@ -146,13 +145,13 @@ struct ConfigSnippets: Equatable, Sendable {
     /// Makes none.
     init() {}
 
-    /// What is added at a place; nil for nothing.
+    /// The snippet of a location; nil for none.
     subscript(place: ConfigSnippet.Location) -> ConfigSnippet? {
         get { parts[place] }
         set { parts[place] = newValue }
     }
 
-    /// The lines for a place.
+    /// The lines of a location.
     func lines(_ place: ConfigSnippet.Location) -> [String] { parts[place]?.lines ?? [] }
 
     /// Whether there are none.
@@ -164,46 +163,16 @@ struct ConfigSnippets: Equatable, Sendable {
     /// Why an HAProxy with these rights would end at the start although it finds the file right; nil where it would not.
     ///
     /// With a worker that ends at the start, its master ends all others too.
-    func excess(over rights: ProcessCapabilities) -> String? {
+    func missingCapability(of rights: ProcessCapabilities) -> String? {
         guard !rights.mayChroot, let global = parts[.global], let line = global.chroot else { return nil }
-        return "\(global.path), line \(line): HAProxy has not the right to 'chroot' here (CAP_SYS_CHROOT)"
+        return "\(global.path), line \(line): HAProxy lacks CAP_SYS_CHROOT, needed by 'chroot'"
     }
 
     /// Where it listens: no service can listen there.
     var binds: Set<BindAddress> { parts[.extra]?.binds ?? [] }
 }
 
-// MARK: On the disk
-
-extension ConfigSnippets {
-    /// The newest that HAProxy has accepted, which stand in at the next start where a file has become wrong.
-    struct Copy: Sendable {
-        /// Where it is.
-        let file: AtomicFile
-
-        /// Reads it; nil where there is none that can be used.
-        func load() -> ConfigSnippets? {
-            guard let bytes = try? FileContents(file.path).bytes,
-                let parts = try? JSONDecoder().decode([String: ConfigSnippet].self, from: Data(bytes))
-            else { return nil }
-            var additions = ConfigSnippets()
-            for (name, part) in parts {
-                if let place = ConfigSnippet.Location(rawValue: name) { additions[place] = part }
-            }
-            return additions
-        }
-
-        /// Replaces it.
-        func save(_ additions: ConfigSnippets) throws {
-            let named = Dictionary(uniqueKeysWithValues: additions.parts.map { ($0.rawValue, $1) })
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            try file.replace(with: [UInt8](try encoder.encode(named)))
-        }
-    }
-}
-
-/// The files from which additions are read, by place.
+/// The files from which snippets are read, by location.
 struct SnippetFiles: Equatable, Sendable {
     /// Their paths.
     var paths: [ConfigSnippet.Location: String] = [:]
@@ -211,18 +180,18 @@ struct SnippetFiles: Equatable, Sendable {
     /// What they say, and which of them cannot be used.
     struct Candidate: Sendable {
         /// The files that can be used.
-        var additions = ConfigSnippets()
-        /// The others.
+        var snippets = ConfigSnippets()
+        /// Why the others cannot.
         var failures: [ConfigSnippet.Location: ConfigSnippet.Failure] = [:]
     }
 
     /// Reads them all.
     func read() -> Candidate {
-        paths.reduce(into: Candidate()) { offer, file in
+        paths.reduce(into: Candidate()) { candidate, file in
             do throws(ConfigSnippet.Failure) {
-                offer.additions[file.key] = try ConfigSnippet(file.value, for: file.key)
+                candidate.snippets[file.key] = try ConfigSnippet(file.value, for: file.key)
             } catch {
-                offer.failures[file.key] = error
+                candidate.failures[file.key] = error
             }
         }
     }
@@ -233,25 +202,25 @@ extension HAProxyConfiguration {
     static let extraMark = "# Sections from "
 
     /// The lines that an operator adds at a place, below a comment that names their file.
-    static func added(_ additions: ConfigSnippets, at place: ConfigSnippet.Location) -> String {
-        guard let addition = additions[place] else { return "" }
-        return ([mark(of: addition, at: place)] + addition.lines).map { $0 + "\n" }.joined()
+    static func added(_ snippets: ConfigSnippets, at place: ConfigSnippet.Location) -> String {
+        guard let snippet = snippets[place] else { return "" }
+        return ([mark(of: snippet, at: place)] + snippet.lines).map { $0 + "\n" }.joined()
     }
 
-    private static func mark(of addition: ConfigSnippet, at place: ConfigSnippet.Location) -> String {
-        place == .extra ? extraMark + addition.path : "    # From \(addition.path)"
+    private static func mark(of snippet: ConfigSnippet, at place: ConfigSnippet.Location) -> String {
+        place == .extra ? extraMark + snippet.path : "    # From \(snippet.path)"
     }
 
-    /// HAProxy's words about this file, with the lines of additions named as their own files count them.
+    /// HAProxy's words about this file, with the lines of snippets named as their own files count them.
     ///
     /// HAProxy names a line as `[/path/haproxy.cfg.new:12]`.
-    func explain(_ words: String, _ additions: ConfigSnippets) -> String {
+    func explain(_ words: String, _ snippets: ConfigSnippets) -> String {
         var told = ""
         var rest = words[...]
         while let open = rest.firstIndex(of: "["), let close = rest[open...].firstIndex(of: "]") {
             let inside = rest[rest.index(after: open)..<close]
             let number = inside.split(separator: ":").last.flatMap { Int($0) }
-            let place = number.flatMap { origin(ofLine: $0, additions) } ?? String(inside)
+            let place = number.flatMap { origin(ofLine: $0, snippets) } ?? String(inside)
             told += "\(rest[..<open])[\(place)]"
             rest = rest[close...].dropFirst()
         }
@@ -259,15 +228,15 @@ extension HAProxyConfiguration {
     }
 
     /// The file and line from which a line of this file comes; nil for docker-discover's own.
-    private func origin(ofLine number: Int, _ additions: ConfigSnippets) -> String? {
+    private func origin(ofLine number: Int, _ snippets: ConfigSnippets) -> String? {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         for place in ConfigSnippet.Location.allCases {
-            guard let addition = additions[place],
-                let begin = lines.firstIndex(of: Self.mark(of: addition, at: place)[...])
+            guard let snippet = snippets[place],
+                let begin = lines.firstIndex(of: Self.mark(of: snippet, at: place)[...])
             else { continue }
             // Lines count from one, so that of the comment is `begin + 1`.
             let line = number - begin - 1
-            if (1...max(addition.lines.count, 1)).contains(line) { return "\(addition.path):\(line)" }
+            if (1...max(snippet.lines.count, 1)).contains(line) { return "\(snippet.path):\(line)" }
         }
         return nil
     }

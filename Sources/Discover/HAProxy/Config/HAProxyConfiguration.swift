@@ -33,7 +33,7 @@ extension HAProxyConfiguration {
     init(_ plan: DesiredState, _ settings: HAProxySettings, _ memory: inout SectionCache) {
         let common = Self.globals(settings) + Self.defaults(settings) + settings.statsSections
         let rendered = memory.sections(of: plan, settings)
-        let extra = Self.added(settings.additions, at: .extra)
+        let extra = Self.added(settings.snippets, at: .extra)
         var digest = ConfigHash(common)
         for section in rendered { digest.add(section.head) }
         digest.add(extra)
@@ -45,7 +45,7 @@ extension HAProxyConfiguration {
             \(common)
             """
         pieces = [head] + rendered.map(\.text) + (extra.isEmpty ? [] : ["\n" + extra])
-        binds = plan.binds.union([settings.statsBind]).union(settings.additions.binds)
+        binds = plan.binds.union([settings.statsBind]).union(settings.snippets.binds)
         sections = Dictionary(rendered.map { ($0.service, $0.lines) }) { first, _ in first }
     }
 
@@ -117,7 +117,7 @@ extension HAProxyConfiguration {
                 mworker-max-reloads 1000
                 spread-checks 20
 
-            """ + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.additions, at: .global) + "\n"
+            """ + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.snippets, at: .global) + "\n"
     }
 
     /// What holds for every service.
@@ -128,25 +128,27 @@ extension HAProxyConfiguration {
     /// come and go while HAProxy runs. Of servers that are spare all are used, not only the first.
     private static func defaults(_ settings: HAProxySettings) -> String {
         let limit = settings.connectionsOfOne.map { "    maxconn \($0)\n" } ?? ""
+        // Each of these is a whole number of one unit.
+        func time(_ option: ServiceOption<Duration>) -> String { DurationText.text(option.defaultValue) }
         return """
             defaults
-                mode tcp
-                balance roundrobin
+                mode \(ServiceOptions.mode.defaultValue.rawValue)
+                balance \(ServiceOptions.balance.defaultValue.rawValue)
                 hash-type consistent
                 option allbackups
                 option redispatch 1
-                retries 10
+                retries \(ServiceOptions.retries.defaultValue)
                 option clitcpka
                 option srvtcpka
-                timeout connect 1s
-                timeout check 2s
-                timeout client 1h
-                timeout server 1h
+                timeout connect \(time(ServiceOptions.connectTimeout))
+                timeout check \(time(ServiceOptions.checkTimeout))
+                timeout client \(time(ServiceOptions.clientTimeout))
+                timeout server \(time(ServiceOptions.serverTimeout))
                 timeout client-fin 30s
                 timeout server-fin 30s
                 load-server-state-from-file global
 
-            """ + limit + added(settings.additions, at: .defaults) + "\n"
+            """ + limit + added(settings.snippets, at: .defaults) + "\n"
     }
 
     /// A section of a title and lines.

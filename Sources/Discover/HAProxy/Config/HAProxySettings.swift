@@ -27,19 +27,19 @@ struct HAProxySettings: Equatable, Sendable {
     var statsUsers: [StatsUser] = []
 
     /// What its operator adds; no service may have its names and addresses.
-    var additions = ConfigSnippets() {
-        didSet { host.reserved = HostSettings.Reserved(names: Set(additions.proxies), binds: Set(additions.binds)) }
+    var snippets = ConfigSnippets() {
+        didSet { host.reserved = HostSettings.Reserved(names: snippets.proxies, binds: snippets.binds) }
     }
 
     /// Whether nothing can use HAProxy's HTTP client, which only serves what an operator adds.
-    var leavesHTTPClientUnused: Bool { additions.isEmpty && !hasOtherFiles }
+    var leavesHTTPClientUnused: Bool { snippets.isEmpty && !hasOtherFiles }
 
     /// How many connections one listener takes at a time; nil where nobody knows how many HAProxy takes.
     ///
     /// It is half of those: where the connections of one service pile up, the others still have the other half. HAProxy
     /// takes half as many as it may have files open, or what the operator says.
     var connectionsOfOne: Int? {
-        let said = additions.lines(.global).compactMap { line -> Int? in
+        let said = snippets.lines(.global).compactMap { line -> Int? in
             let words = line.split { $0 == " " || $0 == "\t" }
             return words.count > 1 && words[0] == "maxconn" ? Int(words[1]) : nil
         }.last

@@ -19,7 +19,7 @@ final class Section: Sendable {
         let title = "listen \(listener.service)"
         head =
             "\n" + (listener.written?.head ?? HAProxyConfiguration.section(title, listener.head(settings)))
-        lines = listener.written?.servers ?? listener.servers.map { texts.line($0) }
+        lines = listener.servers.map { listener.written?.servers[$0.id] ?? texts.line($0) }
         let check = Self.commonCheck(of: lines)
         let intro = check.isEmpty ? head : head + "    \(Self.common) \(check)\n"
         let text = lines.reduce(into: intro) { text, line in
@@ -109,7 +109,7 @@ extension DesiredState.Listener {
     /// They do not depend on the servers, which come and go without a reload.
     func head(_ settings: HAProxySettings) -> [String] {
         let place = ["description \(description(settings.host))", "bind \(bind.words)"]
-        return place + options.mode(settings.abilities) + options.balanceLines + options.check.lines + options.limits
+        return place + options.mode(settings.abilities) + options.balanceLines + options.checkLines + options.limits
             + options.logLines
     }
 
@@ -124,18 +124,23 @@ extension DesiredState.Listener {
 }
 
 extension ListenerOptions {
-    private static let standard = ListenerOptions()
+    private static let defaults = ListenerOptions()
 
     /// What is about mode http.
     fileprivate func mode(_ abilities: HAProxyFeatures) -> [String] {
         guard mode == .http else { return [] }
         var lines = ["mode http"]
         if abilities.idleCloseOnResponse { lines.append("option idle-close-on-response") }
-        if forwardedFor { lines.append("option forwardfor") }
+        if self[ServiceOptions.forwardedFor] { lines.append("option forwardfor") }
         if let cookie { lines.append("cookie \(cookie) insert indirect nocache") }
-        if retryOn != Self.standard.retryOn { lines.append("retry-on \(retryOn.words.joined(separator: " "))") }
-        if compression != Compression.none {
-            lines += ["compression algo \(compression.rawValue)", "compression type \(Self.compressedTypes)"]
+        if differs(ServiceOptions.retryOn) {
+            lines.append("retry-on \(self[ServiceOptions.retryOn].words.joined(separator: " "))")
+        }
+        if differs(ServiceOptions.compression) {
+            lines += [
+                "compression algo \(self[ServiceOptions.compression].rawValue)",
+                "compression type \(Self.compressedTypes)",
+            ]
         }
         return lines
     }
@@ -146,36 +151,41 @@ extension ListenerOptions {
         application/xml image/svg+xml
         """
 
+    /// Whether an option has another value than the defaults section gives.
+    private func differs<Value: Equatable>(_ option: ServiceOption<Value>) -> Bool {
+        self[option] != option.defaultValue
+    }
+
     fileprivate var balanceLines: [String] {
-        balance == Self.standard.balance ? [] : ["balance \(balance.rawValue)"]
+        differs(ServiceOptions.balance) ? ["balance \(self[ServiceOptions.balance].rawValue)"] : []
     }
 
     /// Times and retries.
     fileprivate var limits: [String] {
-        let times: [(String, KeyPath<ListenerOptions, Duration>)] = [
-            ("connect", \.connectTimeout), ("client", \.clientTimeout), ("server", \.serverTimeout),
-            ("queue", \.queueTimeout), ("check", \.check.timeout),
+        let times: [(String, (ListenerOptions) -> Duration)] = [
+            ("connect", { $0[ServiceOptions.connectTimeout] }), ("client", { $0[ServiceOptions.clientTimeout] }),
+            ("server", { $0[ServiceOptions.serverTimeout] }), ("queue", \.queueTimeout),
+            ("check", { $0[ServiceOptions.checkTimeout] }),
         ]
-        let lines = times.filter { self[keyPath: $1] != Self.standard[keyPath: $1] }
-            .map { "timeout \($0) \(HAProxyTime.text(self[keyPath: $1]))" }
-        return lines + (retries == Self.standard.retries ? [] : ["retries \(retries)"])
+        let lines = times.filter { $1(self) != $1(Self.defaults) }.map { "timeout \($0) \(HAProxyTime.text($1(self)))" }
+        return lines + (differs(ServiceOptions.retries) ? ["retries \(self[ServiceOptions.retries])"] : [])
     }
 
     fileprivate var logLines: [String] {
-        accessLog ? ["log stdout format raw local0 info", "log-format \"\(AccessLogLine.format(of: mode))\""] : []
+        guard self[ServiceOptions.accessLog] else { return [] }
+        return ["log stdout format raw local0 info", "log-format \"\(AccessLogLine.format(of: mode))\""]
     }
-}
 
-extension ListenerOptions.HealthCheck {
     /// The rules of an HTTP check.
     ///
     /// HTTP/1.1 demands a `Host`; without one the request is of HTTP/1.0, which does not.
-    fileprivate var lines: [String] {
-        guard case .http(let path) = kind else { return [] }
-        let version = host.map { "ver HTTP/1.1 hdr Host \($0)" } ?? "ver HTTP/1.0"
+    fileprivate var checkLines: [String] {
+        guard case .http(let path) = self[ServiceOptions.check] else { return [] }
+        let version = checkHost.map { "ver HTTP/1.1 hdr Host \($0)" } ?? "ver HTTP/1.0"
         return [
-            "option httpchk", "http-check send meth \(method.rawValue) uri \(path) \(version)",
-            "http-check expect status \(status)",
+            "option httpchk",
+            "http-check send meth \(self[ServiceOptions.checkMethod].rawValue) uri \(path) \(version)",
+            "http-check expect status \(self[ServiceOptions.checkStatus])",
         ]
     }
 }

@@ -108,8 +108,10 @@ extension HAProxyController {
 extension HAProxyController {
     /// Applies a change from what is known: its commands at once, a load when its time has come.
     ///
-    /// Where a start is refused, HAProxy is started with the configuration before, or with a bare one.
-    mutating func apply(_ change: ConfigChange, bare: HAProxyConfiguration) async throws -> Progress {
+    /// Where a start is refused, HAProxy is started without snippets, with the configuration before, or with a bare one.
+    mutating func apply(
+        _ change: ConfigChange, withoutSnippets: HAProxyConfiguration? = nil, bare: HAProxyConfiguration
+    ) async throws -> Progress {
         var change = change
         if let failure = try await run(change) { change = change.reloading(because: failure) }
         guard change.load != nil else {
@@ -121,7 +123,7 @@ extension HAProxyController {
             let due = throttle.due(for: change.next.mark, at: now)
             if due > now { return Progress(done: change.withoutLoad, wait: now.duration(to: due)) }
         }
-        return try await load(change, bare)
+        return try await load(change, fallbacks: [withoutSnippets, accepted, bare].compactMap(\.self))
     }
 
     /// Runs the commands of a change and reads back what they came to; where that fails, what runs is not known.
@@ -152,11 +154,11 @@ extension HAProxyController {
     }
 
     /// Starts or reloads HAProxy; throws where it does not run what it should afterwards.
-    private mutating func load(_ change: ConfigChange, _ bare: HAProxyConfiguration) async throws -> Progress {
+    private mutating func load(_ change: ConfigChange, fallbacks: [HAProxyConfiguration]) async throws -> Progress {
         let wasServing = isServing
         defer { if wasServing { throttle.ended(at: .now, oldWorkers: oldWorkers ?? 0) } }
         do {
-            let request = LoadRequest(next: change.next, inPlace: file, accepted: accepted, bare: bare)
+            let request = LoadRequest(next: change.next, inPlace: file, accepted: accepted, fallbacks: fallbacks)
             switch try await instance.load(request) {
             case .waiting(let wait, let file):
                 known = instance.presence

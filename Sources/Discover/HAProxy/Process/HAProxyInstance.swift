@@ -26,7 +26,7 @@ protocol HAProxyInstance: Sendable {
     func stop(grace: Duration) async
 }
 
-/// What is to be loaded, and what may stand in for it where nothing runs.
+/// What is to be loaded, and what may stand in for it at a start.
 struct LoadRequest: Sendable {
     /// What is to be loaded.
     let next: HAProxyConfiguration
@@ -34,8 +34,8 @@ struct LoadRequest: Sendable {
     var inPlace: HAProxyConfiguration?
     /// The newest that a worker has loaded, so that it needs no check.
     var accepted: HAProxyConfiguration?
-    /// The least that HAProxy can start with.
-    var bare: HAProxyConfiguration?
+    /// What is started, in this order, where it is not to be started with what is wanted.
+    var fallbacks: [HAProxyConfiguration] = []
 }
 
 /// What came of a load.

@@ -1,154 +1,120 @@
 import Shared
 
-/// Finds the services for whose sake HAProxy refuses a file, and what can stand in for them.
+/// Finds the services for whose sake HAProxy rejects a file, and what can stand in for them.
 ///
-/// It asks HAProxy about plans: first it believes the lines and names that HAProxy itself tells, and where these do not
-/// help, it halves.
+/// It asks HAProxy about parts of what is desired: first it believes the lines that HAProxy itself names, and where these
+/// do not help, it halves.
 struct RejectionAnalysis {
-    /// What HAProxy says of a plan; nil where it takes it.
+    /// What HAProxy says of a desired state; nil where it accepts it.
     typealias Check = (DesiredState) async throws -> ConfigErrors?
 
     /// The most questions; each takes some hundredths of a second, and more where there are thousands of servers.
-    static let mostQuestions = 60
+    static let maxQuestions = 60
     /// For all questions together: nothing else is done meanwhile.
     static let limit = Duration.seconds(10)
     /// So often what HAProxy names is believed.
-    private static let mostRounds = 8
+    private static let maxRounds = 8
 
-    private let plan: DesiredState
+    private let desired: DesiredState
     private let check: Check
     private let end = ContinuousClock.now + Self.limit
 
     /// How often HAProxy was asked.
     private(set) var questions = 0
 
-    /// Examines a plan that was refused.
-    init(_ plan: DesiredState, check: @escaping Check) {
-        self.plan = plan
+    /// Analyses what was rejected.
+    init(_ desired: DesiredState, check: @escaping Check) {
+        self.desired = desired
         self.check = check
     }
 
     /// It takes too long.
     private struct GivenUp: Error {}
 
-    /// The refused services with what stands in for each.
+    /// The rejected services with what stands in for each.
     ///
-    /// - Parameter section: a service's section as HAProxy has accepted it last.
+    /// - Parameter section: a service's section as HAProxy last accepted it.
     /// - Returns: nil where it is not about services, is over already, or cannot be found out in time.
-    mutating func patients(
+    mutating func rejected(
         lastAccepted section: (ServiceName) -> AcceptedSection?
     ) async throws -> [RejectedServices.RejectedService]? {
         do {
             guard let culprits = try await culprits(), !culprits.isEmpty else { return nil }
-            let forms = try await forms(for: culprits.keys.sorted(), section)
-            return plan.listeners.compactMap { listener in
-                guard let words = culprits[listener.service] else { return nil }
-                return RejectedServices.RejectedService(
-                    refused: listener, form: forms[listener.service] ?? .out, words: words)
+            let listeners = desired.listeners.filter { culprits[$0.service] != nil }
+            let fallbacks = try await fallbacks(for: listeners, section)
+            return listeners.map { listener in
+                RejectedServices.RejectedService(
+                    listener: listener, fallback: fallbacks[listener.service] ?? .leftOut,
+                    error: culprits[listener.service] ?? "")
             }
         } catch is GivenUp {
             return nil
         }
     }
 
-    private mutating func ask(_ plan: DesiredState) async throws -> ConfigErrors? {
-        guard questions < Self.mostQuestions, ContinuousClock.now < end else { throw GivenUp() }
+    private mutating func ask(_ listeners: [DesiredState.Listener]) async throws -> ConfigErrors? {
+        guard questions < Self.maxQuestions, ContinuousClock.now < end else { throw GivenUp() }
         questions += 1
-        return try await check(plan)
+        return try await check(desired.with(listeners))
     }
-
-    // MARK: Who it is
 
     /// The culprits with HAProxy's words; nil where it is none of them.
     private mutating func culprits() async throws -> [ServiceName: String]? {
-        guard var refusal = try await ask(plan), try await ask(plan.keeping([])) == nil else { return nil }
-        var (sure, named): ([ServiceName: String], [ServiceName: String]) = ([:], [:])
-        for _ in 0..<Self.mostRounds {
-            let fresh = refusal.byLine.filter { sure[$0.key] == nil }
-            let guesses = fresh.isEmpty ? refusal.byName.filter { named[$0.key] == nil && sure[$0.key] == nil } : [:]
-            guard !(fresh.isEmpty && guesses.isEmpty) else { break }
-            sure.merge(fresh) { first, _ in first }
-            named.merge(guesses) { first, _ in first }
-            let suspects = Set(sure.keys).union(named.keys)
-            guard let next = try await ask(plan.without(suspects)) else {
-                return sure.merging(try await confirmed(named, besides: Set(sure.keys))) { first, _ in first }
-            }
-            refusal = next
+        guard var errors = try await ask(desired.listeners), try await ask([]) == nil else { return nil }
+        var found: [ServiceName: String] = [:]
+        for _ in 0..<Self.maxRounds {
+            let named = errors.byLine.filter { found[$0.key] == nil }
+            guard !named.isEmpty else { break }
+            found.merge(named) { first, _ in first }
+            guard let next = try await ask(desired.listeners.filter { found[$0.service] == nil }) else { return found }
+            errors = next
         }
-        return sure.merging(try await searched(besides: Set(sure.keys), refusal.words)) { first, _ in first }
-    }
-
-    /// Those of the named without whom the plan is not taken.
-    private mutating func confirmed(
-        _ named: [ServiceName: String], besides sure: Set<ServiceName>
-    ) async throws -> [ServiceName: String] {
-        guard named.count > 1 || !sure.isEmpty && !named.isEmpty else { return named }
-        var left = named
-        for service in named.keys.sorted() {
-            let others = sure.union(left.keys).subtracting([service])
-            if try await ask(plan.without(others)) == nil { left[service] = nil }
-        }
-        return left
+        return found.merging(try await bisected(besides: found, errors.words)) { first, _ in first }
     }
 
     /// Those that are found by halving.
-    private mutating func searched(
-        besides known: Set<ServiceName>, _ words: String
+    private mutating func bisected(
+        besides found: [ServiceName: String], _ words: String
     ) async throws -> [ServiceName: String] {
-        var search = Bisection(plan.listeners.map(\.service).filter { !known.contains($0) })
-        var (found, words): ([ServiceName: String], String) = ([:], words)
-        while let trial = search.trial {
-            let refusal = try await ask(plan.keeping(Set(trial)))
-            words = refusal?.words ?? words
-            search.learn(isAccepted: refusal == nil)
-            if let last = search.culprits.last, found[last] == nil { found[last] = words }
+        var search = Bisection(desired.listeners.map(\.service).filter { found[$0] == nil })
+        var (culprits, words): ([ServiceName: String], String) = ([:], words)
+        while let trial = search.trial.map({ Set($0) }) {
+            let errors = try await ask(desired.listeners.filter { trial.contains($0.service) })
+            words = errors?.words ?? words
+            search.record(isAccepted: errors == nil)
+            if let last = search.culprits.last, culprits[last] == nil { culprits[last] = words }
         }
-        if let last = search.culprits.last, found[last] == nil { found[last] = words }
-        return found
+        if let last = search.culprits.last, culprits[last] == nil { culprits[last] = words }
+        return culprits
     }
 
-    // MARK: What stands in for it
-
-    /// The best form for each that HAProxy takes.
-    private mutating func forms(
-        for culprits: [ServiceName], _ section: (ServiceName) -> AcceptedSection?
+    /// The best for each that HAProxy accepts: its last section with all servers, or with those that were accepted.
+    private mutating func fallbacks(
+        for listeners: [DesiredState.Listener], _ section: (ServiceName) -> AcceptedSection?
     ) async throws -> [ServiceName: RejectedServices.Fallback] {
-        let sections = culprits.reduce(into: [:]) { $0[$1] = section($1) }
-        var forms = culprits.reduce(into: [ServiceName: RejectedServices.Fallback]()) { forms, service in
-            forms[service] = sections[service].map { .head($0) } ?? .out
-        }
-        guard try await ask(plan.replacing(forms)) != nil else { return forms }
-        for service in culprits { forms[service] = .out }
-        for service in culprits {
-            guard let written = sections[service] else { continue }
-            for form in [RejectedServices.Fallback.head(written), .whole(written)] {
-                var trial = forms
-                trial[service] = form
-                guard try await ask(plan.replacing(trial)) == nil else { continue }
-                forms = trial
+        let sections = listeners.reduce(into: [:]) { $0[$1.service] = section($1.service) }
+        let best = sections.mapValues { RejectedServices.Fallback.accepted($0, rejecting: []) }
+        var chosen = listeners.reduce(into: [:]) { $0[$1.service] = RejectedServices.Fallback.leftOut }
+        let all = chosen.merging(best) { $1 }
+        guard try await ask(desired.listeners.replacing(all)) != nil else { return all }
+        for listener in listeners {
+            guard let section = sections[listener.service] else { continue }
+            for rejecting in [[], Set(listener.servers.map(\.id))] {
+                var trial = chosen
+                trial[listener.service] = .accepted(section, rejecting: rejecting)
+                guard try await ask(desired.listeners.replacing(trial)) == nil else { continue }
+                chosen = trial
                 break
             }
         }
-        return forms
-    }
-}
-
-extension DesiredState {
-    /// The plan with the listeners of these services only.
-    fileprivate func keeping(_ services: Set<ServiceName>) -> DesiredState {
-        with(listeners.filter { services.contains($0.service) })
-    }
-
-    /// The plan without the listeners of these services.
-    fileprivate func without(_ services: Set<ServiceName>) -> DesiredState {
-        with(listeners.filter { !services.contains($0.service) })
+        return chosen
     }
 }
 
 /// Finds the items that make a whole unacceptable, by asking about parts of it.
 ///
 /// The first part that is refused grows by one culprit, so each costs as many questions as the number of items can be
-/// halved, and one more. Whoever asks answers ``trial`` with ``learn(isAccepted:)`` until there is none.
+/// halved, and one more. Whoever asks answers ``trial`` with ``record(isAccepted:)`` until there is none.
 struct Bisection<Item: Hashable & Sendable>: Equatable, Sendable {
     /// The culprits that were found, in the order of the items.
     private(set) var culprits: [Item] = []
@@ -161,7 +127,7 @@ struct Bisection<Item: Hashable & Sendable>: Equatable, Sendable {
     init(_ items: [Item]) {
         rest = items
         bad = items.isEmpty ? nil : items.count
-        if items.count == 1 { convict() }
+        if items.count == 1 { addCulprit() }
     }
 
     /// What to ask about next; nil where the rest is known to be accepted.
@@ -171,14 +137,14 @@ struct Bisection<Item: Hashable & Sendable>: Equatable, Sendable {
         return Array(rest[..<((good + bad) / 2)])
     }
 
-    /// Takes the answer to ``trial``.
-    mutating func learn(isAccepted: Bool) {
+    /// Records the answer to ``trial``.
+    mutating func record(isAccepted: Bool) {
         guard let size = trial?.count else { return }
         if isAccepted { good = size } else { bad = size }
-        if let bad, bad - good == 1 { convict() }
+        if let bad, bad - good == 1 { addCulprit() }
     }
 
-    private mutating func convict() {
+    private mutating func addCulprit() {
         culprits.append(rest.remove(at: good))
         bad = nil
     }

@@ -18,7 +18,7 @@ struct StateDirectory: Sendable {
     static let standard = "/var/lib/docker-discover"
 
     /// What a path may be, for messages.
-    static let expected =
+    static let grammar =
         "an absolute path of letters, digits and /._+~-, at most \(longest) bytes, so that sockets fit into it"
 
     /// Takes a path; nil where haproxy.cfg, the command line or a socket's address cannot carry it.
@@ -45,9 +45,6 @@ struct StateDirectory: Sendable {
 
     /// What a new worker of HAProxy has to know of the old one's servers; it has rows only during a reload.
     var serverStates: AtomicFile { AtomicFile(path: path + "/haproxy-servers.state") }
-
-    /// What an operator adds to haproxy.cfg, as HAProxy has last accepted it.
-    var additions: AtomicFile { AtomicFile(path: path + "/additions.json") }
 
     /// The socket of HAProxy's master process.
     var masterSocket: String { path + "/haproxy-master.sock" }

@@ -126,10 +126,10 @@ extension SupervisedHAProxy {
 // MARK: Starting and stopping
 
 extension SupervisedHAProxy {
-    /// Starts it with what is asked for, or with the first of what stands in that it takes.
+    /// Starts it with what is wanted, or with the first of the fallbacks that it accepts.
     private mutating func start(_ request: LoadRequest) async throws -> LoadOutcome {
         var rejection: (any Error)?
-        for candidate in [request.next, request.accepted, request.bare].compactMap(\.self) {
+        for candidate in [request.next] + request.fallbacks {
             do {
                 restart.starts(at: .now)
                 let (started, worker) = try await start(candidate, isAccepted: candidate == request.accepted)

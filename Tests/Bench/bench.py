@@ -9,14 +9,14 @@ import http.client
 import json
 import os
 import socket
-import statistics
 import sys
 import time
 
 sys.dont_write_bytecode = True  # no folder of it beside the scripts
-import bench_discover  # noqa: E402
-import bench_register  # noqa: E402
-from bench_discover import until  # noqa: E402
+import discover  # noqa: E402
+import register  # noqa: E402
+from discover import until  # noqa: E402
+from register import encode, keys_below  # noqa: E402
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -70,36 +70,26 @@ class Registry:
             sys.exit(f"error: etcd {path}: {content[:200]!r}")
         return json.loads(content)
 
-    @staticmethod
-    def encode(text):
-        return base64.b64encode(text.encode()).decode()
-
     def put(self, key, value):
-        self.call("/v3/kv/put", key=self.encode(key), value=self.encode(value))
+        self.call("/v3/kv/put", key=encode(key), value=encode(value))
 
     def delete(self, key):
-        self.call("/v3/kv/deleterange", key=self.encode(key))
+        self.call("/v3/kv/deleterange", key=encode(key))
 
     def delete_all(self, prefix):
-        self.call("/v3/kv/deleterange", key=self.encode(prefix), range_end=self.encode(self.end(prefix)))
-
-    @staticmethod
-    def end(prefix):
-        return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        self.call("/v3/kv/deleterange", **keys_below(prefix))
 
     def entries(self, prefix):
         """The entries below a prefix, without their meta."""
-        end = self.end(prefix)
-        answer = self.call("/v3/kv/range", key=self.encode(prefix), range_end=self.encode(end))
         found = {}
-        for pair in answer.get("kvs", []):
+        for pair in self.call("/v3/kv/range", **keys_below(prefix)).get("kvs", []):
             key = base64.b64decode(pair["key"]).decode()
             if key.count("/") == 3:
                 found[key] = base64.b64decode(pair.get("value", "")).decode()
         return found
 
     def revision(self):
-        return int(self.call("/v3/kv/range", key=self.encode("/"))["header"]["revision"])
+        return int(self.call("/v3/kv/range", key=encode("/"))["header"]["revision"])
 
 
 class Agent:
@@ -110,13 +100,11 @@ class Agent:
         self.pid = pid
 
     def cpu_seconds(self):
-        with open(f"/proc/{self.pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+        return register.processor_ticks(self.pid) / CLOCK_TICKS
 
     def memory(self):
         """Resident and resident anonymous memory, in MB."""
-        return bench_register.memory(self.pid)
+        return register.memory(self.pid)
 
 
 class Table:
@@ -149,7 +137,7 @@ class Bench:
 
     def ask(self):
         """One request on a new connection to the listener: the id that answers, or None and one failure more."""
-        answer = bench_discover.ask(self.options.port)
+        answer = discover.ask(self.options.port)
         self.failures += answer is None
         return answer
 
@@ -197,10 +185,7 @@ class Bench:
             times.append((time.monotonic() - begun) * 1000)
             self.engine.remove(container)
             until(20, "a stopped container to leave", self.settled)
-        times.sort()
-        p99 = times[min(len(times) - 1, int(len(times) * 0.99))]
-        self.table.add(f"start to first answer, median of {len(times)}", statistics.median(times), "ms", 15)
-        self.table.add(f"start to first answer, 99th percentile of {len(times)}", p99, "ms", 60)
+        register.add_times(self.table, "start to first answer", times, 15, 60)
         self.table.add("requests that failed in these rounds", self.failures, "", 0, at_most=True)
 
     def measure_idle(self):
@@ -281,10 +266,10 @@ def main():
     parts = {
         "idle": bench.measure_idle,
         "start": bench.measure_start,
-        "keys": lambda: bench_register.measure_keys(bench),
-        "put": lambda: bench_discover.measure_put(bench, options.spare_port),
-        "cold": bench_register.ColdStarts(bench, options.register_program).measure,
-        "sizes": lambda: bench_discover.measure_sizes(bench, options.discover_program, options.sizes),
+        "keys": lambda: register.measure_keys(bench),
+        "put": lambda: discover.measure_put(bench, options.spare_port),
+        "cold": register.ColdStarts(bench, options.register_program).measure,
+        "sizes": lambda: discover.measure_sizes(bench, options.discover_program, options.sizes),
         "memory": bench.measure_memory,
         "growth": bench.measure_growth,
     }

@@ -2,8 +2,8 @@
 # `make test`: every check and every test, on real parts, none skipped. Ends with "N passed, N failed".
 # TEST_BUNDLE names tests that are built already: they alone run then, without Swift's tools, and of them those
 # that TEST_ONLY matches. So does `make matrix`.
-# shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
-. "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+# shellcheck source-path=SCRIPTDIR source-path=SCRIPTDIR/../../deploy disable=SC2317 # some functions are called by name
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"
 
 LIMIT=${TEST_LIMIT:-900} # seconds for the tests; they take a fraction of it
 TESTS=                   # the process that runs them
@@ -19,11 +19,9 @@ check() { # TEXT COMMAND...
     return 1
 }
 
-lint() { swift format lint --strict --recursive Package.swift Sources Tests; }
-
 scripts_parse() {
     local script
-    for script in deploy/*.sh .ci/run; do bash -n "$script" || return 1; done
+    for script in deploy/*.sh Tests/*/*.sh .ci/run; do bash -n "$script" || return 1; done
 }
 
 # In the background, as bash minds a signal only between commands; and marked, so that the end finds what
@@ -73,14 +71,12 @@ failures() {
 }
 
 finish() {
-    trap '' INT TERM HUP
-    trap - EXIT
     if [[ -n $TESTS ]]; then
         kill -TERM "$TESTS" 2>/dev/null || true
         wait "$TESTS" 2>/dev/null || true
     fi
     stack_down || true
-    "$ROOT/deploy/lab-clean.sh" || true
+    "$ROOT/Tests/Laboratory/lab-clean.sh" || true
 }
 
 report() { # STATUS: of the tests
@@ -105,7 +101,7 @@ report() { # STATUS: of the tests
     fi
     ((failed == 0)) || failures
     failed=$((failed + FAILED_CHECKS))
-    finish
+    run_at_end "$1"
     echo "$passed passed, $failed failed"
     exit $((failed > 0))
 }
@@ -129,7 +125,7 @@ run_phase() {
 }
 
 prepare() {
-    check "The formatter's rules" lint || true
+    check "The formatter's rules" make -s lint || true
     check "The scripts parse" scripts_parse || true
     check "Building programs and tests" swift build --build-tests && return
     echo "0 passed, $FAILED_CHECKS failed"
@@ -143,12 +139,9 @@ main() {
         step "What the tests need"
         deploy/setup.sh
     fi
-    deploy/lab-clean.sh
-    stack_names "/tmp/sidekick-test-$$"
-    trap finish EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
-    mkdir -m 700 -- "$STACK"
+    Tests/Laboratory/lab-clean.sh
+    stack_claim "/tmp/sidekick-test-$$"
+    at_end finish
     mkdir -- "$STACK/tmp"
     [[ -n ${TEST_BUNDLE:-} ]] || prepare
     local status=0

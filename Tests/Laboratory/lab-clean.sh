@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Ends what test runs left whose process is gone: the laboratory's hosts (network namespaces sk<number>-...,
 # their programs, directory /tmp/sidekick-lab-<pid>) and what `make test` marked as its own. Live runs stay.
-# shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
-. "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+# shellcheck source-path=SCRIPTDIR source-path=SCRIPTDIR/../../deploy disable=SC2317 # some functions are called by name
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"
 
 boot_time=$(awk '$1 == "btime" { print $2 }' /proc/stat)
 ticks=$(getconf CLK_TCK)
@@ -20,24 +20,19 @@ namespaces_of() { # NUMBER
 nobody_in() { # NAMESPACE...: kills who is there and all that descend from them, containers too
     local name pids=()
     for name; do mapfile -t -O "${#pids[@]}" pids < <(ip netns pids "$name" 2>/dev/null); done
-    ((${#pids[@]})) || return 0
-    children_of "${pids[@]}" | xargs -r kill -KILL 2>/dev/null || true
-    return 1
+    none_left "${pids[@]}"
 }
 
 clean_lab() { # NUMBER DIRECTORY
-    local names name remains
+    local names name
     mapfile -t names < <(namespaces_of "$1")
-    remains=$(note_engine_remains "$2")
-    wait_until 20 "the end of the processes in ${names[*]}" nobody_in "${names[@]}" || return 1
-    unmount_below "$2"
-    remove_engine_remains <<<"$remains"
+    end_engines "$2" "the end of the processes in ${names[*]}" nobody_in "${names[@]}" || return 1
     for name in "${names[@]}"; do ip netns del "$name"; done
     rm -rf --one-file-system -- "$2"
     note "removed what a test run left: ${names[*]:-no namespaces}, $2"
 }
 
-need_root "deploy/lab-clean.sh"
+need_root "Tests/Laboratory/lab-clean.sh"
 if (($# == 2)); then # NUMBER DIRECTORY: this one, from the run that made it
     clean_lab "$1" "$2"
     exit

@@ -3,12 +3,12 @@ import Testing
 
 @testable import Discover
 
-@Suite("Holds")
-struct HoldLedgerTests {
-    /// A ledger that follows a story; HAProxy has what was registered and sees it up, unless told otherwise.
+@Suite("MassLossGuard")
+struct MassLossGuardTests {
+    /// A guard that follows a story; HAProxy has what was registered and sees it up, unless told otherwise.
     private struct Desk {
         var story: RegistryStory
-        var ledger = HoldLedger(holdTime: .seconds(600))
+        var massLoss = MassLossGuard(holdTime: .seconds(600))
         var now = Duration.seconds(1_000)
         var down: Set<String> = []
         var absent: Set<String> = []
@@ -24,14 +24,14 @@ struct HoldLedgerTests {
         @discardableResult
         mutating func look(after pause: Duration = .zero) -> [HoldChange] {
             now += pause
-            let taken = ledger.take(story.state, at: now)
-            let names = story.state.losses.values.map(\.name) + ledger.holds.map(\.name)
+            let taken = massLoss.accept(story.state, at: now)
+            let names = story.state.losses.values.map(\.name) + massLoss.held.map(\.name)
             let up = Dictionary(names.map { ($0, !down.contains($0.description)) }) { first, _ in first }
             let verdicts = ServerHealth(isUp: up.filter { !absent.contains($0.key.description) })
-            return taken + ledger.judge(verdicts, at: now)
+            return taken + massLoss.evaluate(verdicts, at: now)
         }
 
-        var held: [String] { ledger.holds.map(\.name.description) }
+        var held: [String] { massLoss.held.map(\.name.description) }
     }
 
     /// What happens to endpoints of a service `web`, one list of names after another, and what is held then.
@@ -107,13 +107,30 @@ struct HoldLedgerTests {
     @Test func `while HAProxy says nothing, nothing is let go but at the end of its time`() {
         var desk = Desk("web/1")
         desk.story.expire("web/1")
-        _ = desk.ledger.take(desk.story.state, at: desk.now)
-        #expect(desk.ledger.isOpen && desk.ledger.doubtful == [service("web")])
-        #expect(desk.ledger.judge(nil, at: desk.now).count == 1)
-        #expect(desk.ledger.judge(nil, at: desk.now + .seconds(599)) == [])
+        _ = desk.massLoss.accept(desk.story.state, at: desk.now)
+        #expect(desk.massLoss.wait(at: desk.now) == .zero && desk.massLoss.services == [service("web")])
+        #expect(desk.massLoss.evaluate(nil, at: desk.now).count == 1)
+        #expect(desk.massLoss.evaluate(nil, at: desk.now + .seconds(599)) == [])
         #expect(desk.held == ["web/1"])
-        #expect(desk.ledger.judge(nil, at: desk.now + .seconds(600)).map(\.ending) == [.expired])
-        #expect(desk.ledger.doubtful == [])
+        #expect(desk.massLoss.evaluate(nil, at: desk.now + .seconds(600)).map(\.ending) == [.expired])
+        #expect(desk.massLoss.services == [])
+    }
+
+    @Test func `HAProxy is asked at once of what was lost, and then in intervals while something is held`() {
+        var desk = Desk("web/1", "api/1", "api/2")
+        #expect(desk.massLoss.wait(at: desk.now) == nil)
+        desk.story.expire("web/1")
+        _ = desk.massLoss.accept(desk.story.state, at: desk.now)
+        #expect(desk.massLoss.wait(at: desk.now) == .zero)
+        desk.look()
+        #expect(desk.massLoss.wait(at: desk.now) == .seconds(1))
+        #expect(desk.massLoss.wait(at: desk.now + .milliseconds(700)) == .milliseconds(300))
+        #expect(desk.massLoss.wait(at: desk.now + .seconds(3)) == .zero)
+        desk.story.expire("api/1")
+        desk.look()
+        #expect(desk.massLoss.services == [service("web")])
+        _ = desk.massLoss.release(nil)
+        #expect(desk.massLoss.wait(at: desk.now) == nil)
     }
 
     @Test func `a hold ends when its entry is back or withdrawn after all, and the others stay`() {
@@ -157,11 +174,11 @@ struct HoldLedgerTests {
         var desk = Desk("web/1", "api/1")
         desk.story.expire("web/1", "api/1")
         desk.look()
-        #expect(desk.ledger.release(service("api")).flatMap(\.holds).map(\.name) == [server("api/1")])
-        #expect(desk.ledger.release(service("api")) == [])
+        #expect(desk.massLoss.release(service("api")).flatMap(\.holds).map(\.name) == [server("api/1")])
+        #expect(desk.massLoss.release(service("api")) == [])
         desk.look(after: .seconds(1))
         #expect(desk.held == ["web/1"])
-        #expect(desk.ledger.release(nil).map(\.ending) == [.released])
+        #expect(desk.massLoss.release(nil).map(\.ending) == [.released])
         desk.story.register(["web/1"])
         desk.look(after: .seconds(1))
         desk.story.expire("web/1")
@@ -171,7 +188,7 @@ struct HoldLedgerTests {
 
     @Test func `a hold that is over is not taken up again while the registry still tells the loss`() {
         var desk = Desk("web/1")
-        desk.ledger = HoldLedger(holdTime: .seconds(5))
+        desk.massLoss = MassLossGuard(holdTime: .seconds(5))
         desk.story.expire("web/1")
         desk.look()
         #expect(desk.look(after: .seconds(5)).map(\.ending) == [.expired])
@@ -183,27 +200,27 @@ struct HoldLedgerTests {
         var desk = Desk("web/1", "web/2")
         desk.story.expire("web/1", "web/2")
         desk.look()
-        let kept = desk.ledger.kept
-        var next = HoldLedger(holdTime: .seconds(600))
-        let told = next.recall(kept, besides: desk.story.state, at: desk.now + .seconds(100))
+        let kept = desk.massLoss.persisted
+        var next = MassLossGuard(holdTime: .seconds(600))
+        let told = next.restore(kept, besides: desk.story.state, at: desk.now + .seconds(100))
         #expect(told.flatMap(\.holds).map(\.until) == [.seconds(1_600)] * 2)
         #expect(next.records.count == 4)
-        var shorter = HoldLedger(holdTime: .seconds(60))
-        _ = shorter.recall(kept, besides: desk.story.state, at: desk.now + .seconds(10))
-        #expect(shorter.holds.map(\.until) == [.seconds(1_060)] * 2)
+        var shorter = MassLossGuard(holdTime: .seconds(60))
+        _ = shorter.restore(kept, besides: desk.story.state, at: desk.now + .seconds(10))
+        #expect(shorter.held.map(\.until) == [.seconds(1_060)] * 2)
         // A clock that was set back makes no hold longer.
-        _ = shorter.recall(kept, besides: desk.story.state, at: desk.now - .seconds(500))
-        #expect(shorter.holds.map(\.until) == [.seconds(560)] * 2)
-        var off = HoldLedger(holdTime: .zero)
-        #expect(off.recall(kept, besides: desk.story.state, at: desk.now) == [])
+        _ = shorter.restore(kept, besides: desk.story.state, at: desk.now - .seconds(500))
+        #expect(shorter.held.map(\.until) == [.seconds(560)] * 2)
+        var off = MassLossGuard(holdTime: .zero)
+        #expect(off.restore(kept, besides: desk.story.state, at: desk.now) == [])
     }
 
     @Test func `without a hold time nothing is held`() {
         var desk = Desk("web/1")
-        desk.ledger = HoldLedger(holdTime: .zero)
+        desk.massLoss = MassLossGuard(holdTime: .zero)
         desk.story.expire("web/1")
         #expect(desk.look() == [])
-        #expect(!desk.ledger.isOpen)
+        #expect(desk.massLoss.wait(at: desk.now) == nil)
     }
 }
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from bench_register import add_times, encode, memory
+from register import add_times, encode, memory, processor_ticks
 
 PER_SERVICE = 20
 COLD_STARTS = 5
@@ -192,7 +192,7 @@ class Fleet:
         quiet, before = 0, None
         while quiet < 6:
             time.sleep(1)
-            now = cpu_ticks(self.process.pid)
+            now = processor_ticks(self.process.pid)
             quiet = quiet + 1 if now == before else 0
             before = now
 
@@ -249,11 +249,6 @@ def accepts(port):
         return True
     except OSError:
         return False
-
-
-def cpu_ticks(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        return file.read().rpartition(")")[2].split()[11:13]
 
 
 def measure_sizes(bench, program, sizes):

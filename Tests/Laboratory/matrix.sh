@@ -4,8 +4,8 @@
 # makes the first time (MATRIX_ROOT), entered with namespaces for mounts and processes, so that at the end nothing
 # that was mounted or started there can stay. MATRIX_ONLY=REGEX runs the tests whose names match;
 # `matrix.sh run COMMAND...` runs a command in there instead of the tests.
-# shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source-path=SCRIPTDIR/../../deploy disable=SC2317 # some functions are called by name
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/lib.sh"
 
 SUITE=trixie
 PACKAGES=(
@@ -13,17 +13,14 @@ PACKAGES=(
     busybox-static ca-certificates curl iproute2 openssl procps python3 # what tests and scripts use
 )
 MATRIX=${MATRIX_ROOT:-/var/tmp/sidekick-$SUITE}
-DONE=$MATRIX/etc/sidekick-matrix # says that the folder is ours, and which packages it has
+MARK=etc/sidekick-matrix # says that the folder is ours, and which packages it has
+DONE=$MATRIX/$MARK
 BINARIES=$ROOT/.build/debug
 
 # --- outside
 
 claim() {
-    [[ $MATRIX =~ ^/[A-Za-z0-9._/-]+$ ]] || die "the directory must be an absolute path without blanks: $MATRIX"
-    if [[ -L $MATRIX || (-e $MATRIX && ! -O $MATRIX) ]]; then die "$MATRIX exists and is not ours"; fi
-    if [[ -d $MATRIX && -n $(ls -A -- "$MATRIX") && ! -e $DONE ]]; then
-        die "$MATRIX has other contents, or is not finished: remove it, or choose another with MATRIX_ROOT"
-    fi
+    check_directory "$MATRIX" "$MARK"
     mkdir -p -- "$MATRIX"
     exec {lock}<"$MATRIX"
     flock -n "$lock" || die "another run uses $MATRIX"
@@ -48,8 +45,7 @@ install_debian() { # LOG
         step "Debian $SUITE in $MATRIX"
         local source
         source=$(mirror)
-        debootstrap --variant=minbase "$SUITE" "$MATRIX" ${source:+"$source"} >"$1" 2>&1 ||
-            { show_log "$1" && die "debootstrap failed"; }
+        quietly "$1" "debootstrap" debootstrap --variant=minbase "$SUITE" "$MATRIX" ${source:+"$source"}
     fi
     step "Its Docker Engine, etcd and HAProxy"
     apt-config dump | grep -iE '^Acquire::(https?::)?proxy' >"$MATRIX/etc/apt/apt.conf.d/90proxy" || true
@@ -57,8 +53,8 @@ install_debian() { # LOG
     [[ ! -e /etc/hosts ]] || cp -L /etc/hosts "$MATRIX/etc/hosts"
     printf '#!/bin/sh\nexit 101\n' >"$MATRIX/usr/sbin/policy-rc.d" # nothing is started by its installation
     chmod 755 "$MATRIX/usr/sbin/policy-rc.d"
-    in_matrix sh -c "apt-get -q update && apt-get -q install -y --no-install-recommends ${PACKAGES[*]}" >"$1" 2>&1 ||
-        { show_log "$1" && die "apt-get failed in $MATRIX"; }
+    quietly "$1" "apt-get in $MATRIX" \
+        in_matrix sh -c "apt-get -q update && apt-get -q install -y --no-install-recommends ${PACKAGES[*]}"
     in_matrix apt-get clean
     printf '%s' "${PACKAGES[*]}" >"$DONE"
 }
@@ -72,22 +68,13 @@ versions() {
 
 empty_scratch() { rm -rf --one-file-system -- "$MATRIX"/tmp/* "$MATRIX"/var/tmp/*; }
 
-none_left() { # PID...
-    kill -KILL "$@" 2>/dev/null || true
-    ! kill -0 "$@" 2>/dev/null
-}
-
 finish() {
-    trap '' INT TERM HUP
-    trap - EXIT
-    local pids remains
+    local pids=()
     if [[ -n $INSIDE ]]; then
         mapfile -t pids < <(children_of "$INSIDE")
         disown "$INSIDE" # no word from bash when it is killed
-        wait_until 20 "the end of the processes in $MATRIX" none_left "${pids[@]}" || true
     fi
-    remains=$(note_engine_remains "$MATRIX/tmp")
-    remove_engine_remains <<<"$remains"
+    end_engines "$MATRIX/tmp" "the end of the processes in $MATRIX" none_left "${pids[@]}" || true
     empty_scratch
     [[ -e $DONE ]] || rm -rf --one-file-system -- "${MATRIX:?}"/* # half a Debian helps nobody
     rm -f -- "$LOG"
@@ -95,13 +82,11 @@ finish() {
 
 main() { # [COMMAND...]
     need_root "make matrix"
-    "$ROOT/deploy/setup.sh" --matrix
+    "$ROOT/deploy/setup.sh" debootstrap
     claim
     LOG=$(mktemp)
     INSIDE=
-    trap finish EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
+    at_end finish
     install_debian "$LOG"
     empty_scratch
     if (($# == 0)); then
@@ -112,7 +97,7 @@ main() { # [COMMAND...]
 
     local status=0
     # A session of its own: Ctrl-C is for this script, which then ends everything in there.
-    setsid unshare --mount --pid --fork --kill-child "${BASH_SOURCE[0]}" inside "$@" &
+    setsid unshare --mount --pid --fork --kill-child "$ROOT/Tests/Laboratory/matrix.sh" inside "$@" &
     INSIDE=$!
     wait "$INSIDE" || status=$?
     INSIDE=
@@ -156,7 +141,7 @@ inside() { # [COMMAND...]: the tests where there is none
     enter
     local environment=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root)
     environment+=(TEST_BUNDLE="${binary[0]}" TEST_LIMIT="${TEST_LIMIT:-900}" TEST_ONLY="${MATRIX_ONLY:-}")
-    (($#)) || set -- "$ROOT/deploy/test.sh"
+    (($#)) || set -- "$ROOT/Tests/Laboratory/test.sh"
     env -i "${environment[@]}" "$@"
 }
 

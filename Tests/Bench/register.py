@@ -24,8 +24,7 @@ class Watch:
         self.seen = {}
         self.present = {}
         self.connection = http.client.HTTPConnection(address)
-        create = {"key": encode(prefix), "range_end": encode(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
-        self.connection.request("POST", "/v3/watch", json.dumps({"create_request": create}))
+        self.connection.request("POST", "/v3/watch", json.dumps({"create_request": keys_below(prefix)}))
         self.answer = self.connection.getresponse()
         self.answer.readline()  # "created"
         threading.Thread(target=self.read, daemon=True).start()
@@ -94,6 +93,11 @@ def encode(text):
     return base64.b64encode(text.encode()).decode()
 
 
+def keys_below(prefix):
+    """The part of a request to etcd that names them."""
+    return {"key": encode(prefix), "range_end": encode(prefix[:-1] + chr(ord(prefix[-1]) + 1))}
+
+
 def measure_keys(bench):
     """Start call's return to key there; kill event, and the request before it, to key gone."""
     rounds = bench.options.rounds
@@ -150,7 +154,7 @@ class ColdStarts:
     def stand_in(self, folder):
         with open(f"{folder}/recorded", "w", encoding="utf-8") as file:
             json.dump(self.recorded(), file)
-        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_engine.py")
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "engine.py")
         path = f"{folder}/docker.sock"
         stand_in = subprocess.Popen(
             [sys.executable, script, "--socket", path, "--recorded", file.name, "--containers", str(MANY)]
@@ -198,3 +202,9 @@ def memory(pid):
     with open(f"/proc/{pid}/status", encoding="utf-8") as file:
         sizes = dict(line.split(":", 1) for line in file)
     return [int(sizes[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")]
+
+
+def processor_ticks(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

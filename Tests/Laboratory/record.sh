@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
 # Records what a Docker Engine answers, for the tests of docker-register: starts an engine of its own, with a
 # container of each kind, and writes its answers into Tests/RegisterTests/Fixtures/engine-<version>, without the
-# parts that nobody reads. The engine is this machine's; that of Debian trixie with `deploy/matrix.sh run deploy/record.sh`.
-# shellcheck source-path=SCRIPTDIR disable=SC2317 # some functions are called by name
-. "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+# parts that nobody reads. The engine is this machine's; that of Debian trixie with
+# `Tests/Laboratory/matrix.sh run Tests/Laboratory/record.sh`.
+# shellcheck source-path=SCRIPTDIR source-path=SCRIPTDIR/../../deploy disable=SC2317 # some functions are called by name
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"
 
 finish() {
-    trap '' INT TERM HUP
-    trap - EXIT
     [[ -z ${events:-} ]] || kill "$events" 2>/dev/null || true
     stack_down
 }
@@ -99,23 +98,19 @@ record() {
 }
 
 main() {
-    need_root "deploy/record.sh"
-    stack_names "/tmp/sidekick-record-$$"
-    stack_claim
-    trap finish EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
+    need_root "Tests/Laboratory/record.sh"
+    stack_claim "/tmp/sidekick-record-$$"
+    at_end finish
     RAW=$STACK/raw
     mkdir -- "$RAW"
     step "An engine with a container of each kind"
     engine_private
-    echo "$ENGINE" >"$STACK/engine"
     images
     follow_events
     containers
     lives
     record
-    python3 "$ROOT/deploy/record.py" "$RAW" "$ROOT/Tests/RegisterTests/Fixtures"
+    python3 "$ROOT/Tests/Laboratory/record.py" "$RAW" "$ROOT/Tests/RegisterTests/Fixtures"
 }
 
 main
