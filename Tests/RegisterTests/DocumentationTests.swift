@@ -35,7 +35,7 @@ struct RegisterDocumentationTests {
             engine: Snapshot.Engine(address: "", api: "", trouble: trouble),
             store: Snapshot.Store(
                 members: [""], keyspace: keyspace, lease: Etcd.Lease(id: 1, ttl: 15), trouble: trouble,
-                lastTrouble: trouble), keeper: "")
+                lastTrouble: trouble), leader: "")
         let idle = Docker.StoppedContainer(
             subject: Docker.ContainerRef(id: id, name: "", image: "", state: "exited"),
             reason: .notRunning(state: "exited"))

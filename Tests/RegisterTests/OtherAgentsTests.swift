@@ -29,13 +29,13 @@ struct OtherAgentsTests {
 
     @Test func `a lease that etcd has not got round to ending yet makes nobody alive`() {
         var rivals = OtherAgents()
-        rivals.see([other(1, 5)], remaining: [1: 10], at: start)
+        rivals.update(with: [other(1, 5)], remaining: [1: 10], at: start)
         // etcd told whole seconds, and looks for leases that have run out only now and then.
         for late in [Duration.seconds(11), .seconds(12)] {
-            rivals.see([other(1, 5)], remaining: [:], at: start + late)
+            rivals.update(with: [other(1, 5)], remaining: [:], at: start + late)
             #expect(rivals.alive == [])
         }
-        rivals.see([other(1, 5)], remaining: [:], at: start + .milliseconds(12_001))
+        rivals.update(with: [other(1, 5)], remaining: [:], at: start + .milliseconds(12_001))
         #expect(rivals.alive == [other(1, 5)])
     }
 
