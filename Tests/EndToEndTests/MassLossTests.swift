@@ -68,7 +68,7 @@ struct MassLossTests {
             #expect(await eventually { load.count > held + 100 })
             #expect(await load.stop() == [])
             #expect(scene.agent.log.count(of: "by=\"reload") == reloads)
-            #expect(scene.agent.log.count(of: "lost endpoints stay") == 1)
+            #expect(scene.agent.log.count(of: "keeping lost endpoints") == 1)
         }
     }
 
@@ -130,7 +130,7 @@ struct MassLossTests {
             let second = try await scene.register()
             #expect(await eventually { await DiscoverLab.get(scene.port) != nil })
             try await scene.expire(second)
-            #expect(await eventually { scene.agent.log.count(of: "lost endpoints stay") == 2 })
+            #expect(await eventually { scene.agent.log.count(of: "keeping lost endpoints") == 2 })
             #expect(await eventually { scene.lab.catalog.contains("\"held\":[") })
             // Over a restart the hold goes on, but no longer than it may.
             try await scene.agent.kill()

@@ -111,18 +111,23 @@ struct RejectedServicesTests {
                 == [.refusedByHAProxy(service("db"), words: "no", isServed: false)])
     }
 
-    @Test func `what stands in for a service does not discharge it, whatever its form`() throws {
+    @Test func `what stands in for a service does not release it, whatever its form`() throws {
         let section = try #require(configuration.section(of: service("db")))
-        for form in [RejectedServices.Fallback.head(section), .whole(section), .out] {
-            var quarantine = RejectedServices()
-            quarantine.admit([try patient("db", form)], at: Self.start)
-            let treated = quarantine.treating(plan)
-            #expect(treated.listeners != plan.listeners)
-            #expect(names(treated).contains("db") == (form != .out))
-            let isCured = quarantine.discharge(treated)
-            #expect(!isCured, "\(form)")
-            #expect(quarantine.treating(plan) == treated, "\(form)")
-            #expect(quarantine.due == Self.start + RejectedServices.retryInterval, "\(form)")
+        let ids = Set(try #require(listener("db", in: plan)).servers.map(\.id))
+        let fallbacks: [RejectedServices.Fallback] = [
+            .accepted(section, rejecting: []), .accepted(section, rejecting: ids), .leftOut,
+        ]
+        for fallback in fallbacks {
+            var rejected = RejectedServices()
+            rejected.add([try self.rejected("db", fallback)], at: Self.start)
+            let next = applied(rejected, to: plan)
+            #expect(next.listeners != plan.listeners)
+            #expect(names(next.plan).contains("db") == (fallback != .leftOut))
+            let isReleased = rejected.release(next.plan)
+            #expect(!isReleased, "\(fallback)")
+            #expect(applied(rejected, to: plan).plan == next.plan, "\(fallback)")
+            #expect(applied(rejected, to: plan).problems == next.problems, "\(fallback)")
+            #expect(rejected.due == Self.start + RejectedServices.retryInterval, "\(fallback)")
         }
     }
 

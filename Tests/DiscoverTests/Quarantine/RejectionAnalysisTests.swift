@@ -67,9 +67,9 @@ struct RejectionAnalysisTests {
     @Test func `a service that was only named is not left out for one whose line is given afterwards`() async throws {
         let plan = PlanFixture(["a@1001: 1=10.6.6.6:80", "b@1002: 1=10.0.0.2:80"]).plan
         let (line, name) = (Stub(refused: ["10.6.6.6"]), Stub(refused: ["listen b"], manner: .name))
-        var examination = RejectionAnalysis(plan) { plan in line.judge(plan).map { name.judge(plan) ?? $0 } }
-        let patients = try #require(try await examination.patients { _ in nil })
-        #expect(patients.map(\.refused.service.text) == ["a"])
+        var analysis = RejectionAnalysis(plan) { plan in line.errors(in: plan).map { name.errors(in: plan) ?? $0 } }
+        let rejected = try #require(try await analysis.rejected { _ in nil })
+        #expect(rejected.map(\.listener.service.text) == ["a"])
     }
 
     @Test func `what was accepted last stands in, as much of it as helps`() async throws {
