@@ -45,6 +45,13 @@ struct ExistingHAProxyTests {
         return port
     }
 
+    /// A case that is left out would not be told.
+    @Test(
+        .enabled(
+            if: ExistingForm.possible.contains(.container),
+            "unshare or root is missing: no test here has an HAProxy with process ids of its own"))
+    func `every form is tested`() { #expect(ExistingForm.possible == ExistingForm.allCases) }
+
     @Test(arguments: ExistingForm.possible)
     func `endpoints change without a reload, services with one, and it outlives docker-discover`(
         form: ExistingForm

@@ -72,7 +72,7 @@ enum ExistingForm: String, CaseIterable, Sendable {
     /// The master's socket, and process ids of its own, as in a container.
     case container
 
-    /// Those that this machine can have.
+    /// Those that this machine can have; a test of its own says where that is not all.
     static var possible: [ExistingForm] {
         RealParts.canRun("unshare", asRoot: true) ? allCases : [.master, .command]
     }
