@@ -99,7 +99,7 @@ struct DiscoverAgent: Sendable {
         _ keeper: inout Reconciler, _ link: RegistryClients, _ newest: LatestValue<RegistryState>
     ) async throws {
         let consumers = LatestValue<Int>()
-        let requests = LoopQueue<Reconciler>(of: DiscoverSettings.options.program) { bell.ring(.request) }
+        let requests = LoopQueue<Reconciler> { bell.ring(.request) }
         let process = keeper.driver.process
         let agent = Snapshot.Agent.thisProcess
         let board = SharedSnapshot(keeper.snapshot(agent: agent, store))
@@ -148,9 +148,10 @@ struct DiscoverAgent: Sendable {
                 let state = newest.take()
                 if let state { keeper.take(state) }
                 if let count = consumers.take() { keeper.learn(consumers: count) }
-                requests.perform(on: &keeper)
+                requests.change(&keeper)
                 await keeper.look()
                 retry = await keeper.converge()
+                requests.respond(keeper)
                 if state != nil { link.claimer.submit(keeper.claims) }
                 if let applied = keeper.applied, applied.revisionToConfirm != confirmed {
                     link.presence.confirm(applied.revision, of: applied.clusterID)
