@@ -104,7 +104,7 @@ struct DiscoverAgent: Sendable {
         _ reconciler: inout Reconciler, _ link: RegistryClients, _ newest: LatestValue<RegistryState>
     ) async throws {
         let consumers = LatestValue<Int>()
-        let requests = LoopQueue<Reconciler>(of: DiscoverSettings.options.program) { bell.ring(.request) }
+        let requests = LoopQueue<Reconciler> { bell.ring(.request) }
         let agent = Snapshot.Agent.thisProcess
         let board = SharedSnapshot(reconciler.snapshot(agent: agent, store))
         let commands = answers(requests, board, link).server(at: configuration.directory.controlSocket, logger)
@@ -148,8 +148,9 @@ struct DiscoverAgent: Sendable {
                 let state = newest.take()
                 if let state { reconciler.accept(state) }
                 if let count = consumers.take() { reconciler.accept(consumers: count) }
-                requests.perform(on: &reconciler)
+                requests.change(&reconciler)
                 retry = await reconciler.turn()
+                requests.respond(reconciler)
                 if state != nil { link.claimer.submit(reconciler.claims) }
                 if let applied = reconciler.applied, applied.revisionToConfirm != confirmed {
                     link.presence.confirm(applied.revision, of: applied.clusterID)

@@ -27,7 +27,7 @@ struct LostAgentTests {
 
             try await agent.kill()
             #expect(await eventually { (try? await laboratory.endpoints()) == [:] })
-            #expect(await discover.logs("keeping lost endpoints", "endpoints=3", "registered=0"))
+            #expect(await discover.logs("keeping lost endpoints that", "endpoints=3", "registered=0"))
             let lost = load.count
             #expect(await eventually { load.count > lost + 100 })
             try await load.stop()
