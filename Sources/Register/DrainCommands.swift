@@ -70,8 +70,8 @@ struct DrainCommands: Sendable {
         do {
             let container = try StatusReport(snapshot).container(name)
             guard let id = InstanceID(container.id) else { return nil }
-            if let keeper = snapshot.keeper {
-                let text = "this docker-register stands by; ask the one that keeps the entries: \(keeper)\n"
+            if let leader = snapshot.leader {
+                let text = "this docker-register stands by; ask the one that keeps the entries: \(leader)\n"
                 return CommandResponse(status: ExitStatus.failure, text)
             }
             guard command == Self.undrain || snapshot.runs(id) else {

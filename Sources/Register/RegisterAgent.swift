@@ -336,8 +336,7 @@ extension RegisterAgent {
     mutating func tellQuestions() {
         snapshot.store.lease = publisher.lease
         snapshot.registered = publisher.published
-        snapshot.yielded = publisher.yielded
-        snapshot.keeper = publisher.keeper
+        snapshot.leader = publisher.leader
         board.put(snapshot)
     }
 }

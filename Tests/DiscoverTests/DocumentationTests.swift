@@ -29,24 +29,37 @@ struct DiscoverDocumentationTests {
 
     @Test func `docs/status.md has each field that the JSON has`() throws {
         let documented = try Documentation("docs/status.md").section("### JSON of docker-discover")
-        for field in Self.fields { #expect(documented.contains("`\(field)`"), "\(field) is not documented") }
+        let report = try Self.fullReport()
+        for fields in [Fields(of: report), Fields(of: WhyReport("web", in: report))] {
+            #expect(fields.empty == [], "give them values here")
+            for field in fields.names { #expect(documented.contains("`\(field)`"), "\(field) is not documented") }
+        }
     }
 
-    /// The fields of a report in which every kind of object is.
-    private static var fields: Set<String> {
+    /// A report in which every field has a value.
+    private static func fullReport() throws -> StatusReport {
         let trouble = ErrorRecord(time: "", error: "")
-        var fixture = SnapshotFixture(["web/1": "10.0.0.5:80", "old/1/meta": #"{"withdrawn":"x","container":"y"}"#])
+        let problem = DiagnosticReport(of: "", problem: "", severe: true)
+        var fixture = SnapshotFixture([
+            "web/1": "10.0.0.5:80",
+            "web/1/meta": #"{"owner":"o","host":"h","container":"c","image":"i","created":"t","zone":"z"}"#,
+            "old/1/meta": #"{"withdrawn":"x","container":"web","at":"t"}"#,
+        ])
         fixture.runs()
-        let report = fixture.report
-        let hold = EndpointReport.Held(since: "", until: "", because: "")
-        let claim = ServiceReport.Claim(port: 1, wish: 1, revision: 1)
-        let reload = ReloadHistory.Reload(time: "", reason: "")
-        let parts: [Any] = [
-            report, report.agent, report.etcd, report.haproxy, report.services[0], report.services[0].endpoints[0],
-            report.withdrawn[0], DiagnosticReport(of: "", problem: "", severe: true), WhyReport("web", in: report),
-            hold,
-            claim, reload, trouble, EndpointReport.Server(status: "", age: 0, lastCheck: nil, connections: 0),
-        ]
-        return Set(parts.flatMap { Mirror(reflecting: $0).children.compactMap(\.label) })
+        var report = fixture.report
+        report.agent.zone = ""
+        (report.etcd.copy, report.etcd.behindSince, report.etcd.lastAnswer, report.etcd.age) = (true, "", "", 1)
+        (report.etcd.lost, report.etcd.lastError) = (trouble, trouble)
+        report.haproxy.silence = ""
+        report.haproxy.lastReload = ReloadHistory.Reload(time: "", reason: "")
+        (report.haproxy.failure, report.haproxy.lastError) = (trouble, trouble)
+        (report.problems, report.empty) = ([problem], [""])
+        report.services[0].claim = ServiceReport.Claim(port: 1, wish: 1, revision: 1)
+        report.services[0].problems = [problem]
+        var endpoint = report.services[0].endpoints[0]
+        (endpoint.reasons, endpoint.weight, endpoint.backup, endpoint.lease) = ([""], 1, true, "")
+        endpoint.held = EndpointReport.Held(since: "", until: "", because: "")
+        report.services[0].endpoints = [endpoint]
+        return report
     }
 }

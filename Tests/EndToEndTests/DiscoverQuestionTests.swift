@@ -188,6 +188,11 @@ struct DiscoverQuestionTests {
 
     @Test func `an HAProxy that hangs is told as such`() async throws {
         try await withScene { lab, _, _ in
+            // In the middle of a turn, which waits for HAProxy, the agent would answer from what it knew before.
+            #expect(
+                await eventually {
+                    (try? report(try await lab.command("status", "--json")))?.endpoint("web", "2") != nil
+                })
             let worker = try #require(lab.haproxies().workers.first)
             kill(worker, SIGSTOP)
             defer { kill(worker, SIGCONT) }

@@ -41,15 +41,20 @@ struct DiscoverTests {
         }
     }
 
-    @Test func `poll mode does the same`() async throws {
+    @Test func `poll mode does the same, and never watches`() async throws {
         try await withDiscoverLab { lab in
-            try lab.start(["DISCOVER_MODE": "poll", "POLL_INTERVAL": "200ms"])
+            let proxy = try LossyProxy(before: lab.etcd.port)
+            try lab.start([
+                "ETCD_HOST": proxy.origin.name, "DISCOVER_MODE": "poll", "POLL_INTERVAL": "200ms",
+            ])
             let one = try DiscoverLab.backend("one")
             let port = try FreePort.take()
             try await lab.put(["web/1": "127.0.0.1:\(one.port)", "web/port": "\(port)"])
             #expect(await DiscoverLab.answers(port, "one"))
             try await lab.etcd.ctl("del", "--prefix", "/backends/")
             #expect(await DiscoverLab.falls(silent: port))
+            #expect(proxy.requests.contains { $0.contains("/v3/kv/range") })
+            #expect(!proxy.requests.contains { $0.contains("/v3/watch") })
         }
     }
 

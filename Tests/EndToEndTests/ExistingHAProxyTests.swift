@@ -45,7 +45,7 @@ struct ExistingHAProxyTests {
         return port
     }
 
-    @Test(arguments: ExistingForm.possible)
+    @Test(arguments: ExistingForm.allCases)
     func `endpoints change without a reload, services with one, and it outlives docker-discover`(
         form: ExistingForm
     ) async throws {
@@ -86,7 +86,7 @@ struct ExistingHAProxyTests {
         }
     }
 
-    @Test(arguments: ExistingForm.possible)
+    @Test(arguments: ExistingForm.allCases)
     func `it may be restarted, and changed meanwhile`(form: ExistingForm) async throws {
         try await withService(form) { lab, system, running, agent in
             let before = agent.log.count(of: "no HAProxy serves")
@@ -177,7 +177,7 @@ struct ExistingHAProxyTests {
         }
     }
 
-    @Test(arguments: ExistingForm.possible)
+    @Test(arguments: ExistingForm.allCases)
     func `a file of somebody else's is never replaced`(form: ExistingForm) async throws {
         try await withDiscoverLab { lab in
             let system = try SystemHAProxy(form, in: lab.folder)
@@ -242,7 +242,7 @@ struct ExistingHAProxyTests {
         }
     }
 
-    @Test(arguments: ExistingForm.possible)
+    @Test(arguments: ExistingForm.allCases)
     func `a file that is refused as a whole changes nothing`(form: ExistingForm) async throws {
         let folder = try ScratchFolder()
         let haproxy = try await RefusingHAProxy(in: folder)

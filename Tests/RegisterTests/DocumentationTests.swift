@@ -18,28 +18,42 @@ struct RegisterDocumentationTests {
 
     @Test func `docs/status.md has each field that the JSON has`() throws {
         let documented = try Documentation("docs/status.md").section("### JSON of docker-register")
-        for field in Self.fields { #expect(documented.contains("`\(field)`"), "\(field) is not documented") }
+        let fields = Fields(of: try Self.fullReport())
+        #expect(fields.empty == [], "give them values here")
+        for field in fields.names { #expect(documented.contains("`\(field)`"), "\(field) is not documented") }
     }
 
-    /// The fields of a report in which every field has a value.
-    private static var fields: Set<String> {
+    /// A report in which every field has a value.
+    private static func fullReport() throws -> StatusReport {
         let trouble = ErrorRecord(time: "", error: "")
-        let label = ContainerReport.Label(
-            name: "", value: "", source: "", counts: "", decides: "", problem: "")
-        let port = ContainerReport.Port(port: 1, published: [], services: [], reasons: [])
+        let address = try #require(IPAddress("10.0.0.1"))
+        let id = try #require(InstanceID("aaaaaaaaaaaa"))
+        let keyspace = try #require(Keyspace(prefix: "/backends"))
+        let snapshot = Snapshot(
+            agent: Snapshot.Agent(process: 7, started: ""),
+            owner: Owner(Docker.Identity(id: "E1", name: "host1"), address),
+            engine: Snapshot.Engine(address: "", api: "", trouble: trouble),
+            store: Snapshot.Store(
+                members: [""], keyspace: keyspace, lease: Etcd.Lease(id: 1, ttl: 15), trouble: trouble,
+                lastTrouble: trouble), leader: "")
+        let idle = Docker.StoppedContainer(
+            subject: Docker.ContainerRef(id: id, name: "", image: "", state: "exited"),
+            reason: .notRunning(state: "exited"))
         let entry = ContainerReport.Entry(
-            port: 1, service: "", state: .differs, key: "", endpoint: "", meta: "", foundEndpoint: "", foundMeta: "",
-            revision: 1, since: "")
-        let parts: [Any] = [
-            StatusReport.Agent(
-                version: "", running: true, process: 1, started: "", standsByFor: "", owner: "", host: "", address: ""),
-            StatusReport.Engine(address: "", api: "", lost: trouble),
-            StatusReport.Store(members: [], prefix: "", lease: nil, lost: trouble, lastError: trouble),
-            StatusReport.Lease(id: "", ttl: 1), trouble, label, port, entry,
-        ]
-        let names = parts.flatMap { Mirror(reflecting: $0).children.compactMap(\.label) }
-        return Set(names).union(["agent", "engine", "etcd", "containers", "leftovers"])
-            .union(["labels", "ports", "entries", "reasons", "warnings", "image", "id", "health"])
+            port: 1, service: "", state: .differs, key: "", endpoint: "", meta: "", reason: "", foundEndpoint: "",
+            foundMeta: "", revision: 1, since: "")
+        var container = ContainerReport(ContainerDecision(on: idle), snapshot)
+        container.health = ""
+        container.labels = [.init(name: "", value: "", source: "", counts: "", decides: "", problem: "")]
+        container.ports = [.init(port: 1, published: [""], services: [""], reasons: [""])]
+        container.entries = [entry]
+        container.reasons = [""]
+        container.warnings = [""]
+        var report = StatusReport(snapshot)
+        report.containers = [container]
+        report.services = [entry]
+        report.leftovers = [""]
+        return report
     }
 
     @Test func `the help tells every setting with its variable and default`() {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Register
 
-@Suite("Rivals and contention")
+@Suite("Other agents and back-off")
 struct OtherAgentsTests {
     private let start = ContinuousClock.now
 
@@ -14,36 +14,36 @@ struct OtherAgentsTests {
     }
 
     @Test func `a lease that outlives what was left of it belongs to a live agent, any other one does not yet`() {
-        var rivals = OtherAgents()
-        rivals.see([other(1, 5), other(2, 3)], remaining: [1: 10, 2: 4], at: start)
-        #expect(rivals.alive == [])
-        #expect(rivals.knows(1) && rivals.knows(2) && !rivals.knows(3))
-        rivals.see([other(1, 5), other(2, 3)], remaining: [:], at: start + .seconds(7))
-        #expect(rivals.alive == [other(2, 3)])
-        rivals.see([other(1, 5), other(2, 3)], remaining: [:], at: start + .seconds(13))
-        #expect(rivals.alive == [other(2, 3), other(1, 5)])
-        rivals.see([other(1, 5)], remaining: [:], at: start + .seconds(14))
-        #expect(rivals.alive == [other(1, 5)])
-        #expect(!rivals.knows(2))
+        var others = OtherAgents()
+        others.update(with: [other(1, 5), other(2, 3)], remaining: [1: 10, 2: 4], at: start)
+        #expect(others.alive == [])
+        #expect(others.knows(1) && others.knows(2) && !others.knows(3))
+        others.update(with: [other(1, 5), other(2, 3)], remaining: [:], at: start + .seconds(7))
+        #expect(others.alive == [other(2, 3)])
+        others.update(with: [other(1, 5), other(2, 3)], remaining: [:], at: start + .seconds(13))
+        #expect(others.alive == [other(2, 3), other(1, 5)])
+        others.update(with: [other(1, 5)], remaining: [:], at: start + .seconds(14))
+        #expect(others.alive == [other(1, 5)])
+        #expect(!others.knows(2))
     }
 
     @Test func `a lease that etcd has not got round to ending yet makes nobody alive`() {
         var rivals = OtherAgents()
-        rivals.see([other(1, 5)], remaining: [1: 10], at: start)
+        rivals.update(with: [other(1, 5)], remaining: [1: 10], at: start)
         // etcd told whole seconds, and looks for leases that have run out only now and then.
         for late in [Duration.seconds(11), .seconds(12)] {
-            rivals.see([other(1, 5)], remaining: [:], at: start + late)
+            rivals.update(with: [other(1, 5)], remaining: [:], at: start + late)
             #expect(rivals.alive == [])
         }
-        rivals.see([other(1, 5)], remaining: [:], at: start + .milliseconds(12_001))
+        rivals.update(with: [other(1, 5)], remaining: [:], at: start + .milliseconds(12_001))
         #expect(rivals.alive == [other(1, 5)])
     }
 
     @Test func `a lease that was seen once, and ran out, was a dead agent's`() {
-        var rivals = OtherAgents()
-        rivals.see([other(1, 5)], remaining: [1: 10], at: start)
-        rivals.see([], remaining: [:], at: start + .seconds(11))
-        #expect(rivals == OtherAgents())
+        var others = OtherAgents()
+        others.update(with: [other(1, 5)], remaining: [1: 10], at: start)
+        others.update(with: [], remaining: [:], at: start + .seconds(11))
+        #expect(others == OtherAgents())
     }
 
     @Test func `entries are put back at once a few times, then more and more slowly, until it has been quiet`() {

@@ -100,7 +100,7 @@ struct StatusCommandsTests {
         #expect(row(unknown, "web")?.hasSuffix("unknown: etcd has not answered yet") == true)
         unknown.store.trouble = ErrorRecord(HTTPError.timedOut("etcd", after: .seconds(5)))
         #expect(row(unknown, "web")?.hasSuffix("unknown: etcd is lost") == true)
-        unknown.keeper = "process 8 on host1"
+        unknown.leader = "process 8 on host1"
         #expect(row(unknown, "web")?.hasSuffix("left to another docker-register of this engine") == true)
         #expect(lines(unknown).contains { $0.hasSuffix("its entries are kept by process 8 on host1") })
         let other = snapshot(web, registered: ["whoami"]) { $0.value = Array("10.0.0.9:1".utf8) }
@@ -240,7 +240,7 @@ struct StatusCommandsTests {
         let registry = EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(1))
         let requests = DrainRequests()
         var snapshot = snapshot(container("aaaaaaaaaaaa", "web"))
-        snapshot.keeper = "process 8 on host1"
+        snapshot.leader = "process 8 on host1"
         let answer = await DrainCommands(registry, requests) {}.answer(line, snapshot)
         #expect(answer?.status == 1)
         #expect(answer?.text.contains("stands by") == true && answer?.text.contains("process 8 on host1") == true)

@@ -95,8 +95,11 @@ final class StubEngine: Sendable {
     }
 
     private static func open(_ client: StubServer.Connection, _ state: Held) {
-        client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
-        state.state.withLock { $0.streams.append(client) }
+        // Under the lock: who has seen the head gets every event from then on.
+        state.state.withLock { state in
+            client.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+            state.streams.append(client)
+        }
     }
 
     private static func chunk(_ text: String, _ client: StubServer.Connection) {

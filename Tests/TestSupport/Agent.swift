@@ -34,7 +34,10 @@ package final class Agent: Sendable {
             .start(onLine: log.add)
     }
 
-    deinit { running.signal(SIGKILL) }
+    deinit {
+        running.signal(SIGKILL)
+        running.awaitEnd()
+    }
 
     /// Its process.
     package var pid: Int32 { running.pid }

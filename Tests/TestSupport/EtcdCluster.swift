@@ -39,7 +39,7 @@ package final class EtcdCluster: Sendable {
     }
 
     deinit {
-        for running in processes.withLock({ $0.values }) { running.signalGroup(SIGKILL) }
+        for running in processes.withLock({ $0.values }) { running.endAtOnce() }
     }
 
     /// All members, as `ETCD_HOST`.

@@ -44,7 +44,7 @@ package final class EtcdServer: Sendable {
         try await start()
     }
 
-    deinit { process.withLock { $0?.signalGroup(SIGKILL) } }
+    deinit { process.withLock { $0 }?.endAtOnce() }
 
     /// How clients reach it.
     package var origin: HTTPOrigin { .tcp("http://127.0.0.1:\(port)") }
@@ -69,6 +69,9 @@ package final class EtcdServer: Sendable {
         let answer = try await http.send(HTTPRequest(.get, "/health"), to: origin, deadline: .seconds(2), cap: 1000)
         return String(decoding: answer.body, as: UTF8.self).contains("true")
     }
+
+    /// Whether its log has a text.
+    package func hasSaid(_ text: String) -> Bool { lines.contain(text) }
 
     /// Ends it as a crash does.
     package func kill() async throws {

@@ -12,7 +12,9 @@ package final class LossyProxy: Sendable {
     /// Which answers are lost.
     private final class Rule: Sendable {
         let isLost: Mutex<@Sendable (String) -> Bool> = Mutex { _ in false }
+        let isHeld: Mutex<@Sendable (String) -> Bool> = Mutex { _ in false }
         let losses = Atomic(0)
+        let requests = Mutex<[String]>([])
     }
 
     /// Stands before `port` on 127.0.0.1.
@@ -21,11 +23,13 @@ package final class LossyProxy: Sendable {
         self.rule = rule
         server = try StubServer { client in
             while let request = client.request() {
+                rule.requests.withLock { $0.append(String(request.prefix { $0 != "\r\n" })) }
                 guard let answer = Self.exchange(request, port) else { return }
                 if rule.isLost.withLock({ $0(request) }) {
                     rule.losses.add(1, ordering: .relaxed)
                     return
                 }
+                if rule.isHeld.withLock({ $0(request) }) { return client.waitForEnd() }
                 client.send(answer)
                 return
             }
@@ -40,6 +44,12 @@ package final class LossyProxy: Sendable {
 
     /// Loses the answers to the requests that `isLost` picks, from now on.
     package func lose(_ isLost: @escaping @Sendable (String) -> Bool) { rule.isLost.withLock { $0 = isLost } }
+
+    /// Keeps the answers to the requests that `isHeld` picks until the client gives up, from now on.
+    package func hold(_ isHeld: @escaping @Sendable (String) -> Bool) { rule.isHeld.withLock { $0 = isHeld } }
+
+    /// The first lines of all requests so far.
+    package var requests: [String] { rule.requests.withLock { $0 } }
 
     /// Sends a request over a connection of its own, and gives the whole answer.
     private static func exchange(_ request: String, _ port: Int) -> String? {

@@ -18,6 +18,12 @@ package enum RealParts {
         areRequired || programs.allSatisfy { path(of: $0) != nil } && (!asRoot || geteuid() == 0)
     }
 
+    /// Whether tests of IPv6 run: they do where this machine has it, and where it has to.
+    package static var hasIPv6: Bool {
+        let isThere = unsafe access("/proc/net/if_inet6", F_OK) == 0
+        return isThere || areRequired
+    }
+
     /// Where a program is; nil where it is not installed.
     package static func path(of program: String) -> String? {
         let search = unsafe getenv("PATH").map { unsafe String(cString: $0) } ?? "/usr/bin:/bin"

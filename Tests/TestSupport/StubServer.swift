@@ -80,10 +80,16 @@ package final class StubServer: Sendable {
     package let port: Int
 
     private let descriptor: Int32
-    private let accepted = Atomic(0)
+    private let listening = Listening()
+
+    /// What the thread that accepts tells; that thread outlives no server.
+    private final class Listening: Sendable {
+        let accepted = Atomic(0)
+        let isOver = Atomic(false)
+    }
 
     /// How many connections it has accepted.
-    package var connections: Int { accepted.load(ordering: .relaxed) }
+    package var connections: Int { listening.accepted.load(ordering: .relaxed) }
 
     /// Listens on a unix socket at `path`, or on `port`, by default a free one, and runs `script` for each connection.
     package init(path: String? = nil, port: Int = 0, _ script: @escaping @Sendable (Connection) -> Void) throws {
@@ -92,16 +98,20 @@ package final class StubServer: Sendable {
         self.descriptor = descriptor
         self.path = path
         self.port = try path.map { try Self.listen(descriptor, path: $0) } ?? Self.listen(descriptor, port: port)
-        Self.thread { [descriptor, weak self] in
+        Self.thread { [descriptor, listening] in
             while true {
                 let client = accept(descriptor, nil, nil)
-                guard client >= 0, let self else { return }
-                let number = self.accepted.add(1, ordering: .relaxed).oldValue
+                if client < 0 && (errno == EINTR || errno == ECONNABORTED) { continue }
+                guard client >= 0 else { break }
+                let number = listening.accepted.add(1, ordering: .relaxed).oldValue
                 Self.thread {
                     script(Connection(descriptor: client, number: number))
                     close(client)
                 }
             }
+            // Closed by anybody else, its number might be another's while it is accepted on.
+            close(descriptor)
+            listening.isOver.store(true, ordering: .releasing)
         }
     }
 
@@ -114,9 +124,10 @@ package final class StubServer: Sendable {
         }
     }
 
+    /// Nobody listens there any more when it is gone.
     deinit {
         shutdown(descriptor, Int32(SHUT_RDWR))
-        close(descriptor)
+        while !listening.isOver.load(ordering: .acquiring) { usleep(100) }
     }
 
     private static func listen(_ descriptor: Int32, path: String) throws -> Int {

@@ -69,7 +69,7 @@ struct ConsumerRegistration: Sendable {
                     (record.revision, record.cluster) = (position.revision, position.cluster)
                 }
                 do {
-                    lease = try await renew(lease, record, isNews: reasons.contains(.revision) || isLost)
+                    try await renew(&lease, record, isNews: reasons.contains(.revision) || isLost)
                     isLost = false
                     backoff.reset()
                 } catch {
@@ -86,14 +86,16 @@ struct ConsumerRegistration: Sendable {
     }
 
     /// Keeps the lease alive, and puts the record where it is news or the lease is new.
-    private func renew(_ lease: Etcd.Lease?, _ record: ConsumerRecord, isNews: Bool) async throws -> Etcd.Lease {
+    ///
+    /// The lease is known before anything is put under it: the record may be there although no answer says so.
+    private func renew(_ lease: inout Etcd.Lease?, _ record: ConsumerRecord, isNews: Bool) async throws {
         if let lease, try await client.keepAlive(lease: lease.id, deadline: timing.deadline) {
             if isNews { try await put(record, lease) }
-            return lease
+            return
         }
         let granted = try await client.grantLease(ttl: timing.ttl, deadline: timing.deadline)
+        lease = granted
         try await put(record, granted)
-        return granted
     }
 
     private func put(_ record: ConsumerRecord, _ lease: Etcd.Lease) async throws {

@@ -1,9 +1,10 @@
 import FoundationEssentials
 import Shared
 
-/// That this docker-register runs, said in etcd under its lease; and who else says the same of the same engine.
+/// This docker-register's record in etcd, under its lease, and those of other docker-registers of the same engine.
 ///
-/// Two of them on one host would move each other's entries between their leases for ever. The younger one gives way.
+/// Two of them would move each other's entries between their leases for ever, or register each container twice over. The
+/// oldest one leads, and the others stand by as a whole.
 struct AgentRegistration {
     /// What an agent says of itself: the JSON object at `<prefix>-agents/<engine>/<instance>`.
     struct Record: Codable, Equatable, Sendable {
@@ -19,7 +20,7 @@ struct AgentRegistration {
 
     /// Another agent of the engine.
     struct Other: Equatable, Sendable {
-        /// What it says.
+        /// Its record.
         var record: Record
         /// Its lease, with which it goes.
         var lease: Int64
@@ -36,21 +37,22 @@ struct AgentRegistration {
     private let clock: @Sendable () -> ContinuousClock.Instant
     private var holder: Int64?
     private var createRevision: Int64 = 0
-    private var rivals = OtherAgents()
-    private var told: [Other] = []
+    private var others = OtherAgents()
+    private var logged: [Other] = []
     private var isRefused = false
 
-    /// The oldest other agent that is alive and keeps the same entries; nil where this one is the oldest.
-    var elder: Other? { doubles.first { $0.createRevision < createRevision } }
+    /// The agent that registers this engine's containers instead of this one; nil where this one does.
+    var leader: Other? { duplicates.first { $0.createRevision < createRevision } }
 
-    /// Other owners on the same engine whose agents are alive and older: their entries are left to them.
-    var elderOwners: Set<String> {
-        Set(rivals.alive.filter { $0.createRevision < createRevision }.map(\.record.owner)).subtracting([owner.text])
+    /// The other agents of this engine that are alive, the oldest first.
+    private var duplicates: [Other] { others.alive.filter { isOfThisEngine($0.record) } }
+
+    /// Engines of copied machines have one id, and are told apart by the host's name.
+    private func isOfThisEngine(_ record: Record) -> Bool {
+        record.owner == owner.text || record.host == owner.host
     }
 
-    private var doubles: [Other] { rivals.alive.filter { $0.record.owner == owner.text } }
-
-    /// Says nothing yet.
+    /// Begins without a record.
     ///
     /// - Parameter instance: tells this run from every other one.
     init(
@@ -68,14 +70,14 @@ struct AgentRegistration {
             started: Timestamp.text(Timestamp.now()), owner: owner.text)
     }
 
-    /// Says from now on that the host has another address.
+    /// Puts another address into the record, which keeps its age.
     mutating func move(to owner: Owner) {
         self.owner = owner
         record.owner = owner.text
         holder = nil
     }
 
-    /// Says that this agent runs, and looks who else does.
+    /// Puts the record where it is not there under this lease, and reads those of the others.
     ///
     /// A role that may not write there costs only this.
     mutating func renew(under lease: Int64) async throws {
@@ -86,25 +88,25 @@ struct AgentRegistration {
                 _ = try await registry.etcd.commit(put, deadline: registry.deadline)
                 holder = lease
             }
-            try await look()
+            try await readOthers()
             isRefused = false
         } catch Etcd.Error.refused(.permissionDenied, let message) {
             guard !isRefused else { return }
             isRefused = true
             logger.warning(
-                "etcd does not let this agent say that it runs; a second one for this engine would not be noticed",
+                "no permission to register this agent; a second docker-register of this engine goes unnoticed",
                 ["key": key, "error": message])
         }
     }
 
-    /// Takes back that this agent runs: its successor need not wait and see.
+    /// Deletes the record: a successor need not wait and see.
     func end() async throws {
         _ = try await registry.etcd.commit(Etcd.Transaction([.delete(key: key)]), deadline: registry.deadline)
     }
 
-    private mutating func look() async throws {
+    private mutating func readOthers() async throws {
         let listing = try await registry.etcd.range(prefix: folder, deadline: registry.deadline)
-        var others: [Other] = []
+        var found: [Other] = []
         var remaining: [Int64: Int64] = [:]
         for keyValue in listing.keyValues {
             guard keyValue.key != Array(key.utf8) else {
@@ -113,33 +115,31 @@ struct AgentRegistration {
             }
             guard let record = try? JSONDecoder().decode(Record.self, from: Data(keyValue.value)), keyValue.lease != 0
             else { continue }
-            others.append(Other(record: record, lease: keyValue.lease, createRevision: keyValue.createRevision))
-            guard !rivals.knows(keyValue.lease) else { continue }
+            found.append(Other(record: record, lease: keyValue.lease, createRevision: keyValue.createRevision))
+            guard !others.knows(keyValue.lease) else { continue }
             let state = try await registry.etcd.timeToLive(lease: keyValue.lease, deadline: registry.deadline)
             remaining[keyValue.lease] = state.remaining ?? 0
         }
-        rivals.see(others, remaining: remaining, at: clock())
-        tell()
+        others.update(with: found, remaining: remaining, at: clock())
+        log()
     }
 
-    /// Names each agent that keeps the same entries once, when it is known to be alive, and when it is gone.
-    ///
-    /// Engines of copied machines have one id: agents with another address are none of these.
-    private mutating func tell() {
-        for other in doubles where !told.contains(other) {
+    /// Logs each other agent of this engine once, when it is known to be alive, and when it is gone.
+    private mutating func log() {
+        for other in duplicates where !logged.contains(other) {
             logger.error(
-                "another docker-register runs for this engine and HOST_IP; stop one of them",
+                "another docker-register runs for this engine; stop one of them",
                 [
                     "other_host": other.record.host, "other_pid": other.record.pid, "started": other.record.started,
-                    "this_one": other.createRevision < createRevision ? "waits until the other ends" : "goes on",
+                    "this_one": other.createRevision < createRevision ? "stands by" : "registers",
                 ])
         }
-        for other in told where !doubles.contains(other) {
+        for other in logged where !duplicates.contains(other) {
             logger.info(
                 "the other docker-register is gone",
                 ["other_host": other.record.host, "other_pid": other.record.pid])
         }
-        told = doubles
+        logged = duplicates
     }
 }
 
@@ -147,37 +147,39 @@ struct AgentRegistration {
 ///
 /// A lease that outlives what was left of it when it was first seen was kept alive.
 struct OtherAgents: Equatable {
-    private struct Sight: Equatable {
+    private struct Seen: Equatable {
         var other: AgentRegistration.Other
         var deadline: ContinuousClock.Instant
         var isAlive = false
     }
 
-    private var sights: [Int64: Sight] = [:]
+    private var seen: [Int64: Seen] = [:]
 
     /// etcd tells whole seconds, rounded down, and looks for expired leases twice a second.
     private static let margin = Duration.seconds(2)
 
     /// Whether a lease has been seen before.
-    func knows(_ lease: Int64) -> Bool { sights[lease] != nil }
+    func knows(_ lease: Int64) -> Bool { seen[lease] != nil }
 
-    /// Takes those that are there now.
+    /// Updates the others with those that are registered now.
     ///
     /// - Parameter remaining: the seconds that were left of the leases that are new.
-    mutating func see(_ others: [AgentRegistration.Other], remaining: [Int64: Int64], at now: ContinuousClock.Instant) {
-        var next: [Int64: Sight] = [:]
+    mutating func update(
+        with others: [AgentRegistration.Other], remaining: [Int64: Int64], at now: ContinuousClock.Instant
+    ) {
+        var next: [Int64: Seen] = [:]
         for other in others {
             let left = Duration.seconds(remaining[other.lease] ?? 0) + Self.margin
-            var sight = sights[other.lease] ?? Sight(other: other, deadline: now + left)
-            sight.other = other
-            sight.isAlive = sight.isAlive || now > sight.deadline
-            next[other.lease] = sight
+            var entry = seen[other.lease] ?? Seen(other: other, deadline: now + left)
+            entry.other = other
+            entry.isAlive = entry.isAlive || now > entry.deadline
+            next[other.lease] = entry
         }
-        sights = next
+        seen = next
     }
 
-    /// Those that are alive, the oldest first.
+    /// Those whose lease was seen renewed, the oldest first.
     var alive: [AgentRegistration.Other] {
-        sights.values.filter(\.isAlive).map(\.other).sorted { $0.createRevision < $1.createRevision }
+        seen.values.filter(\.isAlive).map(\.other).sorted { $0.createRevision < $1.createRevision }
     }
 }

@@ -30,8 +30,6 @@ struct Publisher {
     var published: [EntryID: RegisteredEntry]?
     /// Whether what is published has to be read anew.
     var isInDoubt = false
-    /// The entries that another docker-register keeps instead.
-    var yielded: Set<EntryID> = []
     /// The agents of this host, this one included.
     private(set) var presence: AgentRegistration
     /// How often somebody else changed what is published.
@@ -85,8 +83,8 @@ struct Publisher {
         return nil
     }
 
-    /// The lease that everything goes with; nil while there is none, or an older agent of the same name has all.
-    var leaseID: Int64? { presence.elder == nil ? lease?.id : nil }
+    /// The lease that everything goes with; nil while there is none, or another agent of the engine leads.
+    var leaseID: Int64? { presence.leader == nil ? lease?.id : nil }
 
     /// Says that the lease has to be renewed at the next occasion.
     mutating func renewalIsDue() { renewed = clock() - ttl }
@@ -97,12 +95,11 @@ struct Publisher {
     mutating func publish() async throws {
         do {
             try await keepLease()
-            guard presence.elder == nil else {
+            guard presence.leader == nil else {
                 // Whatever the other one does meanwhile: when it is gone, everything is read anew.
                 published = nil
                 return
             }
-            if !yielded.isEmpty, presence.elderOwners.isEmpty { isInDoubt = true }
             try await learn()
             try await carryOut()
             try await bury()
@@ -112,16 +109,16 @@ struct Publisher {
         }
     }
 
-    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
-    var keeper: String? {
-        presence.elder.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
+    /// The docker-register that registers instead of this one, which stands by; nil where this one registers.
+    var leader: String? {
+        presence.leader.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
     }
 
     // MARK: Ending
 
     /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
     func withdrawEverything(because reason: String) async throws {
-        guard presence.elder == nil else { return }
+        guard presence.leader == nil else { return }
         if let published, !published.isEmpty { try await withdraw(published, because: reason) }
         // Plain keys go with it.
         guard let lease else { return }
@@ -187,8 +184,7 @@ struct Publisher {
 extension Publisher {
     /// Carries out what differs between what should be and what is published.
     mutating func carryOut() async throws {
-        guard var desired, let known = published else { return }
-        for id in yielded { desired.entries[id] = nil }
+        guard let desired, let known = published else { return }
         let actions = EntryDiff.changes(from: known, to: desired) + repeated(besides: known, desired)
         for start in stride(from: 0, to: actions.count, by: EntryStore.changesAtOnce) {
             try await keepLease()
@@ -304,10 +300,9 @@ extension Publisher {
                     : "entries of ours vanished or were changed; putting them back",
                 ["entries": lost.count, "first": registry.key(first)])
         }
-        yielded = yield(to: presence.elderOwners, found)
         published = found.filter { slot, state in
             guard state.value != nil || state.meta != nil else { return false }
-            return desired?.entries[slot] != nil && !yielded.contains(slot) || !isAnothers(state)
+            return desired?.entries[slot] != nil || !isAnothers(state)
         }
         for slot in slots where published?[slot] == nil && desired?.entries[slot] == nil { forget(slot) }
         // A meta that somebody has changed says nothing of where the entry is from.
@@ -323,25 +318,8 @@ extension Publisher {
 
     /// Whether the meta names another agent, which has taken the entry over.
     private func isAnothers(_ state: RegisteredEntry) -> Bool {
-        Self.owner(of: state).map { !owners.contains($0) } ?? false
-    }
-
-    private static func owner(of state: RegisteredEntry) -> String? {
-        state.meta.flatMap { Meta(json: $0)?.owner }
-    }
-
-    /// The entries that are left to older agents of the same engine that run under another address.
-    private func yield(to elders: Set<String>, _ found: [EntryID: RegisteredEntry]) -> Set<EntryID> {
-        let held = found.filter { slot, state in
-            desired?.entries[slot] != nil && Self.owner(of: state).map(elders.contains) == true
-        }
-        if let first = held.keys.min(), held.count > yielded.count {
-            logger.error(
-                "another docker-register of this engine, with another HOST_IP, holds entries; stop one of them",
-                ["entries": held.count, "first": registry.key(first), "others": elders.sorted().joined(separator: " ")])
-        }
-        for slot in held.keys { forget(slot) }
-        return Set(held.keys)
+        guard let owner = state.meta.flatMap({ Meta(json: $0)?.owner }) else { return false }
+        return !owners.contains(owner)
     }
 
     /// No longer expects an entry to stand there.

@@ -42,7 +42,7 @@ struct ContainerReport: Encodable, Equatable, Sendable {
             case missing
             /// etcd has not said, not even once.
             case unknown
-            /// Another docker-register keeps it.
+            /// This docker-register stands by, and another one registers.
             case yielded
         }
 
@@ -159,7 +159,7 @@ extension ContainerReport.Entry {
         endpoint = entry.endpoint.description
         meta = String(decoding: entry.meta, as: UTF8.self)
         reason = snapshot.desired.notReady[entry.id]?.withdrawalReason
-        guard snapshot.keeper == nil, !snapshot.yielded.contains(entry.id) else {
+        guard snapshot.leader == nil else {
             state = .yielded
             return
         }

@@ -48,10 +48,8 @@ struct Snapshot: Sendable {
     var registered: [EntryID: RegisteredEntry]?
     /// The values that etcd has of the host's plain keys, where they were read for this snapshot.
     var hostKeys: [String: [UInt8]] = [:]
-    /// The entries that another docker-register keeps instead.
-    var yielded: Set<EntryID> = []
-    /// Which docker-register keeps all entries instead of this one; nil where this one keeps them.
-    var keeper: String?
+    /// The docker-register that registers instead of this one, which stands by; nil where this one registers.
+    var leader: String?
 }
 
 extension Snapshot {

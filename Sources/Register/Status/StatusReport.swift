@@ -14,7 +14,7 @@ struct StatusReport: Encodable, Equatable, Sendable {
         var process: Int32?
         /// Since when it runs.
         var started: String?
-        /// Which docker-register keeps all entries instead, while this one stands by.
+        /// The docker-register that registers instead, while this one stands by.
         var standsByFor: String?
         /// What stands in the metas of its entries.
         var owner: String
@@ -74,7 +74,7 @@ struct StatusReport: Encodable, Equatable, Sendable {
         let owner = snapshot.owner
         agent = Agent(
             version: Version.current, running: snapshot.agent != nil, process: snapshot.agent?.process,
-            started: snapshot.agent?.started, standsByFor: snapshot.keeper, owner: owner.text, host: owner.host,
+            started: snapshot.agent?.started, standsByFor: snapshot.leader, owner: owner.text, host: owner.host,
             address: owner.address.text)
         engine = snapshot.engine.map {
             Engine(address: $0.address, api: $0.api, lost: $0.trouble)

@@ -27,7 +27,7 @@ extension StatusReport {
         if let process = agent.process, let started = agent.started {
             table.add(["process", "\(process), since \(started)"])
         }
-        if let keeper = agent.standsByFor { table.add(["stands by", "its entries are kept by \(keeper)"]) }
+        if let leader = agent.standsByFor { table.add(["stands by", "its entries are kept by \(leader)"]) }
         table.add(["HOST_IP", agent.address])
         table.add(["owner", agent.owner])
         table.add(["engine", engine.map { "\($0.address), API \($0.api)" + Self.lost($0.lost) } ?? "none"])

@@ -41,6 +41,21 @@ struct ConsumerRegistrationTests {
         #expect(try await record() == nil)
     }
 
+    @Test func `a stop before the answer to the first put takes the record back all the same`() async throws {
+        let server = try await EtcdServer()
+        let proxy = try LossyProxy(before: server.port)
+        proxy.hold { $0.contains("/v3/kv/txn") }
+        let presence = ConsumerRegistration(
+            Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [proxy.origin])), keyspace,
+            instance: "i1", logger: Logger(level: .error, format: .logfmt, write: { _ in }))
+        let task = Task { await presence.run() }
+        func isThere() async throws -> Bool { try await !server.ctl("get", "--prefix", "/backends-consumers/").isEmpty }
+        #expect(try await eventually { try await isThere() })
+        task.cancel()
+        await task.value
+        #expect(try await !isThere())
+    }
+
     @Test func `what is to be confirmed is the newest revision that somebody asked it for`() {
         let key = Array("/backends/web/1/meta".utf8)
         func put(_ json: String, _ revision: Int64) -> Etcd.KeyValue {

@@ -29,7 +29,13 @@ struct RegistryCacheTests {
     }
 
     @Test func `equal states give equal bytes`() throws {
-        let fixture = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81", "x/1": "10.0.0.5:82"])
+        var fixture = RegistryFixture(["web/config": #"{"balance":"first"}"#, "api/port": "81"])
+        for number in 1...20 {
+            for service in ["web", "api", "x"] {
+                fixture.put("\(service)/\(number)", "10.0.0.\(number):80")
+                fixture.put("\(service)/\(number)/meta", "{}")
+            }
+        }
         try copy.save(RegistryCache.Copy(registry: fixture.state))
         let first = try FileContents(copy.file.path).bytes
         try copy.save(RegistryCache.Copy(registry: fixture.state))

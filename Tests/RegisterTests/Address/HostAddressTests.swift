@@ -1,7 +1,6 @@
 // Literals of the tests are right, or the tests are not.
 // swift-format-ignore-file: NeverForceUnwrap
 
-import FoundationEssentials
 import Shared
 import TestSupport
 import Testing
@@ -101,11 +100,11 @@ struct HostAddressTests {
             deadline: .seconds(10))
     }
 
-    @Test func `etcd on this host does not tell the host's address`() async {
-        for member in ["http://127.0.0.1:2379", "http://localhost:2379"] + (Self.hasIPv6 ? ["http://[::1]:2379"] : []) {
-            await #expect(throws: HostAddressError.loopback(to: member)) {
-                try await lookup(.automatic, members: [member]).look()
-            }
+    @Test(arguments: ["http://127.0.0.1:2379", "http://localhost:2379", "http://[::1]:2379"])
+    func `etcd on this host does not tell the host's address`(member: String) async throws {
+        try needIPv6(for: member)
+        await #expect(throws: HostAddressError.loopback(to: member)) {
+            try await lookup(.automatic, members: [member]).look()
         }
     }
 
@@ -148,10 +147,15 @@ struct HostAddressTests {
         #expect(!lookup(.automatic, .container(nil, gateways: [:])).isOnHost(interfaces))
     }
 
-    private static let hasIPv6 = FileManager.default.fileExists(atPath: "/proc/net/if_inet6")
+    /// Skips a case, and says so, where it is of IPv6, this machine has none, and not all has to be there.
+    private func needIPv6(for address: String) throws {
+        guard address.contains("::"), !RealParts.hasIPv6 else { return }
+        try Test.cancel("needs IPv6")
+    }
 
-    @Test(arguments: ["127.0.0.1"] + (hasIPv6 ? ["::1"] : []))
+    @Test(arguments: ["127.0.0.1", "::1"])
     func `the way to an address begins at a local one`(address: String) throws {
+        try needIPv6(for: address)
         let local = SocketAddress(IPAddress(address)!, port: 2379).localAddress()
         #expect(try local.get() == IPAddress(address))
     }

@@ -247,14 +247,18 @@ struct HTTPClientTests {
     }
 
     @Test func `letting go of a client ends what is under way`() async throws {
-        let server = try StubServer { $0.waitForEnd() }
-        var client = HTTPClient()
-        let stream = Task { [client] in
-            try await client?.stream(
-                HTTPRequest(.get, "/"), to: .tcp("http://127.0.0.1:\(server.port)"), deadline: .seconds(1),
+        let server = try StubServer { client in
+            guard client.request() != nil else { return }
+            client.send("HTTP/1.1 200 OK\r\n\r\nline\n")
+            client.waitForEnd()
+        }
+        /// Lets go of its client at its end.
+        func stream() async throws -> HTTPStream {
+            try await #require(HTTPClient()).stream(
+                HTTPRequest(.get, "/"), to: .tcp("http://127.0.0.1:\(server.port)"), deadline: .seconds(600),
                 longestLine: 10)
         }
-        client = nil
-        await #expect(throws: HTTPError.self) { try await stream.value }
+        var reader = try await stream().makeAsyncIterator()
+        await #expect(throws: CancellationError.self) { while try await reader.next() != nil {} }
     }
 }

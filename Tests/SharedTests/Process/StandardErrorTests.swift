@@ -34,10 +34,17 @@ struct StandardErrorTests {
 
     @Test func `a closed descriptor and a reader that is gone are no fault`() throws {
         signal(SIGPIPE, SIG_IGN)
-        StandardError.write("nobody", to: 100_000)
-        let pipe = try Pipe()
-        pipe.closeReadEnd()
-        StandardError.write("nobody", to: pipe.writeEnd)
+        let closed: Int32 = 100_000
+        #expect(fcntl(closed, F_GETFD) == -1)
+        let (broken, good) = (try Pipe(), try Pipe())
+        broken.closeReadEnd()
+        for descriptor in [closed, broken.writeEnd] {
+            #expect(unsafe write(descriptor, "x", 1) == -1)
+            StandardError.write("nobody", to: descriptor)
+            // It returned, and what comes after is written.
+            StandardError.write("after", to: good.writeEnd)
+            #expect(good.read() == "after\n")
+        }
     }
 }
 
