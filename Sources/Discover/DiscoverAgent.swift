@@ -20,8 +20,6 @@ struct DiscoverAgent: Sendable {
 
     /// Why the agent cannot start.
     enum Failure: Error, Equatable {
-        /// Something is in the way of the stats page.
-        case noStatsPort(BindAddress, String)
         /// HAProxy does not start, not even without any service.
         case noHAProxy(reason: String)
         /// libcurl does not work.
@@ -80,17 +78,24 @@ struct DiscoverAgent: Sendable {
 
     /// Finds HAProxy, and what an earlier run left.
     private func prepare(_ cache: RegistryCacheWriter) async throws -> Reconciler {
-        var reconciler = try await makeReconciler(cache)
+        let directory = configuration.directory
+        let program = try await HAProxyProgram.probe(
+            configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
         logger.info(
             "docker-discover started",
             [
                 "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
-                "state_dir": configuration.directory.path, "stats": configuration.host.statsBind,
+                "state_dir": directory.path, "stats": configuration.host.statsBind,
             ])
+        var timing = HAProxyController.Timing()
+        timing.drains.limit = configuration.drainTimeout
+        let haproxy = await HAProxyController(
+            try await configuration.attach(program, logger), logger: logger, timing: timing)
+        var reconciler = Reconciler(
+            haproxy, settings: configuration.settings(for: program.abilities), cache: cache,
+            holdTime: configuration.holdTime, logger: logger, timing: reconcilerTiming)
         reconciler.accept(configuration.additionFiles.read())
-        try await reconciler.restore()
-        // Another's HAProxy may come later, and holds the port until then with a file of its own.
-        if configuration.existing == nil, reconciler.haproxy.master == nil { try await checkStatsPort() }
+        reconciler.restore()
         return reconciler
     }
 
@@ -100,7 +105,6 @@ struct DiscoverAgent: Sendable {
     ) async throws {
         let consumers = LatestValue<Int>()
         let requests = LoopQueue<Reconciler> { bell.ring(.request) }
-        let process = reconciler.haproxy.process
         let agent = Snapshot.Agent.thisProcess
         let board = SharedSnapshot(reconciler.snapshot(agent: agent, store))
         let commands = answers(requests, board, link).server(at: configuration.directory.controlSocket, logger)
@@ -115,14 +119,11 @@ struct DiscoverAgent: Sendable {
             let first = newest.take()
             if let first { reconciler.accept(first) }
             var retry = await reconciler.turn()
-            guard reconciler.isServing || process.existing != nil else {
+            guard reconciler.haproxy.known != .notRunning else {
                 throw Failure.noHAProxy(reason: reconciler.failure ?? "it ended")
             }
             // What was read from the disk may long be settled.
             if first != nil { link.claimer.submit(reconciler.claims) }
-            if process.existing != nil {
-                group.addTask { try? await ExternalHAProxyMonitor(process: process).run { bell.ring(.proxyEnded) } }
-            }
             group.addTask {
                 try? await link.census.run { count in
                     consumers.put(count)
@@ -130,17 +131,16 @@ struct DiscoverAgent: Sendable {
                 }
             }
             var confirmed: Int64 = 0
-            var watched: Int32?
-            var alarm: Task<Void, Never>?
+            var (alarm, watch): (Task<Void, Never>?, Task<Void, Never>?)
             while true {
-                if let master = reconciler.haproxy.master, master.pid != watched {
-                    watched = master.pid
-                    group.addTask { if (try? await master.end()) != nil { bell.ring(.proxyEnded) } }
-                }
                 // Each turn is a try and knows the next wait; what an earlier one waited for is over.
                 alarm?.cancel()
                 alarm = retry.map { wait in
                     Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
+                }
+                watch?.cancel()
+                watch = Task { [instance = reconciler.haproxy.instance] in
+                    if (try? await instance.changed()) != nil { bell.ring(.proxyEnded) }
                 }
                 board.put(reconciler.snapshot(agent: agent, store))
                 guard let reasons = await bell.answer() else { break }
@@ -158,6 +158,7 @@ struct DiscoverAgent: Sendable {
                 }
             }
             alarm?.cancel()
+            watch?.cancel()
         }
     }
 
@@ -179,33 +180,12 @@ struct DiscoverAgent: Sendable {
         defer { alarm.cancel() }
         while let reasons = await bell.answer(), reasons.isDisjoint(with: [.registry, .retry]) {}
     }
-
-    private func makeReconciler(_ cache: RegistryCacheWriter) async throws -> Reconciler {
-        let directory = configuration.directory
-        let program = try await HAProxyProgram.probe(
-            configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
-        let process = SupervisedHAProxy(
-            program: program, directory: directory, output: HAProxyOutput(logger), existing: configuration.existing)
-        var timing = reconcilerTiming
-        timing.haproxy.drains.limit = configuration.drainTimeout
-        return Reconciler(
-            process, settings: configuration.settings(for: program.abilities), cache: cache,
-            holdTime: configuration.holdTime, logger: logger, timing: timing)
-    }
-
-    /// HAProxy itself would only say that it cannot bind, and not who is there.
-    private func checkStatsPort() async throws {
-        let bind = configuration.host.statsBind
-        let obstacles = await PortCheck.obstacles(to: [bind], patience: reconcilerTiming.portPatience)
-        if let obstacle = obstacles[bind] { throw Failure.noStatsPort(bind, obstacle) }
-    }
 }
 
 extension DiscoverAgent.Failure: CustomStringConvertible {
     /// One sentence for the person who starts the program.
     var description: String {
         switch self {
-        case .noStatsPort(let bind, let obstacle): "STATS_BIND: \(bind) is \(obstacle)"
         case .noHAProxy(let reason): "HAProxy does not start: \(reason)"
         case .noHTTP: "cannot initialise libcurl"
         }

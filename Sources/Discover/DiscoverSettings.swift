@@ -12,7 +12,7 @@ struct DiscoverSettings: Sendable {
     /// HAProxy's path, or its name.
     var haproxy: String
     /// The HAProxy that something else runs; nil where docker-discover runs its own.
-    var existing: ExternalHAProxy?
+    var external: ExternalHAProxy.Settings?
     /// The file that says who may see the stats page; nil for everybody.
     var statsAuthPath: String?
     /// Who they are, as it says at the start.
@@ -108,7 +108,7 @@ struct DiscoverSettings: Sendable {
         let (statsAuthPath, users) = Self.statsUsers(from: &reading)
         self.statsAuthPath = statsAuthPath
         statsUsers = users
-        existing = Self.existing(from: &reading)
+        external = Self.external(from: &reading)
         let host = Self.host(&reading)
         additionFiles = Self.additionFiles(&reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
@@ -188,7 +188,7 @@ extension DiscoverSettings {
     static let haproxyConfig = Setting(
         flag: "--haproxy-config", variable: "HAPROXY_CONFIG", placeholder: "FILE",
         help: """
-            with HAPROXY_MASTER or RELOAD_COMMAND: the file that this HAProxy reads, \(ExternalHAProxy.standardPath) \
+            with HAPROXY_MASTER or RELOAD_COMMAND: the file that this HAProxy reads, \(ExternalHAProxy.Settings.standardPath) \
             if not set; one that is not docker-discover's is never replaced
             """)
     /// `STATS_AUTH`: the file with those who may see the stats page.
@@ -199,7 +199,7 @@ extension DiscoverSettings {
             """)
 
     /// The HAProxy that something else runs; nil where there is none, or where a setting is wrong, which is then recorded.
-    static func existing(from reading: inout ParsedSettings) -> ExternalHAProxy? {
+    static func external(from reading: inout ParsedSettings) -> ExternalHAProxy.Settings? {
         let socket = reading.value(haproxyMaster, "an absolute path of at most \(LineSocket.longestPath) bytes") {
             isPath($0) && $0.utf8.count <= LineSocket.longestPath ? $0 : nil
         }
@@ -212,9 +212,9 @@ extension DiscoverSettings {
             let others = "\(haproxyMaster.variable) or \(reloadCommand.variable)"
             reading.problem(haproxyConfig, "needs \(others); an HAProxy of our own reads its file in STATE_DIR")
         }
-        let file = path ?? ExternalHAProxy.standardPath
-        if let socket { return ExternalHAProxy(path: file, reload: .master(socket: socket)) }
-        return command.map { ExternalHAProxy(path: file, reload: .command($0)) }
+        let file = path ?? ExternalHAProxy.Settings.standardPath
+        if let socket { return ExternalHAProxy.Settings(path: file, reload: .master(socket: socket)) }
+        return command.map { ExternalHAProxy.Settings(path: file, reload: .command($0)) }
     }
 
     /// Reads STATS_AUTH and the users in its file; a wrong file is recorded.
@@ -254,7 +254,19 @@ extension DiscoverSettings {
         HAProxySettings(
             host: host, statsSocket: directory.statsSocket, statesFile: directory.serverStates.path,
             hardStopAfter: hardStopAfter, abilities: abilities,
-            openFiles: existing == nil ? FileDescriptorLimit.limit : nil, hasOtherFiles: existing != nil,
+            openFiles: external == nil ? FileDescriptorLimit.limit : nil, hasOtherFiles: external != nil,
             statsUsers: statsUsers)
+    }
+
+    /// How the HAProxy is reached that they name, or one of docker-discover's own.
+    func access(_ program: HAProxyProgram) -> HAProxyAccess {
+        HAProxyAccess(program: program, directory: directory, external: external)
+    }
+
+    /// Attaches to that HAProxy.
+    func attach(_ program: HAProxyProgram, _ logger: Logger) async throws -> any HAProxyInstance {
+        let access = access(program)
+        if let external { return try await ExternalHAProxy(access, reload: external.reload, logger: logger) }
+        return try await SupervisedHAProxy(access, HAProxyOutput(logger), logger: logger, statsBind: host.statsBind)
     }
 }

@@ -27,11 +27,11 @@ struct OfflineCollector: Sendable {
 
     /// Asks etcd, and where it does not answer takes the copy on the disk.
     func find() async throws -> Snapshot {
-        let process = try await process()
+        let access = try await access()
         var snapshot = Snapshot(
             agent: nil, store: Snapshot.Store(configuration),
-            settings: configuration.settings(for: process.program.abilities),
-            massLoss: MassLossGuard(holdTime: configuration.holdTime), process: process)
+            settings: configuration.settings(for: access.program.abilities),
+            massLoss: MassLossGuard(holdTime: configuration.holdTime), process: access)
         let candidate = configuration.additionFiles.read()
         snapshot.settings.snippets = candidate.snippets
         for (place, failure) in candidate.failures { snapshot.snippetErrors[place.variable] = "\(failure)" }
@@ -71,12 +71,10 @@ struct OfflineCollector: Sendable {
     }
 
     /// How HAProxy is asked; what it can do decides of the file.
-    private func process() async throws -> SupervisedHAProxy {
+    private func access() async throws -> HAProxyAccess {
         let program = try await HAProxyProgram.probe(
             configuration.haproxy, searchPath: searchPath, scratch: .temporary(in: configuration.directory))
-        return SupervisedHAProxy(
-            program: program, directory: configuration.directory, output: HAProxyOutput(logger),
-            existing: configuration.existing)
+        return configuration.access(program)
     }
 }
 

@@ -20,8 +20,6 @@ struct Reconciler {
         var cacheInterval: Duration = .seconds(1)
         /// Of what `/healthz` answers.
         var health = HealthPage.Timing()
-        /// Of what is done with HAProxy.
-        var haproxy = HAProxyController.Timing()
     }
 
     private let timing: Timing
@@ -84,12 +82,12 @@ struct Reconciler {
 
     /// Takes the parts and knows nothing yet.
     init(
-        _ haproxy: SupervisedHAProxy, settings: HAProxySettings, cache: RegistryCacheWriter, holdTime: Duration,
+        _ haproxy: HAProxyController, settings: HAProxySettings, cache: RegistryCacheWriter, holdTime: Duration,
         logger: Logger, timing: Timing = Timing()
     ) {
         (self.settings, self.cache, self.timing, log) = (settings, cache, timing, logger)
         snippets = SnippetStore(logger)
-        self.haproxy = HAProxyController(haproxy, logger: logger, timing: timing.haproxy)
+        self.haproxy = haproxy
         health = HealthPage(timing.health)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         events = EventLog(logger)
@@ -101,23 +99,20 @@ struct Reconciler {
 
     /// Whether an HAProxy serves, be it ours or another's.
     var isServing: Bool { haproxy.isServing }
-
-    private var isExternal: Bool { haproxy.process.existing != nil }
 }
 
 // MARK: What becomes known
 
 extension Reconciler {
-    /// Takes the cached registry, and an HAProxy that an earlier run left.
-    mutating func restore() async throws {
+    /// Takes the cached registry, and the file that an earlier run left.
+    mutating func restore() {
         if let saved = cache.saved {
             (registry, isCached) = (saved.registry, true)
             events.log(massLoss.restore(saved.holds, besides: saved.registry, at: clock.now))
         }
         rate = CheckRateLimiter(minInterval: cache.saved?.checkFloor, timing: timing.rate)
         settings.host.minCheckInterval = rate.minInterval
-        accepted = (try? FileContents(haproxy.filePath).text).flatMap(HAProxyConfiguration.init(text:))
-        try await haproxy.adopt()
+        accepted = haproxy.access.file.read()
     }
 
     /// Accepts a newer state of the registry; whatever was rejected before is tried anew.
@@ -198,10 +193,9 @@ extension Reconciler {
 extension Reconciler {
     /// Looks at HAProxy, at its checks of lost endpoints, and at the clock.
     private mutating func observe() async {
-        if haproxy.look() { due = .now }
-        if await haproxy.lookAtExisting() { due = .now }
+        if await haproxy.look() { due = .now }
         if massLoss.wait(at: clock.now) == .zero {
-            let changes = massLoss.evaluate(await haproxy.verdicts(on: massLoss.services), at: clock.now)
+            let changes = massLoss.evaluate(await haproxy.health(of: massLoss.services), at: clock.now)
             events.log(changes)
             if !changes.isEmpty { due = .now }
         }
@@ -216,20 +210,8 @@ extension Reconciler {
     /// Tries addresses; those at which HAProxy listens already are free.
     private mutating func tryPorts(_ binds: Set<BindAddress>) async {
         guard !binds.isEmpty else { return }
-        ports.add(binds, obstacles: await obstacles(to: binds))
-    }
-
-    private func obstacles(to binds: Set<BindAddress>) async -> [BindAddress: String] {
-        let known = haproxy.file?.binds ?? []
-        guard !isServing else {
-            return await PortCheck.obstacles(to: binds, beside: known, patience: .zero)
-        }
-        if isExternal {
-            let found = await PortCheck.obstacles(to: binds, patience: .zero)
-            return found.filter { !haproxy.mayHold($0.key) }
-        }
-        let patience = binds.isDisjoint(with: known) ? .zero : timing.portPatience
-        return await PortCheck.obstacles(to: binds, patience: patience)
+        let patience = binds.isDisjoint(with: haproxy.file?.binds ?? []) ? .zero : timing.portPatience
+        ports.add(binds, obstacles: await haproxy.obstacles(to: binds, patience: patience))
     }
 
     /// Has HAProxy say which of the snippets that were read it accepts.
@@ -253,29 +235,26 @@ extension Reconciler {
             desired = DesiredState(inputs, &decisions)
         }
         let whole = HAProxyConfiguration(desired, trial)
-        guard let rejection = try await haproxy.refusal(of: whole) else { return nil }
+        guard let rejection = try await haproxy.rejection(of: whole) else { return nil }
         var without = settings
         without.snippets = ConfigSnippets()
-        guard try await haproxy.refusal(of: HAProxyConfiguration(desired, without)) != nil else {
+        guard try await haproxy.rejection(of: HAProxyConfiguration(desired, without)) != nil else {
             return whole.explain(rejection.description, snippets)
         }
         // It is the services' fault, and may be the snippets' too.
         let alone = HAProxyConfiguration(.empty, trial)
-        return try await haproxy.refusal(of: alone).map { alone.explain($0.description, snippets) }
+        return try await haproxy.rejection(of: alone).map { alone.explain($0.description, snippets) }
     }
 
     /// What HAProxy's check does not find: a right that is missing, or something in the way of a snippet that listens.
     ///
     /// A reload that fails for it would stop all listeners.
     private func obstacle(to snippets: ConfigSnippets) async -> String? {
-        if !isExternal, let missing = ProcessCapabilities.own.flatMap(snippets.missingCapability) { return missing }
+        if let missing = haproxy.access.capabilities.flatMap(snippets.missingCapability) { return missing }
         if let bind = snippets.binds.first(where: settings.statsBind.overlaps) {
             return "it listens on \(bind), where the stats page is"
         }
-        let known = haproxy.file?.binds ?? []
-        let obstacles = await PortCheck.obstacles(
-            to: snippets.binds, beside: isServing || isExternal ? known : [],
-            patience: isServing ? .zero : timing.portPatience)
+        let obstacles = await haproxy.obstacles(to: Set(snippets.binds), patience: timing.portPatience)
         let first = obstacles.min { $0.key.description < $1.key.description }
         return first.map { "it listens on \($0.key), which is \($0.value)" }
     }
@@ -297,7 +276,7 @@ extension Reconciler {
     private mutating func decide() -> DesiredState? {
         guard let inputs else {
             // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
-            return isServing || isExternal || haproxy.file != nil ? nil : .empty
+            return haproxy.known == .notRunning && haproxy.file == nil ? .empty : nil
         }
         // What runs is at least as new as the cache, which may be behind: endpoints that have gone would come back.
         return isCached && haproxy.current != nil ? nil : DesiredState(inputs, &decisions)
@@ -314,7 +293,7 @@ extension Reconciler {
     /// The file that HAProxy should run; nil where it goes on with what it has.
     private mutating func configuration(of desired: DesiredState?) -> HAProxyConfiguration? {
         if let desired { return HAProxyConfiguration(desired, settings, &sections) }
-        return registry == nil && !isServing && !isExternal ? haproxy.file : nil
+        return registry == nil && haproxy.known == .notRunning ? haproxy.file : nil
     }
 }
 
@@ -359,7 +338,7 @@ extension Reconciler {
     /// Brings the file to what HAProxy runs.
     private mutating func finish(_ next: HAProxyConfiguration, _ desired: DesiredState?) async -> Duration? {
         do {
-            try haproxy.keep(next)
+            try haproxy.writeFile(next)
             events.wrote()
         } catch {
             events.cannotWrite(error)
@@ -384,7 +363,7 @@ extension Reconciler {
                 return .zero
             }
             if error is HAProxyProgram.Rejection, await findRejected(in: desired) { return .zero }
-            if error is SupervisedHAProxy.Failure, snippets.revert(because: "\(error)") {
+            if error is LoadFailure, snippets.revert(because: "\(error)") {
                 settings.snippets = snippets.accepted
                 return .zero
             }
@@ -401,7 +380,7 @@ extension Reconciler {
         let (haproxy, settings, accepted) = (haproxy, settings, accepted)
         var analysis = RejectionAnalysis(desired) { trial in
             let configuration = HAProxyConfiguration(trial, settings)
-            return try await haproxy.refusal(of: configuration).map { ConfigErrors($0.alerts, of: configuration) }
+            return try await haproxy.rejection(of: configuration).map { ConfigErrors($0.alerts, of: configuration) }
         }
         let found = try? await analysis.rejected(lastAccepted: { accepted?.section(of: $0) })
         guard let found else { return false }
@@ -438,7 +417,7 @@ extension Reconciler {
     private mutating func maintain() async -> Duration? {
         let worker = haproxy.current?.worker
         if isServing, let message = health.message(for: worker, at: .now) {
-            health.noteTold(await haproxy.process.runtime.tellHealth(message), to: worker, at: .now)
+            health.noteTold(await haproxy.access.runtime.setHealth(message), to: worker, at: .now)
         }
         let drains = await haproxy.finishDrains()
         beginCache()
@@ -476,7 +455,7 @@ extension Reconciler {
         var snapshot = Snapshot(
             agent: agent, store: store, settings: settings, inputs: inputs, appliedRevision: applied?.revision,
             behindSince: behindSince, massLoss: massLoss, history: history, running: haproxy.current,
-            process: haproxy.process)
+            process: haproxy.access)
         for (location, error) in snippets.errors { snapshot.snippetErrors[location.variable] = error }
         return snapshot
     }

@@ -55,15 +55,16 @@ struct DiscoverSettingsTests {
     @Test func `another's HAProxy is told by its master's socket or by a command`() throws {
         let master = try read(["ETCD_HOST": "10.0.0.1", "HAPROXY_MASTER": "/run/haproxy-master.sock"])
         #expect(
-            master?.existing
-                == ExternalHAProxy(
+            master?.external
+                == ExternalHAProxy.Settings(
                     path: "/etc/haproxy/haproxy.cfg", reload: .master(socket: "/run/haproxy-master.sock")))
         let command = try read([
             "ETCD_HOST": "10.0.0.1", "RELOAD_COMMAND": "systemctl reload haproxy", "HAPROXY_CONFIG": "/srv/h.cfg",
         ])
         #expect(
-            command?.existing == ExternalHAProxy(path: "/srv/h.cfg", reload: .command("systemctl reload haproxy")))
-        #expect(try read(["ETCD_HOST": "10.0.0.1"])?.existing == nil)
+            command?.external
+                == ExternalHAProxy.Settings(path: "/srv/h.cfg", reload: .command("systemctl reload haproxy")))
+        #expect(try read(["ETCD_HOST": "10.0.0.1"])?.external == nil)
     }
 
     @Test(

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import Glibc
 import Shared
 import TestSupport
 import Testing
@@ -8,7 +7,7 @@ import Testing
 
 /// A driver with a real HAProxy in a folder of its own.
 final class DriverLab {
-    let process: SupervisedHAProxy
+    let access: HAProxyAccess
     var driver: HAProxyController
     let log = CapturedLines()
     private let folder: ScratchFolder
@@ -20,10 +19,9 @@ final class DriverLab {
         let directory = try #require(StateDirectory(folder.path))
         let program = try await HAProxyProgram.probe(
             RealParts.haproxy, searchPath: "/usr/bin", scratch: AtomicFile(path: folder.path + "/probe"))
-        let logger = Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) })
-        var process = SupervisedHAProxy(program: program, directory: directory, output: HAProxyOutput(logger))
-        process.timing.answer = answer
-        self.process = process
+        var access = HAProxyAccess(program: program, directory: directory)
+        access.timing.answer = answer
+        self.access = access
         settings = HAProxySettings(
             host: HostSettings(statsBind: BindAddress(port: port(try FreePort.take()))),
             statsSocket: directory.statsSocket,
@@ -32,11 +30,26 @@ final class DriverLab {
         timing.drains.longestPause = .milliseconds(50)
         timing.drains.limit = drain
         self.timing = timing
-        driver = HAProxyController(process, logger: logger, timing: timing)
+        driver = try await Self.attach(access, settings, log, timing)
     }
 
+    private static func attach(
+        _ access: HAProxyAccess, _ settings: HAProxySettings, _ log: CapturedLines, _ timing: HAProxyController.Timing
+    ) async throws -> HAProxyController {
+        let logger = Logger(level: .debug, format: .logfmt, write: { log.add($0) })
+        let process = try await SupervisedHAProxy(
+            access, HAProxyOutput(logger), logger: logger, statsBind: settings.statsBind)
+        return await HAProxyController(process, logger: logger, timing: timing)
+    }
+
+    /// The master that runs.
+    var master: HAProxyMaster? { (driver.instance as? SupervisedHAProxy)?.master }
+
+    /// What its newest worker says of itself.
+    func worker() async throws -> HAProxyWorker? { try await (driver.instance as? SupervisedHAProxy)?.worker() }
+
     /// haproxy.cfg.
-    var file: String { (try? FileContents(process.directory.configuration.path).text) ?? "" }
+    var file: String { (try? FileContents(access.file.path).text) ?? "" }
 
     /// A plan's configuration.
     func configuration(_ plan: DesiredState) -> HAProxyConfiguration { HAProxyConfiguration(plan, settings) }
@@ -57,7 +70,7 @@ final class DriverLab {
             let progress = try await driver.apply(change, bare: configuration([]))
             if !progress.done.isEmpty { updates.append(progress.done) }
             guard let wait = progress.wait else {
-                try driver.keep(next)
+                try driver.writeFile(next)
                 return updates
             }
             try await Task.sleep(for: wait)
@@ -82,27 +95,25 @@ final class DriverLab {
 
     /// A driver that knows nothing, as after a restart, which takes the HAProxy over.
     func restartDriver() async throws {
-        driver = HAProxyController(
-            process, logger: Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) }), timing: timing)
-        try await driver.adopt()
+        driver = try await Self.attach(access, settings, log, timing)
     }
 
     /// What HAProxy tells of its servers.
     func states() async throws -> [String: ServerState] {
-        let states = try await process.runtime.report().states
+        let states = try await access.runtime.report().states
         return Dictionary(states.map { ("\($0.section)/\($0.server)", $0) }) { first, _ in first }
     }
 
     /// Sends a command as an operator would.
     @discardableResult
     func tell(_ command: String) async throws -> String {
-        try await LineSocket(path: process.directory.statsSocket).send(command, deadline: .seconds(5))
+        try await LineSocket(path: access.directory.statsSocket).send(command, deadline: .seconds(5))
     }
 
     /// Ends HAProxy in whatever state it is.
     func end() {
         // Its workers end when they lose it.
-        driver.master?.signal(SIGKILL)
+        master?.send(.kill)
     }
 }
 

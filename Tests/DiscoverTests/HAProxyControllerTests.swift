@@ -42,7 +42,7 @@ struct HAProxyControllerTests {
     @Test func `endpoints come, move and go without a reload, and the file follows`() async throws {
         try await withDriverLab { lab in
             #expect(try await lab.apply([onlyOne]).map(\.load) == [.start])
-            let worker = try await lab.process.worker()
+            let worker = try await lab.worker()
             #expect(try await lab.apply([both]).map(\.description) == ["runtime: 3 commands"])
             #expect(lab.file == lab.configuration([both]).text)
             #expect(try answers() == ["one", "two"])
@@ -53,7 +53,7 @@ struct HAProxyControllerTests {
             #expect(await lab.drains())
             #expect(try await lab.states().keys.sorted() == ["web/1"])
             #expect(try await lab.apply([moved]) == [])
-            #expect(try await lab.process.worker() == worker)
+            #expect(try await lab.worker() == worker)
         }
     }
 
@@ -62,16 +62,16 @@ struct HAProxyControllerTests {
     {
         try await withDriverLab { lab in
             try await lab.apply([onlyOne])
-            let folder = lab.process.directory.path
+            let folder = lab.access.directory.path
             let aside = try ScratchFolder()
             #expect(unsafe rename(folder, aside.path + "/first") == 0)
             let other = try FreePort.take()
             try await lab.apply([onlyOne, "api@\(other): 1=127.0.0.1:\(two.port)"])
             #expect(try LongConnection(port: other).answers("two"))
             #expect(unsafe rename(folder, aside.path + "/second") == 0)
-            let master = try #require(lab.driver.master)
-            master.signal(SIGKILL)
-            #expect(await eventually { lab.driver.look() })
+            let master = try #require(lab.master)
+            master.send(.kill)
+            #expect(await eventually { await lab.driver.look() })
             // The worker sees only a moment later that its master has gone.
             try await lab.apply([onlyTwo])
             #expect(await eventually { (try? answers()) == ["two"] })
@@ -176,7 +176,7 @@ struct HAProxyControllerTests {
                 let next = "\(onlyTwo) x\(number)=127.0.0.1:\(one.port)*1"
                 let updates = try await lab.apply([next]) { if $0.weight == 1 { change(&$0) } }
                 #expect(updates.allSatisfy { $0.description.hasPrefix("runtime") }, "\(updates)")
-                try await lab.process.program.check(lab.process.directory.configuration.path)
+                try await lab.access.program.check(lab.access.directory.configuration.path)
             }
             #expect(await lab.drains())
             let next = "\(onlyTwo) x=127.0.0.1:\(one.port)"
@@ -251,7 +251,7 @@ struct HAProxyControllerTests {
             #expect(states.filter { $0.value.isOut }.keys.sorted() == ["web/2", "web/5"])
             #expect(states["web/4"]?.endpoint?.port == port(one.port))
             #expect(try answers() == ["one"])
-            let left = try FileContents(lab.process.directory.serverStates.path).text
+            let left = try FileContents(lab.access.directory.serverStates.path).text
             #expect(left == ServerState.fileHead)
             // What comes back is not held down.
             try await lab.tell("set server web/2 state ready")
@@ -298,9 +298,9 @@ struct HAProxyControllerTests {
             #expect(third.map(\.description) == ["reload: server web/1 is missing"])
             #expect(try answers() == ["one", "two"])
             // A reload by others loads the file, in which all is.
-            let before = try await lab.process.worker()
-            lab.driver.master?.signal(SIGUSR2)
-            #expect(try await eventually { try await lab.process.worker().map { $0 != before } == true })
+            let before = try await lab.worker()
+            lab.master?.send(.user2)
+            #expect(try await eventually { try await lab.worker().map { $0 != before } == true })
             let last = try await lab.apply([half])
             #expect(last.map(\.description) == ["reload: another worker serves"])
             #expect(try answers() == ["one", "two"])
@@ -310,7 +310,7 @@ struct HAProxyControllerTests {
     @Test func `a file that cannot be written holds up no endpoint, and follows later`() async throws {
         try await withDriverLab { lab in
             try await lab.apply([onlyOne])
-            let candidate = lab.process.directory.configuration.path + ".new"
+            let candidate = lab.access.directory.configuration.path + ".new"
             #expect(unsafe mkdir(candidate, 0o700) == 0)
             await #expect(throws: FileError.self) { try await lab.apply([both]) }
             #expect(try answers() == ["one", "two"])
@@ -323,8 +323,8 @@ struct HAProxyControllerTests {
     @Test func `a runtime API that is silent is done without`() async throws {
         try await withDriverLab(answer: .milliseconds(300)) { lab in
             try await lab.apply([onlyOne])
-            unsafe unlink(lab.process.directory.statsSocket)
-            let silent = try StubServer(path: lab.process.directory.statsSocket) { connection in
+            unsafe unlink(lab.access.directory.statsSocket)
+            let silent = try StubServer(path: lab.access.directory.statsSocket) { connection in
                 connection.waitForEnd()
                 // Longer than anybody waits.
                 usleep(5_000_000)
@@ -339,8 +339,8 @@ struct HAProxyControllerTests {
     @Test func `an HAProxy that cannot add servers is asked once, and then reloaded`() async throws {
         try await withDriverLab { lab in
             try await lab.apply([onlyOne])
-            unsafe unlink(lab.process.directory.statsSocket)
-            let old = try StubServer(path: lab.process.directory.statsSocket) { connection in
+            unsafe unlink(lab.access.directory.statsSocket)
+            let old = try StubServer(path: lab.access.directory.statsSocket) { connection in
                 connection.waitForEnd()
                 connection.send("Unknown command. Please enter one of the following commands only :\n  help\n\n")
             }
@@ -356,8 +356,8 @@ struct HAProxyControllerTests {
         try await withDriverLab { lab in
             try await lab.apply([onlyOne])
             try await lab.apply([both])
-            lab.driver.master?.signal(SIGKILL)
-            #expect(await eventually { lab.driver.look() })
+            lab.master?.send(.kill)
+            #expect(await eventually { await lab.driver.look() })
             #expect(await eventually { (try? await lab.apply([both]))?.map(\.load) == [.start] })
             #expect(try answers() == ["one", "two"])
         }

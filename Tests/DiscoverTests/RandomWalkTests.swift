@@ -59,7 +59,7 @@ struct RandomWalkTests {
         var walk = try Walk(backends: backends.map { port($0.port) })
         try await withDriverLab { lab in
             try await lab.apply(lab.configuration(walk.plan))
-            let worker = try await lab.process.worker()
+            let worker = try await lab.worker()
             var open: [LongConnection] = []
             for step in 0..<steps {
                 walk.change()
@@ -76,7 +76,7 @@ struct RandomWalkTests {
             open = []
             #expect(await lab.drains())
             #expect(differences(try await lab.states(), walk.plan, nil) == [])
-            #expect(try await lab.process.worker() == worker)
+            #expect(try await lab.worker() == worker)
             try await lab.restartDriver()
             #expect(try await lab.apply(lab.configuration(walk.plan)) == [])
         }

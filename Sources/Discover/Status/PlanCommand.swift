@@ -152,7 +152,7 @@ struct PlanCommand: Sendable {
 
     /// Compares the file on the disk with the next one, and has HAProxy check that.
     private func compare(_ next: HAProxyConfiguration, _ forecast: inout ReconcilePlan) async throws {
-        let current = snapshot.process.configuration.path
+        let current = snapshot.process.file.path
         let bytes = Array(next.text.utf8)
         let before = try FileContents(current).bytes
         guard before != bytes else { return }

@@ -52,7 +52,7 @@ struct Snapshot: Sendable {
     /// What HAProxy runs, as far as the agent knows.
     var running: RunningConfig?
     /// How HAProxy is asked.
-    var process: SupervisedHAProxy
+    var process: HAProxyAccess
 }
 
 extension Snapshot {
@@ -113,10 +113,7 @@ struct ReloadHistory: Equatable, Sendable {
 
 extension Snapshot {
     /// The file that HAProxy runs, as it is on the disk; nil where there is none of ours.
-    var file: HAProxyConfiguration? {
-        let text = try? FileContents(process.configuration.path).text
-        return text.flatMap { HAProxyConfiguration(text: $0) }
-    }
+    var file: HAProxyConfiguration? { process.file.read() }
 
     /// Observes anew which ports are taken by others, and this host's addresses.
     ///

@@ -36,7 +36,7 @@ enum StatusCommands {
             let usages = [status, why].map(\.usage).joined(separator: "; ")
             return CommandResponse(status: ExitStatus.wrongUsage, "there are: \(usages)\n")
         }
-        let report = StatusReport(snapshot, await snapshot.process.sightOrSilence(deadline: deadline))
+        let report = StatusReport(snapshot, await snapshot.process.statsOrSilence(deadline: deadline))
         do {
             guard words.count == 2 else {
                 return CommandResponse(isJSON ? try ReportJSON.text(report) : report.text)
@@ -49,11 +49,11 @@ enum StatusCommands {
     }
 }
 
-extension SupervisedHAProxy {
+extension HAProxyAccess {
     /// What HAProxy says now, or why it says nothing.
-    func sightOrSilence(deadline: Duration) async -> Result<ProxyStats, RuntimeFailure> {
+    func statsOrSilence(deadline: Duration) async -> Result<ProxyStats, RuntimeFailure> {
         do {
-            return .success(try await sight(deadline: deadline))
+            return .success(try await stats(deadline: deadline))
         } catch let failure as RuntimeFailure {
             return .failure(failure)
         } catch {

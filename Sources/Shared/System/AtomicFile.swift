@@ -94,3 +94,62 @@ package struct AtomicFile: Sendable {
         try Candidate(for: path, isFlushed: isFlushed, fill).commit()
     }
 }
+
+/// What belongs to one process at a time: a lock on a file, which ends with the process at the latest.
+package struct FileLock: Sendable {
+    private let file: Int32
+
+    /// Why the lock is not to be had.
+    package enum Failure: Error, Equatable {
+        /// Another process has it; its words are in the file.
+        case held(by: String)
+        /// The system refused.
+        case system(FileError)
+    }
+
+    /// Takes the lock, and writes into the file who has it.
+    ///
+    /// The lock is on an open file, so a child that inherited it would hold it on: hence close-on-exec.
+    package init(_ path: String) throws(Failure) {
+        file = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard file >= 0 else { throw .system(FileError("open", path)) }
+        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
+            let failure: Failure =
+                errno == EWOULDBLOCK ? .held(by: Self.holder(file)) : .system(FileError("lock", path))
+            close(file)
+            throw failure
+        }
+        ftruncate(file, 0)
+        let name = "process \(getpid())"
+        _ = unsafe name.withCString { unsafe pwrite(file, $0, name.utf8.count, 0) }
+    }
+
+    /// Gives the lock back; to be called once.
+    package func release() {
+        close(file)
+    }
+
+    private static func holder(_ file: Int32) -> String {
+        var name = [UInt8](repeating: 0, count: 64)
+        let count = unsafe name.withUnsafeMutableBytes { unsafe pread(file, $0.baseAddress, $0.count, 0) }
+        return count > 0 ? String(decoding: name[..<count], as: UTF8.self) : "another process"
+    }
+}
+
+/// Folders of the file system.
+package enum Folder {
+    /// Makes a folder for its owner only, and those above it, where they are missing; it must then be usable.
+    package static func create(_ path: String) throws(FileError) {
+        var ends = path.indices.filter { path[$0] == "/" }.dropFirst().map { String(path[..<$0]) }
+        ends.append(path)
+        for folder in ends where unsafe mkdir(folder, folder == path ? 0o700 : 0o755) != 0 && errno != EEXIST {
+            throw FileError("create", folder)
+        }
+        guard unsafe access(path, R_OK | W_OK | X_OK) == 0 else { throw FileError("use", path) }
+    }
+
+    /// Whether there is nothing at a path.
+    package static func isMissing(_ path: String) -> Bool {
+        unsafe access(path, F_OK) != 0 && errno == ENOENT
+    }
+}

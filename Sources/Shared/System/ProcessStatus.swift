@@ -32,6 +32,14 @@ package struct ProcessStatus: Equatable, Sendable {
 }
 
 extension ProcessStatus {
+    /// Whether the process still runs; another one that got the same id later is not it.
+    package var isAlive: Bool { ProcessStatus(pid)?.startTime == startTime }
+
+    /// Sends the process a signal, unless it has ended.
+    package func send(_ signal: Signal) {
+        if isAlive { kill(pid, signal.number) }
+    }
+
     /// The id of this process.
     package static var ownID: Int32 { getpid() }
 

@@ -39,6 +39,16 @@ package final class RunningProgram: Sendable {
         send(number, to: pid)
     }
 
+    /// Sends it a signal; nothing once it has ended.
+    package func send(_ signal: Signal) {
+        send(signal.number, to: pid)
+    }
+
+    /// Sends a signal to it and to the processes that it started; nothing once it itself has ended.
+    package func sendToGroup(_ signal: Signal) {
+        send(signal.number, to: -pid)
+    }
+
     /// Sends a signal to it and to the processes that it started; nothing once it itself has ended.
     package func signalGroup(_ number: Int32) {
         send(number, to: -pid)

@@ -1,6 +1,28 @@
 import Glibc
 import Synchronization
 
+/// A signal that is sent to another process.
+package enum Signal: Sendable {
+    /// SIGTERM.
+    case terminate
+    /// SIGKILL.
+    case kill
+    /// SIGUSR1.
+    case user1
+    /// SIGUSR2.
+    case user2
+
+    /// Its number on this system.
+    package var number: Int32 {
+        switch self {
+        case .terminate: SIGTERM
+        case .kill: SIGKILL
+        case .user1: SIGUSR1
+        case .user2: SIGUSR2
+        }
+    }
+}
+
 /// The signals that this process gets, handed over one after another on a thread of their own.
 ///
 /// A handler writes the signal's number into a pipe, and the thread reads it there. No signal is blocked, so threads

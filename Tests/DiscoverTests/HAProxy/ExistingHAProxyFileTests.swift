@@ -6,7 +6,7 @@ import Testing
 struct ExistingHAProxyFileTests {
     @Test func `what docker-discover wrote may be replaced, and what is empty`() {
         let own = HAProxyConfiguration(.empty, .sample).text
-        for text in [own, "", "\n  \n", "# mine now\n" + own] { #expect(ExternalHAProxy.isOurs(Array(text.utf8))) }
+        for text in [own, "", "\n  \n", "# mine now\n" + own] { #expect(ConfigFile.isOurs(Array(text.utf8))) }
     }
 
     @Test(
@@ -15,6 +15,6 @@ struct ExistingHAProxyFileTests {
             String(repeating: " ", count: 5000) + "global\n", "\u{0}",
         ])
     func `what somebody else wrote may not`(text: String) {
-        #expect(!ExternalHAProxy.isOurs(Array(text.utf8)))
+        #expect(!ConfigFile.isOurs(Array(text.utf8)))
     }
 }

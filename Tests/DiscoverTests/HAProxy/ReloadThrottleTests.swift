@@ -17,11 +17,10 @@ struct ReloadThrottleTests {
     }
 
     @Test func `the next one keeps a distance that differs from time to time`() {
-        var random = SystemRandomNumberGenerator()
         let waits = (0..<200).map { _ in
             var pace = ReloadThrottle()
             _ = pace.due(for: "a", at: start)
-            pace.ended(at: start, oldWorkers: 7, using: &random)
+            pace.ended(at: start, oldWorkers: 7)
             return start.duration(to: pace.due(for: "b", at: start))
         }
         #expect(waits.allSatisfy { (.milliseconds(250)...(.milliseconds(375))).contains($0) })
@@ -30,27 +29,25 @@ struct ReloadThrottleTests {
 
     @Test(arguments: [(0, 250), (8, 500), (23, 1000), (40, 8000), (64, 30_000), (1_000_000, 30_000)])
     func `old workers that pile up put the next one off`(oldWorkers: Int, milliseconds: Int) {
-        var random = SystemRandomNumberGenerator()
         var pace = ReloadThrottle()
-        pace.ended(at: start, oldWorkers: oldWorkers, using: &random)
+        pace.ended(at: start, oldWorkers: oldWorkers)
         let least = Duration.milliseconds(milliseconds)
         #expect((least...(least * 1.5)).contains(start.duration(to: pace.due(for: "b", at: start))))
     }
 
     @Test func `a later reload waits for quiet like the first one`() {
-        var random = SystemRandomNumberGenerator()
         var pace = ReloadThrottle()
         _ = pace.due(for: "a", at: start)
-        pace.ended(at: start + .milliseconds(100), oldWorkers: 0, using: &random)
+        pace.ended(at: start + .milliseconds(100), oldWorkers: 0)
         let later = start + .seconds(10)
         #expect(pace.due(for: "b", at: later) == later + .milliseconds(20))
         #expect(pace.due(for: "c", at: later + .milliseconds(15)) == later + .milliseconds(35))
     }
 
-    @Test func `a wish that was forgotten leaves nothing`() {
+    @Test func `a request that was given up leaves nothing`() {
         var pace = ReloadThrottle()
         _ = pace.due(for: "a", at: start)
-        pace.forget()
+        pace.reset()
         #expect(pace.due(for: "a", at: start + .seconds(1)) == start + .seconds(1) + .milliseconds(20))
     }
 }

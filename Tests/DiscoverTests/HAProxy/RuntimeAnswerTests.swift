@@ -258,7 +258,7 @@ struct RunningConfigTests {
         #expect(after.leavers(open, at: now + .seconds(10)) == ([server("web/2")], [server("web/3")]))
         // Once is enough.
         #expect(after.leavers(open, at: now + .seconds(11)) == ([], [server("web/3")]))
-        after.forget(server("web/3"))
+        after.remove(server("web/3"))
         #expect(after.leavers([:], at: now) == ([], [server("web/2")]))
     }
 }

@@ -18,23 +18,32 @@ struct SupervisedHAProxyTests {
         directory = try #require(StateDirectory(folder.path))
     }
 
-    /// A process of its own, and configurations with the stats page at free ports.
+    /// An HAProxy that was started with the first of configurations whose stats pages are at free ports.
     private func withProcess(
-        _ body: (SupervisedHAProxy, HAProxyMaster, HAProxyConfiguration) async throws -> Void
+        _ body: (inout SupervisedHAProxy, HAProxyMaster, HAProxyConfiguration) async throws -> Void
     ) async throws {
-        let program = try await HAProxyProgram.probe(
-            "haproxy", searchPath: "/usr/bin", scratch: AtomicFile(path: folder.path + "/probe"))
-        let logger = Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) })
-        let process = SupervisedHAProxy(program: program, directory: directory, output: HAProxyOutput(logger))
+        var process = try await attach()
         let configuration = try configuration()
-        let (master, _) = try await process.start(with: configuration, isProven: false)
+        _ = try await process.load(LoadRequest(next: configuration))
+        let master = try #require(process.master)
         do {
-            try await body(process, master, configuration)
+            try await body(&process, master, configuration)
         } catch {
-            master.signal(SIGKILL)
+            master.send(.kill)
             throw error
         }
-        master.signal(SIGKILL)
+        master.send(.kill)
+    }
+
+    /// Attaches to what is there.
+    private func attach(_ adjust: (inout HAProxyAccess.Timing) -> Void = { _ in }) async throws -> SupervisedHAProxy {
+        let program = try await HAProxyProgram.probe(
+            "haproxy", searchPath: "/usr/bin", scratch: AtomicFile(path: folder.path + "/probe"))
+        var access = HAProxyAccess(program: program, directory: directory)
+        adjust(&access.timing)
+        let logger = Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) })
+        let bind = BindAddress(port: port(try FreePort.take()))
+        return try await SupervisedHAProxy(access, HAProxyOutput(logger), logger: logger, statsBind: bind)
     }
 
     private func configuration(stats: BindAddress? = nil) throws -> HAProxyConfiguration {
@@ -50,10 +59,10 @@ struct SupervisedHAProxyTests {
         try await withProcess { process, master, first in
             #expect(try await process.worker()?.mark == first.mark)
             let second = try configuration()
-            _ = try await process.reload(master, with: second)
+            _ = try await process.load(LoadRequest(next: second))
             #expect(try await process.worker()?.mark == second.mark)
             #expect(master.isAlive && master.isChild)
-            #expect(try await process.adopt()?.pid == master.pid)
+            #expect(try await attach().master?.pid == master.pid)
         }
     }
 
@@ -61,14 +70,14 @@ struct SupervisedHAProxyTests {
         try await withProcess { process, master, first in
             let holder = try StubServer { $0.waitForEnd() }
             let wrong = try configuration(stats: BindAddress(port: port(holder.port)))
-            let error = await #expect(throws: SupervisedHAProxy.Failure.self) {
-                _ = try await process.reload(master, with: wrong)
+            let error = await #expect(throws: LoadFailure.self) {
+                _ = try await process.load(LoadRequest(next: wrong))
             }
             #expect(try #require(error).description.contains("Address already in use"))
             #expect(try FileContents(directory.configuration.path).text == first.text)
             #expect(try await process.worker()?.mark == first.mark)
             let second = try configuration()
-            _ = try await process.reload(master, with: second)
+            _ = try await process.load(LoadRequest(next: second))
             #expect(try await process.worker()?.mark == second.mark)
             withExtendedLifetime(holder) {}
         }
@@ -76,12 +85,13 @@ struct SupervisedHAProxyTests {
 
     @Test func `a start that cannot bind is refused with HAProxy's words`() async throws {
         try await withProcess { process, master, first in
-            #expect(await process.stop(master, grace: .seconds(20)))
-            #expect(try await process.adopt() == nil)
+            #expect(await process.end(master, grace: .seconds(20)))
+            #expect(await process.look())
+            #expect(try await attach().master == nil)
             let holder = try StubServer { $0.waitForEnd() }
             let wrong = try configuration(stats: BindAddress(port: port(holder.port)))
-            let error = await #expect(throws: SupervisedHAProxy.Failure.self) {
-                _ = try await process.start(with: wrong, isProven: false)
+            let error = await #expect(throws: LoadFailure.self) {
+                _ = try await process.load(LoadRequest(next: wrong))
             }
             #expect(try #require(error).description.contains("Address already in use"))
             #expect(try FileContents(directory.configuration.path).text == first.text)
@@ -94,7 +104,7 @@ struct SupervisedHAProxyTests {
             let text = first.text + "nonsense\n"
             let wrong = try #require(HAProxyConfiguration(text: text))
             let error = await #expect(throws: HAProxyProgram.Rejection.self) {
-                _ = try await process.reload(master, with: wrong)
+                _ = try await process.load(LoadRequest(next: wrong))
             }
             #expect(try #require(error).description.contains("unknown keyword 'nonsense'"))
             #expect(try FileContents(directory.configuration.path).text == first.text)
@@ -103,12 +113,14 @@ struct SupervisedHAProxyTests {
 
     @Test func `a start with the file that is there needs no room on the disk`() async throws {
         try await withProcess { process, master, first in
-            #expect(await process.stop(master, grace: .seconds(20)))
+            #expect(await process.end(master, grace: .seconds(20)))
+            #expect(await process.look())
             // Nothing can be written beside the file now.
             #expect(unsafe mkdir(directory.configuration.path + ".new", 0o700) == 0)
-            let (again, _) = try await process.start(with: first, isProven: true)
+            _ = try await process.load(LoadRequest(next: first, accepted: first))
+            let again = try #require(process.master)
             #expect(try await process.worker()?.mark == first.mark)
-            #expect(await process.stop(again, grace: .seconds(20)))
+            #expect(await process.end(again, grace: .seconds(20)))
         }
     }
 
@@ -116,7 +128,7 @@ struct SupervisedHAProxyTests {
         try await withProcess { process, master, _ in
             _ = try await LineSocket(path: directory.masterSocket).send("reload", deadline: .seconds(5))
             let begin = ContinuousClock.now
-            #expect(await process.stop(master, grace: .seconds(20)))
+            #expect(await process.end(master, grace: .seconds(20)))
             #expect(begin.duration(to: .now) < .seconds(15))
         }
     }
@@ -125,7 +137,7 @@ struct SupervisedHAProxyTests {
         try await withProcess { process, master, _ in
             unsafe unlink(directory.masterSocket)
             let second = try configuration()
-            _ = try await process.reload(master, with: second)
+            _ = try await process.load(LoadRequest(next: second))
             #expect(try await process.worker()?.mark == second.mark)
         }
     }
@@ -133,24 +145,27 @@ struct SupervisedHAProxyTests {
     @Test func `an HAProxy whose socket somebody deleted is taken over`() async throws {
         try await withProcess { process, master, _ in
             unsafe unlink(directory.masterSocket)
-            let found = try await process.adopt()
-            #expect(found?.pid == master.pid)
+            let found = try await attach()
+            #expect(found.master?.pid == master.pid)
         }
     }
 
     @Test func `an HAProxy that an earlier run has just started is waited for`() async throws {
         try await withProcess { process, master, _ in
-            #expect(await process.stop(master, grace: .seconds(20)))
-            let arguments = ["-c", "trap '' USR2; sleep 1; exec haproxy \"$@\"", "haproxy"] + process.arguments
+            #expect(await process.end(master, grace: .seconds(20)))
+            let arguments =
+                ["-c", "trap '' USR2; sleep 1; exec haproxy \"$@\"", "haproxy"]
+                + SupervisedHAProxy.arguments(in: directory)
             let child = try Program("/bin/sh", arguments, environment: ["PATH": "/usr/sbin:/usr/bin:/bin"])
                 .start { _ in }
             defer { child.signalGroup(SIGKILL) }
             // The system shows the arguments of a new process a moment after it exists.
-            #expect(await eventually { HAProxyMaster(withArguments: process.arguments) != nil })
-            var patient = process
-            patient.timing.socket = .seconds(15)
-            let found = try await patient.adopt()
-            #expect(found?.pid == child.pid)
+            #expect(
+                await eventually {
+                    await HAProxyMaster(withArguments: SupervisedHAProxy.arguments(in: directory)) != nil
+                })
+            let found = try await attach { $0.socket = .seconds(15) }
+            #expect(found.master?.pid == child.pid)
         }
     }
 
@@ -160,9 +175,9 @@ struct SupervisedHAProxyTests {
         try AtomicFile(path: script).replace(with: Array(#"exec /bin/sh "$0" "$@""#.utf8))
         let child = try Program("/bin/sh", [script, "of this test"]).start { _ in }
         defer { child.signalGroup(SIGKILL) }
-        #expect(await eventually { HAProxyMaster(withArguments: [script, "of this test"]) != nil })
+        #expect(await eventually { await HAProxyMaster(withArguments: [script, "of this test"]) != nil })
         for _ in 0..<100 {
-            #expect(HAProxyMaster(withArguments: [script, "of this test"])?.pid == child.pid)
+            #expect(await HAProxyMaster(withArguments: [script, "of this test"])?.pid == child.pid)
         }
     }
 

@@ -10,16 +10,16 @@ struct SnapshotFixture {
     init(_ pairs: KeyValuePairs<String, String>) {
         let registry = RegistryFixture(pairs).state
         let directory = StateDirectory("/nowhere/sidekick")
-        let process = SupervisedHAProxy(
+        let access = HAProxyAccess(
             program: HAProxyProgram(path: "/nowhere", version: .oldest, abilities: .all),
-            directory: directory ?? Self.impossible, output: HAProxyOutput(.discard))
+            directory: directory ?? Self.impossible)
         snapshot = Snapshot(
             agent: Snapshot.Agent(process: 7, started: "2026-08-01T10:00:00.000Z"),
             store: Snapshot.Store(members: ["http://e:2379"], keyspace: RegistryFixture.keyspace, mode: "watch"),
             settings: .sample, inputs: DesiredInputs(registry: registry, host: HAProxySettings.sample.host),
             appliedRevision: registry.revision,
             massLoss: MassLossGuard(holdTime: .seconds(600)), history: ReloadHistory(),
-            process: process)
+            process: access)
     }
 
     /// Has HAProxy say that all that is wanted is up, besides what a test says of single servers.

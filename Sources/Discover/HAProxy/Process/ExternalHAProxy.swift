@@ -1,7 +1,19 @@
 import Shared
 
-/// An HAProxy that somebody else starts, supervises and stops, such as the system's haproxy.service.
-struct ExternalHAProxy: Equatable, Sendable {
+/// An HAProxy that something else starts, supervises and stops, such as the system's haproxy.service: it is asked to
+/// reload, and read, and never started or stopped.
+struct ExternalHAProxy: HAProxyInstance {
+    /// Which HAProxy it is.
+    struct Settings: Equatable, Sendable {
+        /// The file that it reads.
+        let path: String
+        /// How it is told to read it anew.
+        let reload: Reload
+
+        /// Where Debian's haproxy.service reads its file.
+        static let standardPath = "/etc/haproxy/haproxy.cfg"
+    }
+
     /// How it is told to read its file anew.
     enum Reload: Equatable, Sendable {
         /// By `reload` at the socket of its master.
@@ -10,18 +22,8 @@ struct ExternalHAProxy: Equatable, Sendable {
         case command(String)
     }
 
-    /// The file that it reads.
-    let path: String
-    /// How it is told to.
-    let reload: Reload
-
-    /// Where Debian's haproxy.service reads its file.
-    static let standardPath = "/etc/haproxy/haproxy.cfg"
-
-    /// Why a reload was not to be had.
+    /// Why it cannot be worked with, or did not reload.
     enum Failure: Error, Equatable {
-        /// The file is somebody else's.
-        case foreignFile(path: String)
         /// An HAProxy that docker-discover started itself still runs.
         case ownRuns(pid: Int32)
         /// The master does not answer.
@@ -32,152 +34,178 @@ struct ExternalHAProxy: Equatable, Sendable {
         case commandFailed(reason: String)
     }
 
-    /// Whether a file with these contents may be replaced: it has nothing in it, or docker-discover's mark at its begin.
-    static func isOurs(_ contents: [UInt8]) -> Bool {
-        let begin = String(decoding: contents.prefix(4096), as: UTF8.self)
-        if contents.count <= 4096, begin.allSatisfy(\.isWhitespace) { return true }
-        return begin.split(separator: "\n").contains(where: HAProxyConfiguration.isMark)
+    /// How it is reached.
+    let access: HAProxyAccess
+
+    private let reload: Reload
+    private let logger: Logger
+    /// The worker that serves; nil where none answers.
+    private var worker: HAProxyWorker?
+    /// Whether it was logged that none does.
+    private var isAbsenceLogged = false
+    /// When it is asked again to load our file; nil for at once.
+    private var due: ContinuousClock.Instant?
+    /// The waits between that.
+    private var backoff = Backoff(first: .milliseconds(500), limit: .seconds(15))
+
+    /// Takes it as it is, if it is there; throws where something stands against it for good.
+    init(_ access: HAProxyAccess, reload: Reload, logger: Logger) async throws {
+        self.access = access
+        self.reload = reload
+        self.logger = logger
+        try access.file.checkOwner()
+        if let own = await HAProxyMaster(withArguments: SupervisedHAProxy.arguments(in: access.directory)) {
+            throw Failure.ownRuns(pid: own.pid)
+        }
+        _ = await look()
     }
 
-    /// Throws where the file is there and somebody else's.
-    func checkFile() throws {
-        if let contents = try FileContents(path).bytes, !Self.isOurs(contents) { throw Failure.foreignFile(path: path) }
-    }
-}
+    /// Where none serves, something else is to start it.
+    var presence: KnownState { worker == nil ? .absent : .unknown(.unknownState) }
 
-extension ExternalHAProxy.Failure: CustomStringConvertible {
-    /// One sentence for the person who runs that HAProxy.
-    var description: String {
-        switch self {
-        case .foreignFile(let path):
-            "HAPROXY_CONFIG: \(path) was not written by docker-discover, which would replace it; move it away "
-                + "(mv \(path) \(path).before), what is needed of it into GLOBAL_FILE, DEFAULTS_FILE or EXTRA_FILE"
-        case .ownRuns(let pid):
-            "the HAProxy that docker-discover started itself before still serves; stop it first (kill \(pid))"
-        case .noMaster(let reason): "HAPROXY_MASTER: no HAProxy answers: \(reason)"
-        case .stopping: "it is being stopped"
-        case .commandFailed(let reason): "RELOAD_COMMAND \(reason)"
+    /// Looks whether its worker is there and still the same.
+    mutating func look() async -> Bool {
+        switch await access.workerPresence() {
+        case .silent: return false
+        case .absent:
+            guard let gone = worker else { return false }
+            worker = nil
+            logAbsence("it ended", pid: gone.pid)
+            return true
+        case .worker(let found):
+            guard found != worker else { return false }
+            record(found, isOurDoing: false)
+            return true
         }
     }
-}
 
-/// Rings when an HAProxy that somebody else runs is no longer the one that was there.
-struct ExternalHAProxyMonitor: Sendable {
-    /// How it is looked at.
-    let process: SupervisedHAProxy
-    /// Between two looks.
-    var interval = Duration.milliseconds(250)
-
-    /// Looks until the task is cancelled.
-    func run(_ ring: @Sendable () -> Void) async throws {
-        var last: SupervisedHAProxy.Sight?
+    /// Waits until its worker is no longer there, or another one.
+    func changed() async throws {
         while true {
-            let sight = await process.sight()
-            if sight != .silent, sight != last {
-                last = sight
-                ring()
-            }
-            try await Task.sleep(for: interval)
+            try await Task.sleep(for: access.timing.watch)
+            let seen = await access.workerPresence()
+            if seen != .silent, seen.worker != worker { return }
         }
+    }
+
+    /// Reloads it; where none serves, the file waits for its start.
+    mutating func load(_ request: LoadRequest) async throws -> LoadOutcome {
+        var file: HAProxyConfiguration?
+        if worker == nil {
+            if request.inPlace != request.next { try await prepare(request.next) }
+            file = request.next
+            let now = ContinuousClock.now
+            if let due, due > now { return .waiting(now.duration(to: due), file: file) }
+            // The next look finds it.
+            if await arrives() { return .waiting(.zero, file: file) }
+        }
+        do {
+            let loaded = try await reload(with: request.next)
+            record(loaded, isOurDoing: true)
+            return .loaded(loaded, request.next, rejection: nil)
+        } catch {
+            if (error as? Failure) == .stopping { worker = nil }
+            guard worker == nil else { throw error }
+            try Task.checkCancellation()
+            logAbsence("\(error)", pid: nil)
+            let wait = backoff.next()
+            due = .now + wait
+            return .waiting(wait, file: file)
+        }
+    }
+
+    /// Leaves it to whoever runs it.
+    func stop(grace: Duration) async {
+        logger.info("HAProxy goes on without docker-discover")
     }
 }
 
-// An HAProxy that somebody else runs: it is asked to reload, and read, and never started or stopped.
+// MARK: Who serves
 
-extension SupervisedHAProxy {
-    /// What is seen of an HAProxy at the socket of its runtime API.
-    enum Sight: Equatable, Sendable {
-        /// Nobody is there.
-        case nobody
-        /// Somebody is there who does not answer in time.
-        case silent
-        /// A worker answers.
-        case worker(HAProxyWorker)
-
-        /// The worker that answers.
-        var worker: HAProxyWorker? {
-            if case .worker(let worker) = self { return worker }
-            return nil
+extension ExternalHAProxy {
+    private mutating func record(_ found: HAProxyWorker, isOurDoing: Bool) {
+        if isAbsenceLogged {
+            logger.info("an HAProxy serves", ["worker": found.pid])
+        } else if worker == nil {
+            logger.info("took over the running HAProxy", ["worker": found.pid])
+        } else if !isOurDoing {
+            logger.info("somebody else reloaded or restarted HAProxy", ["worker": found.pid])
         }
+        (worker, isAbsenceLogged, due) = (found, false, nil)
+        backoff.reset()
     }
 
-    /// Looks who serves.
-    func sight() async -> Sight {
-        // While one worker takes the socket over from another, nobody may be there for a moment.
-        for _ in 0..<3 {
-            do {
-                let answer = try await runtime.socket.send("show info", deadline: timing.answer)
-                return HAProxyWorker(answer).map { .worker($0) } ?? .silent
-            } catch LineSocket.Failure.timedOut {
-                return .silent
-            } catch {
-                guard (try? await Task.sleep(for: timing.poll * 4)) != nil else { return .silent }
-            }
-        }
-        return .nobody
-    }
-
-    /// Waits a moment for a worker of an HAProxy that may just be starting, and would need no reload.
-    func arrival(of existing: ExternalHAProxy) async -> HAProxyWorker? {
-        if case .master = existing.reload {
-            do { _ = try await table() } catch { return nil }
-        }
-        let end = ContinuousClock.now + timing.takeover
-        while ContinuousClock.now < end {
-            if let worker = await sight().worker { return worker }
-            guard (try? await Task.sleep(for: timing.poll)) != nil else { return nil }
-        }
-        return nil
-    }
-
-    /// Whether it was told to stop and finishes its connections; a reload would bring it back against somebody's will.
-    private func isStopping(_ existing: ExternalHAProxy) async -> Bool {
-        guard case .master(let socket) = existing.reload else { return false }
-        let answer = try? await LineSocket(path: socket).send("@1 show info", deadline: timing.answer)
-        return answer.map(HAProxyWorker.isStopping) ?? false
+    private mutating func logAbsence(_ reason: String, pid: Int32?) {
+        guard !isAbsenceLogged else { return }
+        isAbsenceLogged = true
+        logger.warning(
+            "no HAProxy serves; its file is ready for whoever starts it",
+            ["file": access.file.path, "pid": pid, "error": reason])
     }
 
     /// Puts a configuration in the place where an HAProxy that is started later reads it.
-    func prepare(_ configuration: HAProxyConfiguration) async throws {
-        forgetStates()
-        try await install(configuration, isProven: false) {}
+    private func prepare(_ configuration: HAProxyConfiguration) async throws {
+        access.clearStates()
+        try await access.file.install(configuration) {}
     }
 
-    /// Brings an HAProxy that somebody else runs to a configuration without losing a connection.
+    /// Waits a moment for a worker of an HAProxy that may just be starting, and would need no reload.
+    private func arrives() async -> Bool {
+        if case .master = reload {
+            do { _ = try await access.processes() } catch { return false }
+        }
+        let end = ContinuousClock.now + access.timing.takeover
+        while ContinuousClock.now < end {
+            if await access.workerPresence().worker != nil { return true }
+            guard (try? await Task.sleep(for: access.timing.poll)) != nil else { return false }
+        }
+        return false
+    }
+
+    /// Whether it was told to stop and finishes its connections; a reload would bring it back against somebody's will.
+    private func isStopping() async -> Bool {
+        guard case .master(let socket) = reload else { return false }
+        let answer = try? await LineSocket(path: socket).send("@1 show info", deadline: access.timing.answer)
+        return answer.map(HAProxyWorker.isStopping) ?? false
+    }
+}
+
+// MARK: Reloading
+
+extension ExternalHAProxy {
+    /// Brings it to a configuration without losing a connection.
     ///
     /// Whatever asking for the reload came to: only a new worker that has loaded the configuration counts.
-    func reload(
-        _ existing: ExternalHAProxy, with configuration: HAProxyConfiguration
-    ) async throws -> HAProxyWorker {
-        try await installKeepingStates(configuration) {
+    private func reload(with configuration: HAProxyConfiguration) async throws -> HAProxyWorker {
+        try await access.installKeepingStates(configuration) {
             // Not before: checking a large file takes its time.
-            if await isStopping(existing) { throw ExternalHAProxy.Failure.stopping }
-            let before = await sight().worker
-            try await ask(existing, for: configuration.mark, besides: before)
-            return try await confirm(configuration.mark, of: existing, besides: before)
+            if await isStopping() { throw Failure.stopping }
+            let before = await access.workerPresence().worker
+            try await ask(for: configuration.mark, besides: before)
+            return try await confirm(configuration.mark, besides: before)
         }
     }
 
-    private func ask(_ existing: ExternalHAProxy, for mark: String, besides before: HAProxyWorker?) async throws {
-        switch existing.reload {
+    private func ask(for mark: String, besides before: HAProxyWorker?) async throws {
+        switch reload {
         case .master(let socket): try await askMaster(at: socket)
         case .command(let command):
             guard let reason = await failure(of: command) else { return }
-            let worker = await sight().worker
+            let worker = await access.workerPresence().worker
             guard let worker, worker.mark == mark, worker != before else {
-                throw ExternalHAProxy.Failure.commandFailed(reason: reason)
+                throw Failure.commandFailed(reason: reason)
             }
-            output.tellFailedReload(reason)
+            logger.warning("RELOAD_COMMAND failed, although HAProxy has reloaded", ["error": reason])
         }
     }
 
     private func askMaster(at socket: String) async throws {
         do {
-            try Self.checkReload(try await sendReload(to: LineSocket(path: socket)))
+            try LoadFailure.check(try await sendReload(to: LineSocket(path: socket)))
         } catch LineSocket.Failure.unreachable(let error) {
-            throw ExternalHAProxy.Failure.noMaster(reason: error.description)
+            throw Failure.noMaster(reason: error.description)
         } catch is LineSocket.Failure {
-            throw Failure.unconfirmed(after: timing.load)
+            throw LoadFailure.unconfirmed(after: access.timing.load)
         }
     }
 
@@ -185,159 +213,52 @@ extension SupervisedHAProxy {
     private func sendReload(to master: LineSocket) async throws -> String {
         for _ in 0..<3 {
             do {
-                return try await master.send("reload", deadline: timing.load)
+                return try await master.send("reload", deadline: access.timing.load)
             } catch LineSocket.Failure.unreachable {
-                try await Task.sleep(for: timing.poll * 10)
+                try await Task.sleep(for: access.timing.poll * 10)
             }
         }
-        return try await master.send("reload", deadline: timing.load)
+        return try await master.send("reload", deadline: access.timing.load)
     }
 
     /// Runs the command that reloads; nil where it succeeded.
     private func failure(of command: String) async -> String? {
         do {
-            let outcome = try await Program("/bin/sh", ["-c", command]).run(deadline: timing.command)
+            let outcome = try await Program("/bin/sh", ["-c", command]).run(deadline: access.timing.command)
             guard !outcome.isSuccess else { return nil }
             let printed = outcome.lines.suffix(3).joined(separator: "; ")
             return "ended with \(outcome.ending.explanation)" + (printed.isEmpty ? "" : ": \(printed)")
         } catch is ProgramError {
-            return "did not end within \(DurationText.text(timing.command)) and was killed"
+            return "did not end within \(DurationText.text(access.timing.command)) and was killed"
         } catch {
             return "was not run: \(error)"
         }
     }
 
-    private func confirm(
-        _ mark: String, of existing: ExternalHAProxy, besides before: HAProxyWorker?
-    ) async throws -> HAProxyWorker {
-        let end = ContinuousClock.now + timing.load
+    private func confirm(_ mark: String, besides before: HAProxyWorker?) async throws -> HAProxyWorker {
+        let end = ContinuousClock.now + access.timing.load
         while ContinuousClock.now < end {
-            if let worker = await sight().worker, worker.mark == mark, worker != before { return worker }
-            if case .master = existing.reload, (try? await table())?.lastReloadFailed == true {
-                throw Failure.refused(["the reload failed; HAProxy's own log says why"])
+            if let worker = await access.workerPresence().worker, worker.mark == mark, worker != before {
+                return worker
             }
-            try await Task.sleep(for: timing.poll)
+            if case .master = reload, (try? await access.processes())?.lastReloadFailed == true {
+                throw LoadFailure.refused(["the reload failed; HAProxy's own log says why"])
+            }
+            try await Task.sleep(for: access.timing.poll)
         }
-        throw Failure.unconfirmed(after: timing.load)
+        throw LoadFailure.unconfirmed(after: access.timing.load)
     }
 }
 
-// An HAProxy that somebody else runs.
-
-extension HAProxyController {
-    /// What is known of it.
-    struct Acquaintance {
-        /// The worker that serves; nil where none answers.
-        var worker: HAProxyWorker?
-        /// Whether it was told that none does.
-        var isAbsenceTold = false
-        /// When it is asked again to load our file; nil for at once.
-        var due: ContinuousClock.Instant?
-        /// The waits between that.
-        var backoff = Backoff(first: .milliseconds(500), limit: .seconds(15))
-    }
-
-    /// Takes it as it is, if it is there; throws where something stands against it for good.
-    mutating func adopt(_ existing: ExternalHAProxy) async throws {
-        try existing.checkFile()
-        if let own = HAProxyMaster(withArguments: process.arguments) {
-            throw ExternalHAProxy.Failure.ownRuns(pid: own.pid)
+extension ExternalHAProxy.Failure: CustomStringConvertible {
+    /// One sentence for the person who runs that HAProxy.
+    var description: String {
+        switch self {
+        case .ownRuns(let pid):
+            "the HAProxy that docker-discover started itself before still serves; stop it first (kill \(pid))"
+        case .noMaster(let reason): "HAPROXY_MASTER: no HAProxy answers: \(reason)"
+        case .stopping: "it is being stopped"
+        case .commandFailed(let reason): "RELOAD_COMMAND \(reason)"
         }
-        readFile()
-        _ = await lookAtExisting()
-    }
-
-    /// Looks whether it is there and still the same; returns whether that changed.
-    mutating func lookAtExisting() async -> Bool {
-        guard process.existing != nil else { return false }
-        switch await process.sight() {
-        case .silent: return false
-        case .nobody:
-            guard let gone = other.worker else { return false }
-            (other.worker, known) = (nil, .notRunning)
-            tellAbsence("it ended", pid: gone.pid)
-            return true
-        case .worker(let worker):
-            guard worker != other.worker else { return false }
-            await meet(worker)
-            return true
-        }
-    }
-
-    /// Takes a worker for the one that serves: it was started or reloaded by somebody else.
-    private mutating func meet(_ worker: HAProxyWorker) async {
-        note(worker, isOurDoing: false)
-        (known, isDynamic, takesCookies) = (.unknown(.unknownState), true, true)
-        if file == nil { readFile() }
-        await learn()
-    }
-
-    private mutating func note(_ worker: HAProxyWorker, isOurDoing: Bool) {
-        if other.isAbsenceTold {
-            logger.info("an HAProxy serves", ["worker": worker.pid])
-        } else if other.worker == nil {
-            logger.info("took over the running HAProxy", ["worker": worker.pid])
-        } else if !isOurDoing {
-            logger.info("somebody else reloaded or restarted HAProxy", ["worker": worker.pid])
-        }
-        (other.worker, other.isAbsenceTold, other.due) = (worker, false, nil)
-        other.backoff.reset()
-    }
-
-    /// Has an HAProxy that does not run our file load it; where there is none, the file waits for its start.
-    mutating func enlist(_ change: ConfigChange, _ existing: ExternalHAProxy) async throws -> Progress {
-        let next = change.next
-        if file != next {
-            try await process.prepare(next)
-            file = next
-        }
-        if let due = other.due, due > .now {
-            return Progress(done: change.withoutLoad, wait: ContinuousClock.now.duration(to: due))
-        }
-        if let worker = await process.arrival(of: existing) {
-            await meet(worker)
-            return Progress(done: change.withoutLoad, wait: .zero)
-        }
-        do {
-            try await loadInto(existing, next)
-            return Progress(done: ConfigChange(from: .unknown(.unknownState), to: next))
-        } catch {
-            try Task.checkCancellation()
-            return waiting(change, because: "\(error)")
-        }
-    }
-
-    /// Takes it for gone that it is being stopped, although it was there a moment ago.
-    mutating func missed(_ change: ConfigChange, _ reason: ExternalHAProxy.Failure) -> Progress {
-        (other.worker, known) = (nil, .notRunning)
-        return waiting(change, because: reason.description)
-    }
-
-    private mutating func waiting(_ change: ConfigChange, because reason: String) -> Progress {
-        tellAbsence(reason, pid: nil)
-        let wait = other.backoff.next()
-        other.due = .now + wait
-        return Progress(done: change.withoutLoad, wait: wait)
-    }
-
-    /// Whether a port that is taken may be so by an HAProxy that serves although it is not seen.
-    func mayHold(_ bind: BindAddress) -> Bool {
-        guard process.existing != nil, file?.binds.contains(bind) == true else { return false }
-        return PortOwner(of: bind.port).map { $0.command == "haproxy" } ?? true
-    }
-
-    /// Reloads it and takes what it confirms.
-    mutating func loadInto(_ existing: ExternalHAProxy, _ next: HAProxyConfiguration) async throws {
-        let worker = try await process.reload(existing, with: next)
-        note(worker, isOurDoing: true)
-        take(worker, of: next)
-    }
-
-    private mutating func tellAbsence(_ reason: String, pid: Int32?) {
-        guard !other.isAbsenceTold else { return }
-        other.isAbsenceTold = true
-        logger.warning(
-            "no HAProxy serves; its file is ready for whoever starts it",
-            ["file": filePath, "pid": pid, "error": reason])
     }
 }

@@ -20,46 +20,43 @@ struct HAProxyController {
         var wait: Duration?
     }
 
-    /// How HAProxy is started, reloaded and asked.
-    let process: SupervisedHAProxy
-    /// Where everything is told.
-    let logger: Logger
-    /// The limits.
-    let timing: Timing
-
-    /// What HAProxy runs.
-    var known = KnownState.notRunning
+    /// The HAProxy.
+    private(set) var instance: any HAProxyInstance
+    /// What it runs.
+    private(set) var known: KnownState
     /// The file that is in place.
-    var file: HAProxyConfiguration?
+    private(set) var file: HAProxyConfiguration?
     /// The newest file that a worker has loaded, though it may have ended since.
-    private var proven: HAProxyConfiguration?
-    /// The master that runs; nil where none does.
-    private(set) var master: HAProxyMaster?
-    /// What is known of an HAProxy that somebody else runs.
-    var other = Acquaintance()
+    private var accepted: HAProxyConfiguration?
     /// How many workers of earlier configurations there were after the last reload.
     private(set) var oldWorkers: Int?
 
+    private let timing: Timing
     /// Whether this HAProxy can add and remove servers while it runs, as far as is known.
-    var isDynamic = true
+    private var isDynamic = true
     /// Whether it can do so with servers that have a cookie, as far as is known.
-    var takesCookies = true
-    private var restart = RestartBackoff()
-    private var pace: ReloadThrottle
-    /// What watches servers that are leaving.
-    var drains: DrainMonitor
+    private var takesCookies = true
+    private var throttle: ReloadThrottle
+    private var drains: DrainMonitor
 
-    /// Takes the parts and knows nothing yet.
-    init(_ process: SupervisedHAProxy, logger: Logger, timing: Timing = Timing()) {
-        self.process = process
-        self.logger = logger
+    /// Takes an HAProxy, and reads the file that it has and what it runs, as far as an earlier run left any.
+    init(_ instance: any HAProxyInstance, logger: Logger, timing: Timing = Timing()) async {
+        self.instance = instance
         self.timing = timing
-        pace = ReloadThrottle(timing.pace)
-        drains = DrainMonitor(process.runtime, logger: logger, timing: timing.drains)
+        throttle = ReloadThrottle(timing.pace)
+        drains = DrainMonitor(instance.access.runtime, logger: logger, timing: timing.drains)
+        known = instance.presence
+        // What docker-discover starts anew, it starts with what is wanted now.
+        guard known != .notRunning else { return }
+        readFile()
+        await readRunning()
     }
 
+    /// How HAProxy is reached.
+    var access: HAProxyAccess { instance.access }
+
     /// Whether HAProxy runs, as far as is known.
-    var isServing: Bool { master != nil || other.worker != nil }
+    var isServing: Bool { known.isServing }
 
     /// What the newest worker runs, where that is known.
     var current: RunningConfig? {
@@ -71,56 +68,38 @@ struct HAProxyController {
 // MARK: What becomes known
 
 extension HAProxyController {
-    /// Takes over an HAProxy that an earlier run left.
-    mutating func adopt() async throws {
-        if let existing = process.existing { return try await adopt(existing) }
-        guard let found = try await process.adopt() else { return }
-        master = found
-        known = .unknown(.unknownState)
-        readFile()
-        await learn()
-        logger.info("took over the running HAProxy", ["pid": found.pid])
+    /// Looks who serves; returns whether that is somebody else than before, or nobody any more.
+    mutating func look() async -> Bool {
+        guard await instance.look() else { return false }
+        (known, isDynamic, takesCookies) = (instance.presence, true, true)
+        if isServing {
+            if file == nil { readFile() }
+            await readRunning()
+        }
+        return true
     }
 
-    /// Takes the file that is in place, if it is ours.
-    mutating func readFile() {
-        let text = try? FileContents(filePath).text
-        if let file = text.flatMap(HAProxyConfiguration.init(text:)) { (self.file, proven) = (file, file) }
+    /// Reads the file that is in place, if it is ours.
+    private mutating func readFile() {
+        if let file = access.file.read() { (self.file, accepted) = (file, file) }
     }
 
     /// Reads what runs from the worker itself.
     ///
     /// Where it tells the file's mark, only servers can differ from the file, and what these are it tells as well.
-    mutating func learn() async {
-        guard let file, let report = try? await process.runtime.report(), report.worker.mark == file.mark else {
-            return
-        }
+    private mutating func readRunning() async {
+        guard isServing, let file, let report = try? await access.runtime.report(), report.worker.mark == file.mark
+        else { return }
         let end = ContinuousClock.now + timing.drains.limit
         confirm(RunningConfig(worker: report.worker.pid, file: file, states: report.states, until: end))
     }
 
-    /// Notes whether HAProxy has ended; returns whether it has since the last look.
-    mutating func look() -> Bool {
-        guard let master, !master.isAlive else { return false }
-        self.master = nil
-        known = .notRunning
-        restart.ended(at: .now)
-        logger.error("HAProxy ended; starting it again", ["pid": master.pid, "how": master.ending])
-        return true
-    }
-
-    /// Takes a worker that has loaded a file.
-    mutating func take(_ worker: HAProxyWorker, of next: HAProxyConfiguration) {
-        (file, proven) = (next, next)
-        confirm(RunningConfig(worker: worker.pid, loaded: next))
-    }
-
     /// Takes what HAProxy has confirmed.
-    mutating func confirm(_ proxy: RunningConfig) {
-        var proxy = proxy
-        (proxy.isDynamic, proxy.takesCookies) = (isDynamic, takesCookies)
-        if !proxy.leaving.isEmpty { drains.begin() }
-        known = .confirmed(proxy)
+    private mutating func confirm(_ running: RunningConfig) {
+        var running = running
+        (running.isDynamic, running.takesCookies) = (isDynamic, takesCookies)
+        if !running.leaving.isEmpty { drains.begin() }
+        known = .confirmed(running)
     }
 }
 
@@ -135,103 +114,25 @@ extension HAProxyController {
     ) async throws -> Progress {
         var change = change
         if let failure = try await run(change) { change = change.reloading(because: failure) }
-        switch change.load {
-        case nil:
-            pace.forget()
-            return Progress(done: change)
-        case .start:
-            if let due = restart.due, due > .now { return change.waiting(until: due) }
-            if let existing = process.existing { return try await enlist(change, existing) }
-            try await start([change.next, withoutSnippets, proven, bare].compactMap(\.self))
-            return Progress(done: change)
-        case .reload:
-            let due = pace.due(for: change.next.mark, at: .now)
-            if due > .now { return change.waiting(until: due) }
-            do {
-                try await reload(change.next)
-            } catch ExternalHAProxy.Failure.stopping {
-                return missed(change, .stopping)
-            }
+        guard change.load != nil else {
+            throttle.reset()
             return Progress(done: change)
         }
-    }
-
-    /// The path of the file that HAProxy runs.
-    var filePath: String { process.configuration.path }
-
-    /// Why HAProxy would not run a configuration; nil where it would.
-    func refusal(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Rejection? {
-        try await process.refusal(of: configuration)
-    }
-
-    /// Brings the file to the configuration that runs already.
-    mutating func keep(_ next: HAProxyConfiguration) throws {
-        guard file != next else { return }
-        try process.keep(next)
-        file = next
-        // What was changed while it ran, HAProxy has taken as well.
-        if proven?.mark == next.mark { proven = next }
-    }
-
-    /// Stops HAProxy within the grace period.
-    func stop(grace: Duration) async {
-        if process.existing != nil { return logger.info("HAProxy goes on without docker-discover") }
-        guard let master else { return }
-        if await process.stop(master, grace: grace) {
-            logger.info("HAProxy stopped", ["pid": master.pid])
-        } else {
-            logger.warning("HAProxy was stopped with connections open", ["pid": master.pid, "grace": "\(grace)"])
+        if isServing {
+            let now = ContinuousClock.now
+            let due = throttle.due(for: change.next.mark, at: now)
+            if due > now { return Progress(done: change.withoutLoad, wait: now.duration(to: due)) }
         }
+        return try await load(change, fallbacks: [withoutSnippets, accepted, bare].compactMap(\.self))
     }
 
-    /// Starts HAProxy with the first of several configurations that it takes; throws where that is not the first.
-    private mutating func start(_ candidates: [HAProxyConfiguration]) async throws {
-        var refusal: (any Error)?
-        for candidate in candidates {
-            do {
-                restart.starts(at: .now)
-                let (started, worker) = try await process.start(with: candidate, isProven: candidate == proven)
-                (master, isDynamic, takesCookies) = (started, true, true)
-                take(worker, of: candidate)
-                logger.info("HAProxy started", ["pid": started.pid, "version": process.program.version])
-                break
-            } catch {
-                refusal = refusal ?? error
-                try Task.checkCancellation()
-            }
-        }
-        if let refusal { throw refusal }
-    }
-
-    private mutating func reload(_ next: HAProxyConfiguration) async throws {
-        guard isServing else { return }
-        var random = SystemRandomNumberGenerator()
-        defer { pace.ended(at: .now, oldWorkers: oldWorkers ?? 0, using: &random) }
-        do {
-            if let existing = process.existing {
-                try await loadInto(existing, next)
-            } else if let master {
-                take(try await process.reload(master, with: next), of: next)
-            }
-        } catch {
-            if case SupervisedHAProxy.Failure.unconfirmed = error { known = .unknown(.unknownState) }
-            if current == nil { await learn() }
-            throw error
-        }
-        oldWorkers = await process.oldWorkers()
-    }
-}
-
-// What changes while HAProxy runs.
-
-extension HAProxyController {
     /// Runs the commands of a change and reads back what they came to; where that fails, what runs is not known.
     private mutating func run(_ change: ConfigChange) async throws -> RuntimeFailure? {
         guard let current, !change.commands.isEmpty else { return nil }
         let after = current.after(change, until: .now + timing.drains.limit)
         known = .unknown(.unknownState)
         do {
-            try await process.runtime.run(change.commands)
+            try await access.runtime.run(change.commands)
             try await readBack(after, change)
             confirm(after)
             return nil
@@ -245,11 +146,46 @@ extension HAProxyController {
 
     /// Throws where what runs is not what should.
     private func readBack(_ expected: RunningConfig, _ change: ConfigChange) async throws {
-        let report = try await process.runtime.report(on: change.sections.keys.sorted())
+        let report = try await access.runtime.report(on: change.sections.keys.sorted())
         guard report.worker.pid == expected.worker else { throw RuntimeFailure.differs("another worker serves") }
         if let difference = expected.difference(to: report.states, after: change) {
             throw RuntimeFailure.differs(difference)
         }
+    }
+
+    /// Starts or reloads HAProxy; throws where it does not run what it should afterwards.
+    private mutating func load(_ change: ConfigChange, fallbacks: [HAProxyConfiguration]) async throws -> Progress {
+        let wasServing = isServing
+        defer { if wasServing { throttle.ended(at: .now, oldWorkers: oldWorkers ?? 0) } }
+        do {
+            let request = LoadRequest(next: change.next, inPlace: file, accepted: accepted, fallbacks: fallbacks)
+            switch try await instance.load(request) {
+            case .waiting(let wait, let file):
+                known = instance.presence
+                self.file = file ?? self.file
+                return Progress(done: change.withoutLoad, wait: wait)
+            case .loaded(let worker, let loaded, let rejection):
+                if !wasServing { (isDynamic, takesCookies) = (true, true) }
+                (file, accepted) = (loaded, loaded)
+                confirm(RunningConfig(worker: worker.pid, loaded: loaded))
+                if let rejection { throw rejection }
+            }
+        } catch {
+            if wasServing, case LoadFailure.unconfirmed = error { known = .unknown(.unknownState) }
+            if current == nil { await readRunning() }
+            throw error
+        }
+        if wasServing { oldWorkers = await access.oldWorkers() }
+        return Progress(done: change)
+    }
+
+    /// Brings the file to the configuration that runs already.
+    mutating func writeFile(_ next: HAProxyConfiguration) throws {
+        guard file != next else { return }
+        try access.file.write(next)
+        file = next
+        // What was changed while it ran, HAProxy has taken as well.
+        if accepted?.mark == next.mark { accepted = next }
     }
 
     /// Removes the servers that are leaving and have no connection any more.
@@ -257,31 +193,49 @@ extension HAProxyController {
     /// - Returns: when to look again; nil where none is left.
     mutating func finishDrains() async -> Duration? {
         guard var current, !current.leaving.isEmpty else { return nil }
-        let pause = await drains.look(after: &current)
+        let pause = await drains.step(&current)
         known = .confirmed(current)
         return pause
     }
-}
 
-// MARK: What HAProxy's checks say
-
-extension HAProxyController {
-    /// What HAProxy says of the servers of these services; nil where it says nothing.
-    func verdicts(on services: [ServiceName]) async -> ServerHealth? {
-        // A section that is not there would spoil the answer.
-        let known = current.map { current in services.filter { current.sections[$0] != nil } }
-        guard isServing, let report = try? await process.runtime.report(on: known) else { return nil }
-        let sights = report.states.compactMap { state -> (EntryID, Bool)? in
-            guard let service = ServiceName(state.section), let id = InstanceID(state.server) else { return nil }
-            return (EntryID(service: service, id: id), !state.isDown)
-        }
-        return ServerHealth(isUp: Dictionary(sights) { first, _ in first })
+    /// Leaves HAProxy: one of our own ends within the grace period.
+    func stop(grace: Duration) async {
+        await instance.stop(grace: grace)
     }
 }
 
-extension ConfigChange {
-    /// Its load waits, so only what needs none is done.
-    fileprivate func waiting(until due: ContinuousClock.Instant) -> HAProxyController.Progress {
-        HAProxyController.Progress(done: withoutLoad, wait: max(ContinuousClock.now.duration(to: due), .zero))
+// MARK: What is asked
+
+extension HAProxyController {
+    /// Why HAProxy would not run a configuration; nil where it would.
+    func rejection(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Rejection? {
+        try await access.file.rejection(of: configuration)
+    }
+
+    /// Which addresses HAProxy could not listen on, and why.
+    ///
+    /// - Parameter patience: how long one of our own that has died may take to let go of its ports.
+    func obstacles(to binds: Set<BindAddress>, patience: Duration) async -> [BindAddress: String] {
+        if isServing { return await PortCheck.obstacles(to: binds, beside: file?.binds ?? [], patience: .zero) }
+        guard access.isExternal else { return await PortCheck.obstacles(to: binds, patience: patience) }
+        return await PortCheck.obstacles(to: binds, patience: .zero).filter { !mayHold($0.key) }
+    }
+
+    /// Whether a port that is taken may be so by an HAProxy that serves although it is not seen.
+    private func mayHold(_ bind: BindAddress) -> Bool {
+        guard file?.binds.contains(bind) == true else { return false }
+        return PortOwner(of: bind.port).map { $0.command == "haproxy" } ?? true
+    }
+
+    /// What HAProxy's checks say of the servers of these services; nil where it says nothing.
+    func health(of services: [ServiceName]) async -> ServerHealth? {
+        // A section that is not there would spoil the answer.
+        let known = current.map { current in services.filter { current.sections[$0] != nil } }
+        guard isServing, let report = try? await access.runtime.report(on: known) else { return nil }
+        let states = report.states.compactMap { state -> (EntryID, Bool)? in
+            guard let service = ServiceName(state.section), let id = InstanceID(state.server) else { return nil }
+            return (EntryID(service: service, id: id), !state.isDown)
+        }
+        return ServerHealth(isUp: Dictionary(states) { first, _ in first })
     }
 }

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import Glibc
 import Shared
 
 /// The master process of the HAProxy that serves: a child of this process, or one of an earlier run.
@@ -31,7 +30,7 @@ struct HAProxyMaster: Sendable {
     ///
     /// Its workers have the same arguments. The master is the oldest one. A process that executes a program, as a
     /// master does with each reload, shows no arguments for a moment: it is looked at again, for a second at most.
-    init?(withArguments arguments: [String]) {
+    init?(withArguments arguments: [String]) async {
         let tail = Array((arguments.joined(separator: "\0") + "\0").utf8)
         var candidates = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { Int32($0) } ?? []
         var found: [Int32] = []
@@ -40,7 +39,7 @@ struct HAProxyMaster: Sendable {
             let lines = candidates.map { pid in (pid, (try? FileContents("/proc/\(pid)/cmdline").bytes) ?? nil) }
             found += lines.filter { $0.1?.contains(tail) == true }.map(\.0)
             candidates = lines.filter { $0.1?.isEmpty == true && Self.hasProgram($0.0) }.map(\.0)
-            if !candidates.isEmpty { usleep(1000) }
+            if !candidates.isEmpty, (try? await Task.sleep(for: .milliseconds(1))) == nil { break }
         } while !candidates.isEmpty && ContinuousClock.now < end
         guard let oldest = found.compactMap({ ProcessStatus($0) }).min(by: Self.isOlder) else { return nil }
         status = oldest
@@ -59,7 +58,7 @@ struct HAProxyMaster: Sendable {
     /// Whether it still runs; another process that got the same id later is not it.
     var isAlive: Bool {
         if let child { return child.ending == nil }
-        return ProcessStatus(pid)?.startTime == status.startTime
+        return status.isAlive
     }
 
     /// How it ended, in a few words; nil while it runs, and for a process of an earlier run.
@@ -81,12 +80,8 @@ struct HAProxyMaster: Sendable {
     }
 
     /// Sends it a signal, unless it has ended.
-    func signal(_ number: Int32) {
-        if let child {
-            child.signal(number)
-        } else if isAlive {
-            kill(pid, number)
-        }
+    func send(_ signal: Signal) {
+        if let child { child.send(signal) } else { status.send(signal) }
     }
 }
 

@@ -38,11 +38,6 @@ final class HAProxyOutput: Sendable {
         }
     }
 
-    /// A command that reloads HAProxy failed, and a new worker serves nevertheless.
-    func tellFailedReload(_ reason: String) {
-        logger.warning("RELOAD_COMMAND failed, although HAProxy has reloaded", ["error": reason])
-    }
-
     private func tell(_ access: AccessLogLine) {
         let told = access.fields
         logger.info(

@@ -19,15 +19,15 @@ struct ReloadThrottle: Sendable {
         var longest: Duration = .seconds(30)
     }
 
-    /// What a reload is wanted for.
-    private struct Wish {
+    /// A reload that is wanted.
+    private struct Request {
         var mark: String
         let first: ContinuousClock.Instant
         var last: ContinuousClock.Instant
     }
 
     private let timing: Timing
-    private var wish: Wish?
+    private var request: Request?
     private var earliest: ContinuousClock.Instant?
 
     /// Makes one that knows of no reload.
@@ -37,26 +37,24 @@ struct ReloadThrottle: Sendable {
 
     /// When the reload for the configuration with this mark is due.
     mutating func due(for mark: String, at now: ContinuousClock.Instant) -> ContinuousClock.Instant {
-        var wish = wish ?? Wish(mark: mark, first: now, last: now)
-        if wish.mark != mark { (wish.mark, wish.last) = (mark, now) }
-        self.wish = wish
-        let settled = min(wish.last + timing.quiet, wish.first + timing.patience)
+        var request = request ?? Request(mark: mark, first: now, last: now)
+        if request.mark != mark { (request.mark, request.last) = (mark, now) }
+        self.request = request
+        let settled = min(request.last + timing.quiet, request.first + timing.patience)
         return earliest.map { max($0, settled) } ?? settled
     }
 
-    /// Notes that a reload was tried, and how many old workers there are.
-    mutating func ended(
-        at now: ContinuousClock.Instant, oldWorkers: Int, using generator: inout some RandomNumberGenerator
-    ) {
-        wish = nil
+    /// Records that a reload was tried, and how many old workers there are.
+    mutating func ended(at now: ContinuousClock.Instant, oldWorkers: Int) {
+        request = nil
         let doublings = min(oldWorkers / timing.crowd, 16)
         let interval = min(timing.interval * (1 << doublings), timing.longest)
-        earliest = now + interval * Double.random(in: 1...1.5, using: &generator)
+        earliest = now + interval * Double.random(in: 1...1.5)
     }
 
-    /// Notes that none is wanted any more.
-    mutating func forget() {
-        wish = nil
+    /// Records that none is wanted any more.
+    mutating func reset() {
+        request = nil
     }
 }
 
@@ -77,13 +75,13 @@ struct RestartBackoff {
         backoff = Backoff(first: .milliseconds(500), limit: limit)
     }
 
-    /// Notes a start.
+    /// Records a start.
     mutating func starts(at now: ContinuousClock.Instant) {
         started = now
         due = nil
     }
 
-    /// Notes an end.
+    /// Records an end.
     mutating func ended(at now: ContinuousClock.Instant) {
         if let started, started.duration(to: now) < Self.healthy {
             due = hasFailedSoon ? now + backoff.next() : now

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import Glibc
 import Shared
 
 /// The folder that holds all of one docker-discover's files and sockets, and belongs to one process at a time.
@@ -61,31 +60,20 @@ struct StateDirectory: Sendable {
 }
 
 extension StateDirectory {
-    /// The right to work in the folder; it ends with the process at the latest, however that ends.
-    struct Lock: Sendable {
-        private let file: Int32
-
-        fileprivate init(_ file: Int32) {
-            self.file = file
-        }
-
-        /// Gives the right back, to be called once.
-        func release() {
-            close(file)
-        }
-    }
-
-    /// Makes the folder, for its owner only, where it is missing, and takes it.
-    func open() throws(Failure) -> Lock {
+    /// Makes the folder, for its owner only, where it is missing, and takes the right to work in it.
+    func open() throws(Failure) -> FileLock {
         do {
-            try create()
-            return try lock()
-        } catch let error as FileError {
-            throw .system(error)
-        } catch let error as Failure {
-            throw error
+            try Folder.create(path)
         } catch {
-            throw .inUse(path: path, by: "\(error)")
+            throw .system(error)
+        }
+        do {
+            return try FileLock(path + "/lock")
+        } catch {
+            switch error {
+            case .held(let holder): throw .inUse(path: path, by: holder)
+            case .system(let error): throw .system(error)
+            }
         }
     }
 
@@ -93,31 +81,7 @@ extension StateDirectory {
     ///
     /// Without it no HAProxy could be started any more. The right to work in it then ends with the process.
     func restore() throws(Failure) {
-        if unsafe access(path, F_OK) != 0, errno == ENOENT { _ = try open() }
-    }
-
-    private func create() throws(FileError) {
-        var ends = path.indices.filter { path[$0] == "/" }.dropFirst().map { String(path[..<$0]) }
-        ends.append(path)
-        for folder in ends where unsafe mkdir(folder, folder == path ? 0o700 : 0o755) != 0 && errno != EEXIST {
-            throw FileError("create", folder)
-        }
-        guard unsafe access(path, R_OK | W_OK | X_OK) == 0 else { throw FileError("use", path) }
-    }
-
-    /// The lock is on an open file, so a child that inherited it would hold it on: hence close-on-exec.
-    private func lock() throws -> Lock {
-        let file = unsafe Glibc.open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard file >= 0 else { throw FileError("open", path + "/lock") }
-        guard flock(file, LOCK_EX | LOCK_NB) == 0 else {
-            defer { close(file) }
-            if errno != EWOULDBLOCK { throw FileError("lock", path + "/lock") }
-            throw Failure.inUse(path: path, by: Self.holder(file))
-        }
-        ftruncate(file, 0)
-        let name = "process \(getpid())"
-        _ = unsafe name.withCString { unsafe pwrite(file, $0, name.utf8.count, 0) }
-        return Lock(file)
+        if Folder.isMissing(path) { _ = try open() }
     }
 
     /// The name under which this docker-discover is known to others, the same after a restart.
@@ -130,12 +94,6 @@ extension StateDirectory {
         let name = String(UInt64.random(in: (1 << 63)...(.max)), radix: 16)
         _ = try? file.replace(with: Array((name + "\n").utf8))
         return name
-    }
-
-    private static func holder(_ file: Int32) -> String {
-        var name = [UInt8](repeating: 0, count: 64)
-        let count = unsafe name.withUnsafeMutableBytes { unsafe pread(file, $0.baseAddress, $0.count, 0) }
-        return count > 0 ? String(decoding: name[..<count], as: UTF8.self) : "another process"
     }
 }
 

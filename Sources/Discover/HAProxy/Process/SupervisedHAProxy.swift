@@ -1,83 +1,111 @@
-import Glibc
 import Shared
 
-/// Starts, takes over, reloads and stops HAProxy in master-worker mode.
+/// An HAProxy of docker-discover's own, in master-worker mode: it is started, taken over, reloaded and stopped.
 ///
 /// The master owns a socket in the state directory through which it is found again. Which configuration its worker
 /// has loaded is read from the worker itself (``HAProxyWorker``), the same on every version of HAProxy, whose own
 /// answers to a reload differ.
-struct SupervisedHAProxy: Sendable {
-    /// The limits; tests shorten them.
-    struct Timing: Sendable {
-        /// For one answer of a command socket.
-        var answer: Duration = .seconds(2)
-        /// For a start or a reload; HAProxy loads 10 000 servers in 0.2 s.
-        var load: Duration = .seconds(10)
-        /// Between two looks while something is awaited.
-        var poll: Duration = .milliseconds(5)
-        /// For an HAProxy of an earlier run to make the socket that it was started with.
-        var socket: Duration = .seconds(2)
-        /// For a new worker to take over the runtime API's socket, which it does before the old one is told to go.
-        var takeover: Duration = .milliseconds(500)
-        /// For the words of a master whose reload failed to be read.
-        var words: Duration = .milliseconds(200)
-        /// For the command that reloads an HAProxy that somebody else runs.
-        var command: Duration = .seconds(10)
-        /// Between two requests to stop.
-        var stopInterval: Duration = .milliseconds(200)
+struct SupervisedHAProxy: HAProxyInstance {
+    /// How it is reached.
+    let access: HAProxyAccess
+    /// The master that runs; nil where none does.
+    private(set) var master: HAProxyMaster?
+
+    private let output: HAProxyOutput
+    private let logger: Logger
+    private var restart = RestartBackoff()
+
+    /// Something is in the way of the stats page.
+    struct StatsPortTaken: Error, Equatable {
+        /// Where it would be.
+        let bind: BindAddress
+        /// What is there.
+        let obstacle: String
     }
 
-    /// Why a start or a reload did not come to its end.
-    enum Failure: Error, Equatable {
-        /// HAProxy said no and goes on as before, or ended.
-        case refused([String])
-        /// It neither confirmed nor refused in time: what it runs is not known.
-        case unconfirmed(after: Duration)
+    /// Takes over the master that an earlier run left; where there is none, the stats page must be able to listen.
+    ///
+    /// - Parameter patience: how long an HAProxy that has just died may take to let go of that port.
+    init(
+        _ access: HAProxyAccess, _ output: HAProxyOutput, logger: Logger, statsBind: BindAddress,
+        patience: Duration = .seconds(1)
+    ) async throws {
+        self.access = access
+        self.output = output
+        self.logger = logger
+        master = try await Self.runningMaster(access)
+        if let master {
+            logger.info("took over the running HAProxy", ["pid": master.pid])
+        } else if let obstacle = await PortCheck.obstacles(to: [statsBind], patience: patience)[statsBind] {
+            // HAProxy itself would only say that it cannot bind, and not who is there.
+            throw StatsPortTaken(bind: statsBind, obstacle: obstacle)
+        }
     }
 
-    /// What is started.
-    let program: HAProxyProgram
-    /// Where its files are.
-    let directory: StateDirectory
-    /// Where its output goes.
-    let output: HAProxyOutput
-    /// The HAProxy that somebody else runs; nil where it is this program that starts its own.
-    var existing: ExternalHAProxy?
-    /// The limits.
-    var timing = Timing()
+    /// Where nothing runs, docker-discover is to start it.
+    var presence: KnownState { master == nil ? .notRunning : .unknown(.unknownState) }
 
-    /// The file that HAProxy reads.
-    var configuration: AtomicFile { existing.map { AtomicFile(path: $0.path) } ?? directory.configuration }
+    /// Looks whether it has ended.
+    mutating func look() async -> Bool {
+        guard let master, !master.isAlive else { return false }
+        self.master = nil
+        restart.ended(at: .now)
+        logger.error("HAProxy ended; starting it again", ["pid": master.pid, "how": master.ending])
+        return true
+    }
 
-    /// What HAProxy is started with.
-    var arguments: [String] {
+    /// Waits for its end.
+    func changed() async throws {
+        guard let master else {
+            // Nothing happens to it that docker-discover does not do.
+            return try await Task.sleep(for: .seconds(86_400))
+        }
+        try await master.end()
+    }
+
+    /// Reloads it where it runs, and starts it where it does not, unless it has just ended again and again.
+    mutating func load(_ request: LoadRequest) async throws -> LoadOutcome {
+        if let master {
+            return .loaded(try await reload(master, with: request.next), request.next, rejection: nil)
+        }
+        let now = ContinuousClock.now
+        if let due = restart.due, due > now { return .waiting(now.duration(to: due)) }
+        return try await start(request)
+    }
+
+    /// Stops it within the grace period.
+    func stop(grace: Duration) async {
+        guard let master else { return }
+        if await end(master, grace: grace) {
+            logger.info("HAProxy stopped", ["pid": master.pid])
+        } else {
+            logger.warning("HAProxy was stopped with connections open", ["pid": master.pid, "grace": "\(grace)"])
+        }
+    }
+}
+
+// MARK: Taking over
+
+extension SupervisedHAProxy {
+    /// What it is started with.
+    static func arguments(in directory: StateDirectory) -> [String] {
         ["-W", "-S", "\(directory.masterSocket),mode,600,level,admin", "-f", directory.configuration.path]
     }
 
-    /// What changes its servers while it runs.
-    var runtime: RuntimeAPI {
-        RuntimeAPI(socket: LineSocket(path: directory.statsSocket), deadline: timing.answer)
-    }
-
-    private var master: LineSocket {
-        if case .master(let socket) = existing?.reload { return LineSocket(path: socket) }
-        return LineSocket(path: directory.masterSocket)
-    }
-
-    /// Takes over a master that an earlier run left; nil where there is none.
+    /// The master that an earlier run left; nil where there is none.
     ///
     /// A master that does not answer must not be joined by a second one that shares its ports. It may be starting, or
     /// somebody has deleted its socket, which it makes anew with a reload.
-    func adopt() async throws -> HAProxyMaster? {
-        let begin = ContinuousClock.now
+    private static func runningMaster(_ access: HAProxyAccess) async throws -> HAProxyMaster? {
+        let (begin, timing) = (ContinuousClock.now, access.timing)
         var isAsked = false
         while true {
-            if let master = try await answering() { return master }
-            guard let silent = HAProxyMaster(withArguments: arguments) else { return nil }
+            if let master = try await answeringMaster(access) { return master }
+            guard let silent = await HAProxyMaster(withArguments: arguments(in: access.directory)) else { return nil }
             let waited = begin.duration(to: .now)
-            guard waited < timing.load else { throw Failure.unconfirmed(after: timing.load) }
+            guard waited < timing.load else { throw LoadFailure.unconfirmed(after: timing.load) }
             if waited >= timing.socket, !isAsked {
-                silent.signal(SIGUSR2)
+                silent.send(.user2)
                 isAsked = true
             }
             try await Task.sleep(for: timing.poll)
@@ -85,117 +113,135 @@ struct SupervisedHAProxy: Sendable {
     }
 
     /// The master that answers at the socket; nil where nobody listens.
-    private func answering() async throws -> HAProxyMaster? {
+    private static func answeringMaster(_ access: HAProxyAccess) async throws -> HAProxyMaster? {
         do {
-            return try await table().flatMap { HAProxyMaster(adopting: $0.master) }
+            return try await access.processes().flatMap { HAProxyMaster(adopting: $0.master) }
         } catch let error as LineSocket.Failure {
             if case .timedOut = error { throw error }
             return nil
         }
     }
+}
 
-    /// Starts HAProxy with the file that is in the state directory, and waits until it serves.
-    func start(expecting mark: String) async throws -> (HAProxyMaster, HAProxyWorker) {
-        output.forgetAlerts()
-        let child = try Program(program.path, arguments).start(onLine: output.take)
-        do {
-            guard let started = HAProxyMaster(child) else {
-                // What it said is all there only when its end is.
-                _ = try await child.wait()
-                throw Failure.refused(output.alerts)
+// MARK: Starting and stopping
+
+extension SupervisedHAProxy {
+    /// Starts it with what is wanted, or with the first of the fallbacks that it accepts.
+    private mutating func start(_ request: LoadRequest) async throws -> LoadOutcome {
+        var rejection: (any Error)?
+        for candidate in [request.next] + request.fallbacks {
+            do {
+                restart.starts(at: .now)
+                let (started, worker) = try await start(candidate, isAccepted: candidate == request.accepted)
+                master = started
+                logger.info("HAProxy started", ["pid": started.pid, "version": access.program.version])
+                return .loaded(worker, candidate, rejection: rejection)
+            } catch {
+                rejection = rejection ?? error
+                try Task.checkCancellation()
             }
-            return (started, try await confirm(mark, of: started, besides: []))
-        } catch {
-            child.signalGroup(SIGKILL)
+        }
+        throw rejection ?? LoadFailure.refused([])
+    }
+
+    /// Starts it with one configuration.
+    ///
+    /// - Parameter isAccepted: whether an HAProxy has run this very file, so that it needs no check.
+    private func start(
+        _ configuration: HAProxyConfiguration, isAccepted: Bool
+    ) async throws -> (HAProxyMaster, HAProxyWorker) {
+        access.clearStates()
+        do {
+            // A check would only say sooner what the start says, at the price of loading everything twice.
+            return try await access.file.install(configuration, isChecked: true) {
+                try await start(expecting: configuration.mark)
+            }
+        } catch  where !isAccepted && !Task.isCancelled {
+            if let rejection = try await access.file.rejection(of: configuration) { throw rejection }
             throw error
         }
     }
 
-    /// Has the master load the file that is in the state directory, and waits until a new worker serves.
-    func reload(_ master: HAProxyMaster, expecting mark: String) async throws -> HAProxyWorker {
+    /// Starts it with the file that is in place, and waits until it serves.
+    private func start(expecting mark: String) async throws -> (HAProxyMaster, HAProxyWorker) {
+        output.forgetAlerts()
+        let program = Program(access.program.path, Self.arguments(in: access.directory))
+        let child = try program.start(onLine: output.take)
+        do {
+            guard let started = HAProxyMaster(child) else {
+                // What it said is all there only when its end is.
+                _ = try await child.wait()
+                throw LoadFailure.refused(output.alerts)
+            }
+            return (started, try await confirm(mark, of: started, besides: []))
+        } catch {
+            child.sendToGroup(.kill)
+            throw error
+        }
+    }
+
+    /// Ends it: it finishes open connections for `grace`, then it is made to end.
+    ///
+    /// - Returns: whether all connections came to their own end.
+    func end(_ master: HAProxyMaster, grace: Duration) async -> Bool {
+        // A master that is in the middle of a reload forgets the signal, so it gets it again.
+        let end = ContinuousClock.now + grace
+        repeat {
+            master.send(.user1)
+            let left = ContinuousClock.now.duration(to: end)
+            if await master.ends(within: min(access.timing.stopInterval, left)) { return true }
+        } while ContinuousClock.now < end
+        master.send(.terminate)
+        if await master.ends(within: .seconds(1)) { return false }
+        // Its workers end when they lose it.
+        master.send(.kill)
+        _ = await master.ends(within: .seconds(1))
+        return false
+    }
+}
+
+// MARK: Reloading
+
+extension SupervisedHAProxy {
+    /// Brings it to a configuration without losing a connection.
+    private func reload(_ master: HAProxyMaster, with next: HAProxyConfiguration) async throws -> HAProxyWorker {
+        try await access.installKeepingStates(next) { try await reload(master, expecting: next.mark) }
+    }
+
+    /// Has the master load the file that is in place, and waits until a new worker serves.
+    private func reload(_ master: HAProxyMaster, expecting mark: String) async throws -> HAProxyWorker {
         output.forgetAlerts()
         let before = await workers()
         do {
             // Before 2.7 the connection is cut when the master executes itself anew; what answers after that is new.
-            try Self.checkReload(try await self.master.send("reload", deadline: timing.load))
+            try LoadFailure.check(try await masterSocket.send("reload", deadline: access.timing.load))
         } catch let error as LineSocket.Failure {
-            guard case .unreachable = error else { throw Failure.unconfirmed(after: timing.load) }
-            guard master.isAlive else { throw Failure.refused(["\(error)"]) }
+            guard case .unreachable = error else { throw LoadFailure.unconfirmed(after: access.timing.load) }
+            guard master.isAlive else { throw LoadFailure.refused(["\(error)"]) }
             // Somebody deleted the socket. The signal asks for the same, and makes the socket anew.
-            master.signal(SIGUSR2)
+            master.send(.user2)
         }
         let worker = try await confirm(mark, of: master, besides: before)
         await listens(worker)
         return worker
     }
 
-    /// Throws where a master's answer to `reload` says that it failed; before 2.7 there is none.
-    static func checkReload(_ answer: String) throws {
-        guard answer.hasPrefix("Success=0") else { return }
-        let lines = answer.split(separator: "\n").map(String.init)
-        throw Failure.refused(HAProxyProgram.Rejection(lines: lines).alerts)
-    }
+    private var masterSocket: LineSocket { LineSocket(path: access.directory.masterSocket) }
 
     /// What the newest worker says of itself; nil where nobody answers.
     func worker() async throws -> HAProxyWorker? {
         do {
-            return HAProxyWorker(try await master.send("@1 show info", deadline: timing.answer))
+            return HAProxyWorker(try await masterSocket.send("@1 show info", deadline: access.timing.answer))
         } catch is LineSocket.Failure {
             return nil
         }
     }
 
-    /// How many workers of earlier configurations finish their connections; nil where nobody says.
-    func oldWorkers() async -> Int? {
-        try? await table()?.oldWorkers.count
-    }
-
-    /// Stops HAProxy: it finishes open connections for `grace`, then it is made to end.
-    ///
-    /// - Returns: whether all connections came to their own end.
-    func stop(_ master: HAProxyMaster, grace: Duration) async -> Bool {
-        // A master that is in the middle of a reload forgets the signal, so it gets it again.
-        let end = ContinuousClock.now + grace
-        repeat {
-            master.signal(SIGUSR1)
-            let left = ContinuousClock.now.duration(to: end)
-            if await master.ends(within: min(timing.stopInterval, left)) { return true }
-        } while ContinuousClock.now < end
-        master.signal(SIGTERM)
-        if await master.ends(within: .seconds(1)) { return false }
-        // Its workers end when they lose it.
-        master.signal(SIGKILL)
-        _ = await master.ends(within: .seconds(1))
-        return false
-    }
-
-    /// What the master tells of its processes; nil where it tells something else.
-    func table() async throws -> MasterProcessList? {
-        MasterProcessList(try await master.send("show proc", deadline: timing.answer))
-    }
-
     /// The workers of now, old ones included.
     private func workers() async -> Set<Int32> {
-        let table = try? await table()
+        let list = try? await access.processes()
         let newest = try? await worker()
-        return Set((table?.workers ?? []) + (table?.oldWorkers ?? []) + [newest?.pid].compactMap(\.self))
-    }
-
-    /// The alerts of a master that goes on, which may say them a moment before they are read.
-    private func spokenAlerts() async -> [String] {
-        let end = ContinuousClock.now + timing.words
-        while output.alerts.isEmpty, ContinuousClock.now < end {
-            guard (try? await Task.sleep(for: timing.poll)) != nil else { break }
-        }
-        return output.alerts
-    }
-
-    /// Waits for a moment until a worker has taken over the runtime API's socket.
-    private func listens(_ worker: HAProxyWorker) async {
-        let end = ContinuousClock.now + timing.takeover
-        while ContinuousClock.now < end, (try? await runtime.report(on: []))?.worker.pid != worker.pid {
-            guard (try? await Task.sleep(for: timing.poll)) != nil else { return }
-        }
+        return Set((list?.workers ?? []) + (list?.oldWorkers ?? []) + [newest?.pid].compactMap(\.self))
     }
 
     /// Waits until a worker that is none of `others` says that it has loaded what was asked for.
@@ -204,23 +250,37 @@ struct SupervisedHAProxy: Sendable {
     private func confirm(
         _ mark: String, of master: HAProxyMaster, besides others: Set<Int32>
     ) async throws -> HAProxyWorker {
-        let end = ContinuousClock.now + timing.load
+        let end = ContinuousClock.now + access.timing.load
         while ContinuousClock.now < end {
             if let worker = try await worker(), worker.mark == mark, !others.contains(worker.pid) { return worker }
-            guard master.isAlive else { throw Failure.refused(output.alerts) }
-            if let table = try? await table(), table.lastReloadFailed { throw Failure.refused(await spokenAlerts()) }
-            try await Task.sleep(for: timing.poll)
+            guard master.isAlive else { throw LoadFailure.refused(output.alerts) }
+            if (try? await access.processes())?.lastReloadFailed == true {
+                throw LoadFailure.refused(await spokenAlerts())
+            }
+            try await Task.sleep(for: access.timing.poll)
         }
-        throw Failure.unconfirmed(after: timing.load)
+        throw LoadFailure.unconfirmed(after: access.timing.load)
+    }
+
+    /// The alerts of a master that goes on, which may say them a moment before they are read.
+    private func spokenAlerts() async -> [String] {
+        let end = ContinuousClock.now + access.timing.words
+        while output.alerts.isEmpty, ContinuousClock.now < end {
+            guard (try? await Task.sleep(for: access.timing.poll)) != nil else { break }
+        }
+        return output.alerts
+    }
+
+    /// Waits for a moment until a worker has taken over the runtime API's socket.
+    private func listens(_ worker: HAProxyWorker) async {
+        let end = ContinuousClock.now + access.timing.takeover
+        while ContinuousClock.now < end, (try? await access.runtime.report(on: []))?.worker.pid != worker.pid {
+            guard (try? await Task.sleep(for: access.timing.poll)) != nil else { return }
+        }
     }
 }
 
-extension SupervisedHAProxy.Failure: CustomStringConvertible {
-    /// One sentence for the log.
-    var description: String {
-        switch self {
-        case .refused(let alerts): HAProxyProgram.Rejection(alerts: alerts).description
-        case .unconfirmed(let limit): "HAProxy did not confirm within \(limit)"
-        }
-    }
+extension SupervisedHAProxy.StatsPortTaken: CustomStringConvertible {
+    /// One sentence for the person who starts the program.
+    var description: String { "STATS_BIND: \(bind) is \(obstacle)" }
 }

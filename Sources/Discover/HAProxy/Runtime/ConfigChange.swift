@@ -19,6 +19,7 @@ struct ConfigChange: Equatable, Sendable {
         self.next = next
         switch known {
         case .notRunning: load = .start
+        case .absent: load = .reload(.unknownState)
         case .unknown(let reason): load = .reload(reason)
         case .confirmed(let current): compare(current)
         }
@@ -61,12 +62,22 @@ struct ConfigChange: Equatable, Sendable {
 
 /// What HAProxy runs, as far as it is known.
 enum KnownState: Equatable, Sendable {
-    /// No HAProxy.
+    /// No HAProxy; docker-discover is to start one.
     case notRunning
+    /// No HAProxy that is seen; something else starts it, and then it reads its file.
+    case absent
     /// One whose configuration is not known.
     case unknown(ReloadReason)
     /// One that confirmed this.
     case confirmed(RunningConfig)
+
+    /// Whether an HAProxy serves.
+    var isServing: Bool {
+        switch self {
+        case .notRunning, .absent: false
+        case .unknown, .confirmed: true
+        }
+    }
 }
 
 /// Why HAProxy has to load its file.

@@ -34,25 +34,25 @@ struct DrainMonitor {
     /// Looks after the servers that are leaving, if it is time.
     ///
     /// - Returns: when to look again; nil where none is left.
-    mutating func look(after proxy: inout RunningConfig) async -> Duration? {
+    mutating func step(_ running: inout RunningConfig) async -> Duration? {
         if let due, due > .now { return ContinuousClock.now.duration(to: due) }
         do {
-            try await finish(&proxy)
+            try await finish(&running)
         } catch {
             logger.debug("cannot see whether drained servers have connections", ["error": "\(error)"])
         }
         let pause = backoff.next()
         due = .now + pause
-        return proxy.leaving.isEmpty ? nil : pause
+        return running.leaving.isEmpty ? nil : pause
     }
 
-    private func finish(_ proxy: inout RunningConfig) async throws {
-        let open = try await runtime.connections(of: Set(proxy.leaving.keys.map(\.service)).sorted())
-        let (overdue, idle) = proxy.leavers(open, at: .now)
+    private func finish(_ running: inout RunningConfig) async throws {
+        let open = try await runtime.connections(of: Set(running.leaving.keys.map(\.service)).sorted())
+        let (overdue, idle) = running.leavers(open, at: .now)
         for name in overdue {
             logger.info("cutting connections to an endpoint that is gone", ["server": name, "open": open["\(name)"]])
         }
         try await runtime.run(overdue.map { .cut($0) })
-        for name in try await runtime.remove(idle) { proxy.forget(name) }
+        for name in try await runtime.remove(idle) { running.remove(name) }
     }
 }

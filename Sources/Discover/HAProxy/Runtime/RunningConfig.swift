@@ -74,8 +74,8 @@ struct RunningConfig: Equatable, Sendable {
         return next
     }
 
-    /// Forgets a server that is gone.
-    mutating func forget(_ name: EntryID) {
+    /// Removes a server that is gone.
+    mutating func remove(_ name: EntryID) {
         leaving[name] = nil
     }
 

@@ -28,7 +28,7 @@ struct RuntimeAPI: Sendable {
     }
 
     /// Has the worker's `/healthz` answer what a command of ``HealthSign`` says; returns whether it will.
-    func tellHealth(_ command: String) async -> Bool {
+    func setHealth(_ command: String) async -> Bool {
         // Unlike any refusal, the answer is empty.
         (try? await send(command))?.allSatisfy(\.isWhitespace) ?? false
     }
