@@ -109,6 +109,35 @@ struct DesiredStateTests {
         #expect(plan.diagnostics.map(\.subject).sorted() == circular.map { String($0.prefix(1)) })
     }
 
+    @Test func `a claim that went with what is held is made again, unless there is another`() {
+        let before = RegistryFixture(["web/1": "10.0.0.5:80", "-ports/web": #"{"port":80}"#]).state
+        let held = Array(before.records.values)
+        var inputs = DesiredInputs(
+            registry: RegistryFixture(["api/1": "10.0.0.6:81", "-ports/api": #"{"port":81}"#]).state, held: held,
+            host: HAProxySettings.sample.host)
+        #expect(DesiredState(inputs).listeners.map(\.service.text) == ["api", "web"])
+        #expect(
+            DesiredState(inputs).claims == [.put(service("web"), PortClaim(port(80), for: port(80)), replacing: nil)])
+        inputs.registry = RegistryFixture(["-ports/web": #"{"port":80}"#]).state
+        #expect(DesiredState(inputs).claims == [])
+    }
+
+    @Test func `what did not change is not decided again, and what did is`() {
+        let registry = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.6:81"]).state
+        var inputs = DesiredInputs(registry: registry, host: HAProxySettings.sample.host)
+        var cache = DesiredStateCache()
+        #expect(DesiredState(inputs, &cache) == DesiredState(inputs))
+        let changes: [(inout HostSettings) -> Void] = [
+            { $0.minCheckInterval = .seconds(8) }, { $0.listenAddress = IPAddress("127.0.0.1") },
+            { $0.reserved.names = ["web"] }, { $0.statsBind = BindAddress(port: port(81)) },
+            { $0.zone = Zone("a") }, { $0.reserved = HostSettings.Reserved() },
+        ]
+        for change in changes {
+            change(&inputs.host)
+            #expect(DesiredState(inputs, &cache) == DesiredState(inputs))
+        }
+    }
+
     @Test func `this host knows its own addresses`() throws {
         let own = IPAddress.ofThisHost()
         #expect(own.contains(try #require(IPAddress("127.0.0.1"))))

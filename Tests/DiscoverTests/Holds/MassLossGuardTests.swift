@@ -127,6 +127,8 @@ struct MassLossGuardTests {
         #expect(desk.massLoss.wait(at: desk.now + .milliseconds(700)) == .milliseconds(300))
         #expect(desk.massLoss.wait(at: desk.now + .seconds(3)) == .zero)
         desk.story.expire("api/1")
+        _ = desk.massLoss.accept(desk.story.state, at: desk.now)
+        #expect(desk.massLoss.wait(at: desk.now) == .zero)
         desk.look()
         #expect(desk.massLoss.services == [service("web")])
         _ = desk.massLoss.release(nil)

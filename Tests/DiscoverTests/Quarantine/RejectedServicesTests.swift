@@ -139,8 +139,38 @@ struct RejectedServicesTests {
         let late = rejected.retryDue(at: Self.start + RejectedServices.retryInterval)
         #expect(!early && late && rejected.due == nil)
         #expect(names(applied(rejected, to: plan).plan) == ["api", "db", "web"])
-        #expect(applied(rejected, to: plan).problems.count == 1)
+        // While it is tried, it is not served yet.
+        #expect(
+            applied(rejected, to: plan).problems
+                == [.refusedByHAProxy(service("db"), words: "no", isServed: false)])
         rejected.evict(except: RegistryFixture(["web/1": "10.0.0.4:83"]).catalog.services)
         #expect(applied(rejected, to: plan).problems.isEmpty)
+        rejected.add([try self.rejected("db", .leftOut)], at: Self.start)
+        rejected.evict(except: RegistryFixture(["web/1": "10.0.0.4:83"]).catalog.services)
+        #expect(rejected.due == nil)
+    }
+
+    @Test func `an accepted section stands in no longer than its options and its servers are what was rejected`() throws
+    {
+        var rejected = RejectedServices()
+        let section = try #require(configuration.section(of: service("db")))
+        rejected.add([try self.rejected("db", .accepted(section, rejecting: []))], at: Self.start)
+        let other = DesiredState.Listener(
+            service: service("db"), port: port(82),
+            options: Interned(ListenerOptions(try options(#"{"balance":"first"}"#))),
+            servers: try #require(listener("db", in: plan)).servers)
+        #expect(applied(rejected, to: plan.with([other])).listeners == [other])
+        // None of the servers was accepted: nothing can stand in.
+        let moved = PlanFixture(["db@82: 1=10.0.0.8:82 2=10.0.0.9:82"]).plan
+        let all = RejectedServices.Fallback.accepted(section, rejecting: [instance("1"), instance("2")])
+        rejected.add(
+            [RejectedServices.RejectedService(listener: moved.listeners[0], fallback: all, error: "no")],
+            at: Self.start)
+        #expect(applied(rejected, to: moved).listeners == [])
+    }
+
+    private func options(_ json: String) throws -> ServiceOptions {
+        let said = RegistryFixture(["db/1": "10.0.0.2:82", "db/config": json]).catalog.services.first
+        return try #require(said).config.options
     }
 }
