@@ -126,7 +126,9 @@ struct RegisterAgent: ~Copyable {
                 }
             }
             group.addTask { try await checks.run { bell.ring(.checks) } }
-            if let server = router().server(at: configuration.controlSocket, logger) {
+            if let server = router().server(
+                at: configuration.controlSocket, setting: "CONTROL_SOCKET", logger)
+            {
                 group.addTask { await server.run() }
             }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
@@ -234,7 +236,8 @@ extension RegisterAgent {
         guard !isDecided, inputs.containers != nil || inputs.services != nil else { return }
         isDecided = true
         if let containers = inputs.containers { drains.keepOnly(containers) }
-        let desired = Desired(inputs, drains: drains.ids, checks: checks.results, current: current)
+        let desired = Desired(
+            inputs, drains: drains.ids, confirm: drains.toConfirm, checks: checks.results, current: current)
         snapshot.desired = desired
         whereabouts.watch(desired.listeningPorts, at: inputs.owner.address)
         plainKeys.desire(desired.hostKeys)
