@@ -22,10 +22,24 @@ struct HostKeysTests {
         registry = EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: Self.limit)
     }
 
-    private func plainKeys(_ keys: [String: String]) -> HostKeys {
-        var plain = HostKeys(registry, logger: Logger(level: .debug, format: .logfmt, write: log.add))
-        plain.desire(keys.mapValues { Array($0.utf8) })
-        return plain
+    private func plainKeys(_ keys: [String: String]) -> Publishing {
+        let logger = Logger(level: .debug, format: .logfmt, write: log.add)
+        return Publishing(keys: HostKeys(registry, logger: logger), desired: keys.mapValues { Array($0.utf8) })
+    }
+
+    /// Keys as the publisher has them applied.
+    private struct Publishing {
+        var keys: HostKeys
+        var desired: [String: [UInt8]]
+        var isRereading = false
+
+        mutating func desire(_ keys: [String: [UInt8]]) { desired = keys }
+        mutating func doubt() { isRereading = true }
+
+        mutating func publish(under lease: Int64) async throws {
+            try await keys.apply(desired, under: lease, rereading: isRereading)
+            isRereading = false
+        }
     }
 
     private func lease() async throws -> Int64 { try await etcd.grantLease(ttl: 60, deadline: Self.limit).id }
@@ -151,10 +165,10 @@ struct HostKeysTests {
         let configuration = Etcd.Configuration(
             endpoints: [server.origin], credentials: Etcd.Credentials(user: "agent", password: "agent"))
         let etcd = Etcd.Client(try #require(HTTPClient()), configuration)
-        var keys = HostKeys(
+        let hostKeys = HostKeys(
             EntryStore(etcd: etcd, keyspace: registry.keyspace, deadline: Self.limit),
             logger: Logger(level: .debug, format: .logfmt, write: log.add))
-        keys.desire(["/i/a": [1]])
+        var keys = Publishing(keys: hostKeys, desired: ["/i/a": [1]])
         let lease = try await etcd.grantLease(ttl: 60, deadline: Self.limit).id
         for _ in 0..<3 {
             keys.doubt()
