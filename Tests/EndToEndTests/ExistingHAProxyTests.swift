@@ -32,7 +32,8 @@ struct ExistingHAProxyTests {
                 #expect(await DiscoverLab.answers(port, "one"))
                 #expect(
                     await eventually {
-                        agent.log.contain("an HAProxy serves") || agent.log.contain("took over the running HAProxy")
+                        agent.log.contain("external HAProxy is running")
+                            || agent.log.contain("took over the running HAProxy")
                     })
                 try await body(lab, system, running, agent)
             }
@@ -75,7 +76,7 @@ struct ExistingHAProxyTests {
                     // The socket is away for a moment after each reload.
                     (try? await LineSocket(path: system.socket).send("reload", deadline: .seconds(10))) != nil
                 })
-            #expect(await agent.logs("somebody else reloaded or restarted HAProxy"))
+            #expect(await agent.logs("HAProxy was reloaded or restarted externally"))
             try await lab.put(["other/2": "127.0.0.1:\(one.port)"])
             #expect(await DiscoverLab.answers(other, "one"))
             #expect(agent.log.count(of: "by=\"reload") == reloads)
@@ -96,23 +97,23 @@ struct ExistingHAProxyTests {
     @Test(arguments: ExistingForm.possible)
     func `it may be restarted, and changed meanwhile`(form: ExistingForm) async throws {
         try await withService(form) { lab, system, running, agent in
-            let before = agent.log.count(of: "no HAProxy serves")
+            let before = agent.log.count(of: "external HAProxy is not running")
             try await system.stop(running)
             // More than once where it was in the middle of a reload, and came back from that before it ended.
-            #expect(await eventually { agent.log.count(of: "no HAProxy serves") > before })
+            #expect(await eventually { agent.log.count(of: "external HAProxy is not running") > before })
             let other = try await addService("other", lab)
             #expect(await eventually { DiscoverLab.text(system.file)?.contains("listen other") == true })
             try await system.withStart { again in
                 #expect(
                     await eventually {
-                        agent.log.all.last { $0.contains("HAProxy serves") }?.contains("an HAProxy") == true
+                        agent.log.all.last { $0.contains("external HAProxy is") }?.contains("is running") == true
                     })
                 #expect(await DiscoverLab.answers(port, "one"))
                 #expect(await DiscoverLab.answers(other, "two"))
-                let absences = agent.log.count(of: "no HAProxy serves")
+                let absences = agent.log.count(of: "external HAProxy is not running")
                 try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
                 #expect(await DiscoverLab.answers(port, "two"))
-                #expect(agent.log.count(of: "no HAProxy serves") == absences)
+                #expect(agent.log.count(of: "external HAProxy is not running") == absences)
                 #expect(await HealthPage.turns(200, lab))
                 // Both end while the other is away.
                 try await agent.kill()
@@ -120,7 +121,7 @@ struct ExistingHAProxyTests {
             }
             try await lab.put(["other/2": "127.0.0.1:\(one.port)"])
             let next = try lab.start(system.settings())
-            #expect(await next.logs("no HAProxy serves"))
+            #expect(await next.logs("external HAProxy is not running"))
             try await system.withStart { _ in
                 #expect(await DiscoverLab.answers(other, "one"))
                 #expect(next.log.count(of: "level=error") == 0)
@@ -135,15 +136,15 @@ struct ExistingHAProxyTests {
             #expect(await agent.applies("endpoints=2"))
             try await lab.etcd.ctl("del", "/backends/web/2")
             #expect(await agent.applies("endpoints=1"))
-            let absences = agent.log.count(of: "no HAProxy serves")
-            let arrivals = agent.log.count(of: "an HAProxy serves")
+            let absences = agent.log.count(of: "external HAProxy is not running")
+            let arrivals = agent.log.count(of: "external HAProxy is running")
             let connection = try LongConnection(port: port)
             #expect(connection.answers("one"))
             running.signalGroup(SIGUSR1)
-            #expect(await eventually { agent.log.count(of: "no HAProxy serves") > absences })
+            #expect(await eventually { agent.log.count(of: "external HAProxy is not running") > absences })
             // For longer than docker-discover waits for one that may just be starting.
             let isBack = await eventually(within: .seconds(2)) {
-                agent.log.count(of: "an HAProxy serves") > arrivals
+                agent.log.count(of: "external HAProxy is running") > arrivals
             }
             #expect(!isBack)
             #expect(connection.answers("one"))
@@ -151,7 +152,7 @@ struct ExistingHAProxyTests {
             connection.end()
             #expect(await eventually { running.ending != nil })
             try await system.withStart { _ in
-                #expect(await eventually { agent.log.count(of: "an HAProxy serves") > arrivals })
+                #expect(await eventually { agent.log.count(of: "external HAProxy is running") > arrivals })
                 #expect(await DiscoverLab.answers(port, "one"))
             }
         }
@@ -162,7 +163,7 @@ struct ExistingHAProxyTests {
         let haproxy = try await RefusingHAProxy(in: folder)
         try await withService(.master, ["HAPROXY": haproxy.path]) { lab, system, running, agent in
             #expect(await HealthPage.turns(200, lab))
-            let arrivals = agent.log.count(of: "an HAProxy serves")
+            let arrivals = agent.log.count(of: "external HAProxy is running")
             let connection = try LongConnection(port: port)
             #expect(connection.answers("one"))
             try haproxy.wait(true)
@@ -171,14 +172,14 @@ struct ExistingHAProxyTests {
             running.signalGroup(SIGUSR1)
             #expect(await DiscoverLab.falls(silent: port))
             try haproxy.wait(false)
-            #expect(await agent.logs("no HAProxy serves", "it is being stopped"))
+            #expect(await agent.logs("external HAProxy is not running", "it is being stopped"))
             #expect(await eventually { DiscoverLab.text(system.file)?.contains("listen other") == true })
             #expect(await DiscoverLab.get(port) == nil)
             #expect(agent.log.count(of: "level=error") == 0)
             connection.end()
             #expect(await eventually { running.ending != nil })
             try await system.withStart { _ in
-                #expect(await eventually { agent.log.count(of: "an HAProxy serves") > arrivals })
+                #expect(await eventually { agent.log.count(of: "external HAProxy is running") > arrivals })
                 #expect(await DiscoverLab.answers(other, "two"))
             }
         }

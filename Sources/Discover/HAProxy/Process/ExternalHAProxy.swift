@@ -125,11 +125,11 @@ struct ExternalHAProxy: HAProxyInstance {
 extension ExternalHAProxy {
     private mutating func record(_ found: HAProxyWorker, isOurDoing: Bool) {
         if isAbsenceLogged {
-            logger.info("an HAProxy serves", ["worker": found.pid])
+            logger.info("external HAProxy is running", ["worker": found.pid])
         } else if worker == nil {
             logger.info("took over the running HAProxy", ["worker": found.pid])
         } else if !isOurDoing {
-            logger.info("somebody else reloaded or restarted HAProxy", ["worker": found.pid])
+            logger.info("HAProxy was reloaded or restarted externally", ["worker": found.pid])
         }
         (worker, isAbsenceLogged, due) = (found, false, nil)
         backoff.reset()
@@ -139,7 +139,7 @@ extension ExternalHAProxy {
         guard !isAbsenceLogged else { return }
         isAbsenceLogged = true
         logger.warning(
-            "no HAProxy serves; its file is ready for whoever starts it",
+            "external HAProxy is not running; haproxy.cfg is ready",
             ["file": access.file.path, "pid": pid, "error": reason])
     }
 

@@ -24,15 +24,15 @@ final class HAProxyOutput: Sendable {
         if let access = AccessLogLine(printed) { return tell(access) }
         let line = HAProxyLine(printed)
         switch line.level {
-        case .notice: logger.debug("haproxy", ["says": line.text])
-        case .warning where line.isRoutine: logger.debug("haproxy", ["says": line.text])
-        case .warning where line.isGood: logger.info("haproxy", ["says": line.text])
-        case .warning: logger.warning("haproxy", ["says": line.text])
+        case .notice: logger.debug("haproxy output", ["line": line.text])
+        case .warning where line.isRoutine: logger.debug("haproxy output", ["line": line.text])
+        case .warning where line.isGood: logger.info("haproxy output", ["line": line.text])
+        case .warning: logger.warning("haproxy output", ["line": line.text])
         case .alert:
             if line.isRoutine {
-                logger.debug("haproxy", ["says": line.text])
+                logger.debug("haproxy output", ["line": line.text])
             } else {
-                logger.error("haproxy", ["says": line.text])
+                logger.error("haproxy output", ["line": line.text])
             }
             recent.withLock { if $0.count < 10 { $0.append(line.text) } }
         }
