@@ -195,7 +195,7 @@ extension DiscoverAgent.Failure: CustomStringConvertible {
     var description: String {
         switch self {
         case .noHAProxy(let reason): "HAProxy does not start: \(reason)"
-        case .noHTTP: "cannot initialise libcurl"
+        case .noHTTP: "cannot initialize libcurl"
         }
     }
 }

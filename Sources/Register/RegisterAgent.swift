@@ -248,14 +248,14 @@ struct RegisterAgent: ~Copyable {
         snapshot.store.lastTrouble = record
         guard outage.begin(record) else { return }
         if Etcd.needsOperator(error) {
-            logger.error("etcd refuses; trying again", ["error": record.error])
+            logger.error("etcd rejected the request; retrying", ["error": record.error])
         } else {
-            logger.warning("etcd is lost; trying again", ["error": record.error])
+            logger.warning("etcd unreachable; retrying", ["error": record.error])
         }
     }
 
     private mutating func recordSuccess() {
-        if outage.end() { logger.info("etcd is back") }
+        if outage.end() { logger.info("etcd reachable again") }
         backoff.reset()
     }
 
@@ -271,7 +271,7 @@ struct RegisterAgent: ~Copyable {
                     try await publisher.leave()
                 }
             } catch {
-                logger.warning("cannot tell etcd of the end; the entries go with their lease", ["error": "\(error)"])
+                logger.warning("cannot deregister on shutdown; entries expire with their lease", ["error": "\(error)"])
             }
         }.value
     }

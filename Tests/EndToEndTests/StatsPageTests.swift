@@ -94,7 +94,7 @@ struct StatsPageTests {
             agent.signal(SIGHUP)
             #expect(await agent.logs("snippet rejected", "nonsense"))
             try await lab.put(["late/port": "\(one.port)", "late/1": "127.0.0.1:\(one.port)"])
-            #expect(await agent.logs("a service is left out", "in use by process"))
+            #expect(await agent.logs("service not served", "in use by process"))
             #expect(await HealthPage.status(lab) == 200)
             try haproxy.refuse(true)
             try await lab.put(["next/port": "\(try FreePort.take())", "next/1": "127.0.0.1:\(one.port)"])

@@ -137,7 +137,7 @@ struct DrainsTests {
         try await drains.store()
         try await drains.store()
         #expect(drains.ids == [one.id])
-        #expect(lines.count(of: "drains end with it") == 1)
+        #expect(lines.count(of: "they end with this agent") == 1)
         #expect(lines.all.count == 1)
     }
 }

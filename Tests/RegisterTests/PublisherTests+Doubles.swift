@@ -51,7 +51,7 @@ extension PublisherTests {
         younger.renewalIsDue()
         try await younger.publish()
         #expect(try await keys()[Self.entryKey] == nil)
-        #expect(log.all.contains { $0.contains("the other docker-register is gone") })
+        #expect(log.all.contains { $0.contains("the other docker-register has ended") })
     }
 
     @Test func `of two agents for one engine under different addresses the younger one stands by as well`() async throws

@@ -268,6 +268,6 @@ extension PublisherTests {
         #expect(values(after)[Self.entryKey] == "10.0.0.1:8080")
         #expect(values(after)["/backends/web/000000000001"] == "10.0.0.1:9090")
         #expect(after["/backends/web/000000000002"] == nil)
-        #expect(!log.contain("vanished or were changed"))
+        #expect(!log.contain("were deleted or changed"))
     }
 }

@@ -83,7 +83,7 @@ struct Drains {
         } catch Etcd.Error.refused(.permissionDenied, let message) {
             loaded = [:]
             logger.warning(
-                "etcd does not let this agent read which containers are drained",
+                "no permission to read drains",
                 ["keys": registry.keyspace.drained, "error": message])
             isRefused = true
         }
@@ -139,7 +139,7 @@ struct Drains {
             guard !isRefused else { return }
             isRefused = true
             logger.warning(
-                "etcd does not let this agent keep which containers are drained; drains end with it",
+                "no permission to store drains; they end with this agent",
                 ["keys": registry.keyspace.drained, "error": message])
         }
     }

@@ -44,10 +44,10 @@ struct HostKeys {
         guard isUnknown else { return }
         do {
             try await change(under: lease)
-            if refusal.end() { logger.info("etcd takes the plain keys again") }
+            if refusal.end() { logger.info("etcd accepts the host keys again") }
         } catch  where Etcd.needsOperator(error) {
             let text = "\(error)"
-            if refusal.begin(text) { logger.error("etcd refuses the plain keys", ["error": text]) }
+            if refusal.begin(text) { logger.error("etcd rejected the host keys", ["error": text]) }
         }
         isUnknown = false
     }
@@ -102,7 +102,7 @@ struct HostKeys {
         suspected.subtract(changed)
         for key in changed {
             published[key] = desired[key]
-            logger.info("published a key", ["key": key])
+            logger.info("host key published", ["key": key])
         }
     }
 
@@ -114,7 +114,7 @@ struct HostKeys {
                 let isOurs = Etcd.Transaction.Condition.unchanged(key: key, modRevision: there.modRevision)
                 let outcome = try await registry.etcd.commit(
                     Etcd.Transaction(if: [isOurs], [.delete(key: key)]), deadline: registry.deadline)
-                if outcome.succeeded { logger.info("removed a key", ["key": key]) }
+                if outcome.succeeded { logger.info("host key removed", ["key": key]) }
             }
             published[key] = nil
             suspected.remove(key)
@@ -126,6 +126,6 @@ struct HostKeys {
         guard let first = lost.first, !isContested else { return }
         isContested = true
         logger.warning(
-            "plain keys vanished or were changed; putting them back", ["keys": lost.count, "first": first])
+            "host keys were deleted or changed by another client; restoring them", ["keys": lost.count, "first": first])
     }
 }

@@ -129,9 +129,9 @@ struct Publisher {
                 isUnknown = true
                 if let former = renewal.former {
                     logger.warning(
-                        "the lease is gone; registering everything under a new one", ["lease": former.text])
+                        "lease lost; registering everything under a new one", ["lease": former.text])
                 }
-                logger.info("took a lease", ["lease": renewal.lease.text, "ttl": "\(renewal.lease.ttl)s"])
+                logger.info("lease granted", ["lease": renewal.lease.text, "ttl": "\(renewal.lease.ttl)s"])
             }
             try await registration.renew(under: renewal.lease.id)
             keptLease.complete(renewal)
@@ -279,8 +279,8 @@ struct Publisher {
         restoring.restored(at: .now)
         logger.warning(
             restoring.isHot
-                ? "entries of ours are changed again and again; putting them back more slowly"
-                : "entries of ours vanished or were changed; putting them back",
+                ? "entries keep being changed by another client; restoring them with back-off"
+                : "entries were deleted or changed by another client; restoring them",
             ["entries": changed.count, "first": store.key(first)])
     }
 
@@ -328,7 +328,7 @@ struct Publisher {
             let changes = chunk.map { EntryChange.withdraw($0, reason: reason, container: entries[$0]?.container) }
             _ = try await store.commit(changes, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
-        logger.info("withdrew everything", ["entries": ids.count, "reason": reason])
+        logger.info("withdrew all entries", ["entries": ids.count, "reason": reason])
     }
 
     /// Deletes this agent's record; its entries stay until the lease ends.

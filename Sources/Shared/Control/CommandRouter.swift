@@ -33,7 +33,8 @@ package struct CommandRouter: Sendable {
             return try CommandServer(path: path) { await answer($0) }
         } catch {
             logger.warning(
-                "commands are not answered", ["socket": path, "setting": setting, "error": "\(error)"])
+                "cannot listen on the control socket; commands will not find this agent",
+                ["socket": path, "setting": setting, "error": "\(error)"])
             return nil
         }
     }

@@ -65,7 +65,7 @@ struct HostKeysTests {
             try await keys.publish(under: lease)
         }
         #expect(try await listing() == before)
-        #expect(log.count(of: "published a key") == 3)
+        #expect(log.count(of: "host key published") == 3)
         #expect(log.all.count == 3)
     }
 
@@ -114,13 +114,13 @@ struct HostKeysTests {
             let found = try #require(try await listing().keyValues.first)
             #expect(found.value == Array("10.0.0.1".utf8) && found.lease == lease)
         }
-        #expect(log.count(of: "vanished or were changed") == 1)
+        #expect(log.count(of: "were deleted or changed") == 1)
         keys.doubt()
         try await keys.publish(under: lease)
         try await server.ctl("del", "/i/ip")
         keys.doubt()
         try await keys.publish(under: lease)
-        #expect(log.count(of: "vanished or were changed") == 2)
+        #expect(log.count(of: "were deleted or changed") == 2)
     }
 
     @Test func `under a new lease everything is put again, without a word about others`() async throws {
@@ -143,7 +143,7 @@ struct HostKeysTests {
         keys.desire(["/other": Array("4".utf8)])
         try await keys.publish(under: lease)
         #expect(try await values() == ["/i/b": "theirs", "/other": "4"])
-        #expect(log.count(of: "removed a key") == 1)
+        #expect(log.count(of: "host key removed") == 1)
     }
 
     @Test func `a lease that is gone is an error that tells so`() async throws {
@@ -174,11 +174,11 @@ struct HostKeysTests {
             keys.doubt()
             try await keys.publish(under: lease)
         }
-        #expect(log.count(of: "etcd refuses the plain keys") == 1)
+        #expect(log.count(of: "etcd rejected the host keys") == 1)
         try await server.ctl("--user=root:root", "role", "grant-permission", "agent", "readwrite", "/i/", "--prefix")
         keys.doubt()
         try await keys.publish(under: lease)
-        #expect(log.contain("etcd takes the plain keys again"))
-        #expect(log.contain("published a key", "/i/a"))
+        #expect(log.contain("etcd accepts the host keys again"))
+        #expect(log.contain("host key published", "/i/a"))
     }
 }
