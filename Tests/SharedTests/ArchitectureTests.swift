@@ -11,9 +11,6 @@ struct ArchitectureTests {
     /// Who may call the C library besides Shared/System, Shared/Network and Shared/HTTP.
     private static let callers: [String: String] = [
         "Register/Main.swift": "exit", "Discover/Main.swift": "exit",
-        "Discover/HAProxy/Process/HAProxyMaster.swift": "kill",
-        "Discover/HAProxy/Process/StateDirectory.swift": "flock",
-        "Discover/HAProxy/Process/SupervisedHAProxy.swift": "signals", "Discover/Reconciler.swift": "",
         "Discover/Status/Snapshot.swift": "getpid", "Register/Address/AgentPlacement.swift": "",
         "Register/Address/ListeningPorts.swift": "", "Register/Address/Owner.swift": "gethostname",
         "Register/Docker/DockerClient.swift": "errno", "Register/Status/Snapshot.swift": "getpid",
