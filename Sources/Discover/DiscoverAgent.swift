@@ -62,7 +62,7 @@ struct DiscoverAgent: Sendable {
             RegistryCache(file: settings.directory.catalog, keyspace: settings.keyspace), logger: logger)
         cache.load()
         let inbox = Inbox(
-            requests: LoopQueue(of: DiscoverSettings.options.program) { [bell] in bell.ring(.request) })
+            requests: LoopQueue { [bell] in bell.ring(.request) })
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
             // It takes etcd's time, while HAProxy is asked what it can do.
@@ -99,8 +99,9 @@ struct DiscoverAgent: Sendable {
             if rung.contains(.hangup) { readFiles(for: &reconciler) }
             if let registry = inbox.registry.take() { reconciler.accept(registry) }
             if let consumers = inbox.consumers.take() { reconciler.accept(consumers: consumers) }
-            inbox.requests.perform(on: &reconciler)
+            inbox.requests.change(&reconciler)
             let outcome = await reconciler.turn()
+            inbox.requests.respond(reconciler)
             guard hasServed || outcome.hasHAProxy || Task.isCancelled else {
                 throw Failure.noHAProxy(reason: reconciler.failure ?? "it ended")
             }

@@ -100,8 +100,16 @@ enum ReleaseCommand {
         if let word = words.first, service == nil {
             return CommandResponse(status: ExitStatus.wrongUsage, "\(word) is no service: \(ServiceName.grammar)\n")
         }
-        return await requests.ask { reconciler in told(reconciler.release(service), of: service) }
+        let answer = try? await requests.ask(limit: limit) { reconciler in
+            reconciler.release(service)
+        } response: { released, _ in
+            told(released, of: service)
+        }
+        return answer ?? CommandResponse(status: ExitStatus.failure, "docker-discover is busy; it will be done\n")
     }
+
+    /// For the loop to come to it; a start or reload of HAProxy takes 10 s at most.
+    private static let limit = Duration.seconds(20)
 
     /// What is said of holds that were ended.
     static func told(_ released: [HeldEndpoint], of service: ServiceName?) -> CommandResponse {

@@ -1,9 +1,8 @@
 import Shared
-import Synchronization
 
 /// `drain` and `undrain`: what a deployer calls before it stops a container.
 ///
-/// The loop does it; here is what waits for the loop, for etcd, and for the consumers.
+/// The loop makes the change; here is what waits for the loop, for etcd, and for the consumers.
 struct DrainCommands: Sendable {
     /// Takes a container out, for good.
     static let drain = Command(
@@ -28,23 +27,16 @@ struct DrainCommands: Sendable {
     static let unconfirmed: Int32 = 2
 
     private let registry: EntryStore
-    private let requests: DrainRequests
-    private let ring: @Sendable () -> Void
+    private let requests: LoopQueue<RegisterAgent>
     private let limit: Duration
 
     /// Takes the way to the loop.
     ///
-    /// - Parameters:
-    ///   - ring: wakes the loop.
-    ///   - limit: for the loop to write to etcd.
-    init(
-        _ registry: EntryStore, _ requests: DrainRequests, limit: Duration = .seconds(10),
-        ring: @escaping @Sendable () -> Void
-    ) {
+    /// - Parameter limit: for the loop to write to etcd.
+    init(_ registry: EntryStore, _ requests: LoopQueue<RegisterAgent>, limit: Duration = .seconds(10)) {
         self.registry = registry
         self.requests = requests
         self.limit = limit
-        self.ring = ring
     }
 
     /// The line that asks a running agent, and how long its answer may take.
@@ -59,26 +51,25 @@ struct DrainCommands: Sendable {
         return (words.joined(separator: " "), patience + .seconds(15))
     }
 
-    /// Answers a line; nil where it is none of these commands.
-    func answer(_ line: String, _ snapshot: Snapshot) async -> CommandResponse? {
-        let words = line.split(separator: " ").map(String.init)
-        guard let command = Self.all.first(where: { $0.name == words.first }) else { return nil }
-        let patience = words.count == 4 && words[1] == Self.wait.flag ? DurationText.parse(words[2]) : nil
-        guard words.count == (patience == nil ? 2 : 4), let name = words.last else {
-            return CommandResponse(status: ExitStatus.wrongUsage, "\"\(line.prefix(100))\" is not \(command.usage)\n")
+    /// Answers the words after a command's name.
+    func answer(_ command: Command, _ words: [String], _ snapshot: Snapshot) async -> CommandResponse {
+        let patience = words.count == 3 && words[0] == Self.wait.flag ? DurationText.parse(words[1]) : nil
+        guard words.count == (patience == nil ? 1 : 3), let name = words.last else {
+            let line = ([command.name] + words).joined(separator: " ").prefix(100)
+            return CommandResponse(status: ExitStatus.wrongUsage, "\"\(line)\" is not \(command.usage)\n")
         }
         do {
-            let container = try StatusReport(snapshot).container(name)
-            guard let id = InstanceID(container.id) else { return nil }
+            let report = try StatusReport(snapshot).container(name)
             if let leader = snapshot.leader {
                 let text = "this docker-register stands by; ask the one that keeps the entries: \(leader)\n"
                 return CommandResponse(status: ExitStatus.failure, text)
             }
-            guard command == Self.undrain || snapshot.runs(id) else {
+            let decision = snapshot.desired.decisions.first { $0.subject.id.text == report.id }
+            guard let decision, command == Self.undrain || decision.container != nil else {
                 return CommandResponse(status: ExitStatus.failure, "\(name) does not run: there is nothing to drain\n")
             }
-            return command == Self.drain
-                ? await drain(id, name, waiting: patience) : await undrain(id, name)
+            let id = decision.subject.id
+            return command == Self.drain ? await drain(id, name, waiting: patience) : await undrain(id, name)
         } catch {
             return CommandResponse(status: ExitStatus.failure, "\(error)\n")
         }
@@ -89,8 +80,13 @@ struct DrainCommands: Sendable {
     /// - Parameter patience: how long to wait for all consumers; nil not to.
     func drain(_ container: InstanceID, _ name: String, waiting patience: Duration?) async -> CommandResponse {
         do {
-            let request = DrainRequests.Request(kind: .drain(confirm: patience != nil), container: container)
-            guard let revision = try await outcome(of: request) else {
+            let isConfirmed = patience != nil
+            let revision = try await requests.ask(limit: limit) { agent in
+                agent.drain(container, confirmed: isConfirmed)
+            } response: { _, agent in
+                agent.revisionOfWithdrawal(of: container)
+            }
+            guard let revision else {
                 return CommandResponse("\(name) is drained; it was not registered\n")
             }
             guard let patience else { return CommandResponse("\(name) is drained\n") }
@@ -103,7 +99,11 @@ struct DrainCommands: Sendable {
     /// Lets a container come back.
     func undrain(_ container: InstanceID, _ name: String) async -> CommandResponse {
         do {
-            _ = try await outcome(of: DrainRequests.Request(kind: .undrain, container: container))
+            try await requests.ask(limit: limit) {
+                $0.undrain(container)
+            } response: { _, _ in
+                ()
+            }
             return CommandResponse("\(name) is no longer drained\n")
         } catch {
             return failure(error, "\(name) will be registered as soon as etcd answers")
@@ -112,15 +112,6 @@ struct DrainCommands: Sendable {
 
     private func failure(_ error: any Error, _ consequence: String) -> CommandResponse {
         CommandResponse(status: ExitStatus.failure, "etcd does not answer (\(error)); \(consequence)\n")
-    }
-
-    /// What the loop says; nil where nothing was registered.
-    private func outcome(of request: DrainRequests.Request) async throws -> Int64? {
-        requests.put(request)
-        ring()
-        switch try await withDeadline(limit, { try await request.outcome.get() }) {
-        case .done(let revision): return revision
-        }
     }
 
     /// Waits until every consumer runs `revision` or a later one.
@@ -154,53 +145,4 @@ struct DrainCommands: Sendable {
 
     /// Between two looks at what consumers say.
     private static let pause = Duration.milliseconds(25)
-}
-
-extension Snapshot {
-    /// Whether a container runs, and was not told to stop.
-    fileprivate func runs(_ id: InstanceID) -> Bool {
-        desired.decisions.contains { $0.subject.id == id && $0.container != nil }
-    }
-}
-
-/// What people ask of the running agent, for its loop to answer.
-final class DrainRequests: Sendable {
-    /// One request.
-    struct Request: Sendable {
-        /// What to do.
-        enum Kind: Equatable, Sendable {
-            /// Withdraw it, and have consumers confirm that.
-            case drain(confirm: Bool)
-            /// Let it come back.
-            case undrain
-        }
-
-        /// What to do.
-        var kind: Kind
-        /// With which container.
-        var container: InstanceID
-        /// What came of it.
-        let outcome = Future<Outcome>()
-    }
-
-    /// What came of a request.
-    enum Outcome: Equatable, Sendable {
-        /// The registry has it.
-        ///
-        /// - Parameter revision: that of the withdrawal; nil where nothing was registered.
-        case done(revision: Int64?)
-    }
-
-    private let waiting = Mutex<[Request]>([])
-
-    /// Adds a request.
-    func put(_ request: Request) { waiting.withLock { $0.append(request) } }
-
-    /// Takes all that came since the last time.
-    func take() -> [Request] {
-        waiting.withLock { waiting in
-            defer { waiting = [] }
-            return waiting
-        }
-    }
 }

@@ -40,7 +40,7 @@ struct RegisterAgent: ~Copyable {
     /// The checks of its own.
     let checks: RegistrationChecker
     /// What commands ask the loop for.
-    let requests = DrainRequests()
+    let requests: LoopQueue<RegisterAgent>
     private let engineTrouble = LatestValue<ErrorRecord?>()
     /// What questions are answered from.
     let board: SharedSnapshot<Snapshot>
@@ -56,8 +56,6 @@ struct RegisterAgent: ~Copyable {
     var isDecided = false
     /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
     var current: [EntryID: CurrentEntry]?
-    /// What commands have asked for and is not done yet.
-    var asked: [DrainRequests.Request] = []
     /// What rings when a wait is over.
     var alarm: Task<Void, any Error>?
     /// What the log has of containers.
@@ -90,6 +88,7 @@ struct RegisterAgent: ~Copyable {
         }
         drains = Drains(registry, owner, logger: logger)
         self.bell = bell
+        requests = LoopQueue { bell.ring(.request) }
         self.whereabouts = whereabouts
         checks = RegistrationChecker(http)
         snapshot = Snapshot(
@@ -127,7 +126,9 @@ struct RegisterAgent: ~Copyable {
                 }
             }
             group.addTask { try await checks.run { bell.ring(.checks) } }
-            if let server = commandServer() { group.addTask { await server.run() } }
+            if let server = router().server(at: configuration.controlSocket, logger) {
+                group.addTask { await server.run() }
+            }
             group.addTask { try await watcher.run { bell.ring(.registry) } }
             group.addTask { try await whereabouts.run { bell.ring(.whereabouts) } }
             group.addTask { try await bell.ring(.lease, every: ttl / 3) }
@@ -260,20 +261,18 @@ extension RegisterAgent {
         // What was drained before the agent started must not come back for a moment.
         let drained = drains.ids
         try await drains.learn(inputs.containers)
-        if let containers = inputs.containers {
-            let new = requests.take()
-            for request in new { take(request, containers) }
-            asked += new
-        }
-        if drains.ids != drained { isDecided = false }
+        let toConfirm = drains.toConfirm
+        if inputs.containers != nil { requests.change(&self) }
+        if drains.ids != drained || drains.toConfirm != toConfirm { isDecided = false }
         if current == nil { try await recall() }
         decide()
         try await publisher.publish()
         try await drains.store()
-        for request in asked { request.outcome.complete(.done(revision: publisher.withdrawals[request.container])) }
-        // Of what was not registered no withdrawal is left to be confirmed: a later one has its own reason.
-        publisher.toConfirm.subtract(asked.map(\.container))
-        asked = []
+        requests.respond(self)
+        if !drains.toConfirm.isEmpty {
+            drains.applied()
+            isDecided = false
+        }
         try await publishPlainKeys()
     }
 
@@ -296,33 +295,32 @@ extension RegisterAgent {
         }
     }
 
-    private mutating func take(_ request: DrainRequests.Request, _ list: Docker.ContainerList) {
-        switch request.kind {
-        case .drain(let confirm):
-            guard let container = list.containers.first(where: { $0.id == request.container }) else { return }
-            drains.drain(container, at: Timestamp.text(Timestamp.now()))
-            if confirm { publisher.confirmWithdrawal(of: container.id) }
-        case .undrain: drains.undrain(request.container)
-        }
+    /// Drains a container that runs.
+    ///
+    /// - Parameter isConfirmed: whether every docker-discover is asked to confirm the withdrawal.
+    mutating func drain(_ id: InstanceID, confirmed isConfirmed: Bool) {
+        guard let container = inputs.containers?.containers.first(where: { $0.id == id }) else { return }
+        drains.drain(container, at: Timestamp.text(Timestamp.now()), confirmed: isConfirmed)
     }
+
+    /// Takes a drain back.
+    mutating func undrain(_ id: InstanceID) { drains.undrain(id) }
+
+    /// At which revision a container was withdrawn; nil where it was not, or long ago.
+    func revisionOfWithdrawal(of id: InstanceID) -> Int64? { publisher.withdrawals[id] }
 }
 
 // What the agent answers to commands.
 
 extension RegisterAgent {
-    /// Where commands are answered; nil where that cannot be, which harms nothing else.
-    func commandServer() -> CommandServer? {
-        do {
-            let drains = DrainCommands(registry, requests) { [bell] in bell.ring(.request) }
-            return try CommandServer(path: configuration.controlSocket) { [board] line in
-                await drains.answer(line, board.read()) ?? StatusCommands.answer(line, board.read())
-            }
-        } catch {
-            logger.warning(
-                "commands are not answered; CONTROL_SOCKET names another socket",
-                ["socket": configuration.controlSocket, "error": "\(error)"])
-            return nil
+    /// What each command does; those that only ask do not wait for the loop.
+    func router() -> CommandRouter {
+        let drains = DrainCommands(registry, requests)
+        var handlers = StatusCommands.handlers { [board] in board.read() }
+        for command in DrainCommands.all {
+            handlers[command.name] = { [board] in await drains.answer(command, $0, board.read()) }
         }
+        return CommandRouter(of: RegisterSettings.options.program, handlers)
     }
 
     /// Keeps in mind what is wrong with etcd.

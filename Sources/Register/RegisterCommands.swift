@@ -5,9 +5,10 @@ import Shared
 /// They ask the running agent. Where none answers, those that only ask find out the same from the engine and etcd.
 struct RegisterCommands: Sendable {
     /// All of them, in the order of the help.
-    static let all = [
-        StatusCommands.status, StatusCommands.why, DrainCommands.drain, DrainCommands.undrain, PlanCommand.command,
-    ]
+    static let all =
+        [
+            StatusCommands.status, StatusCommands.why, DrainCommands.drain, DrainCommands.undrain,
+        ] + PlanCommand.all
 
     /// The user's folder, where Docker's client keeps certificates.
     let home: String
@@ -29,7 +30,7 @@ struct RegisterCommands: Sendable {
     ///
     /// - Returns: the exit status.
     func run(_ call: Command.Call, _ reading: ParsedSettings) async throws -> Int32 {
-        if call.command == PlanCommand.command {
+        if PlanCommand.all.contains(call.command) {
             for line in try PlanCommand.lines(try await collect(reading)) { print(line) }
             return ExitStatus.success
         }
@@ -42,7 +43,9 @@ struct RegisterCommands: Sendable {
         case .failure(let absent):
             StandardError.write("\(absent.description); asking the Docker Engine and etcd directly")
         }
-        return StatusCommands.answer(line, try await collect(reading)).tell()
+        let snapshot = try await collect(reading)
+        let router = CommandRouter(of: RegisterSettings.options.program, StatusCommands.handlers { snapshot })
+        return await router.answer(line).tell()
     }
 
     /// Whether a container may have that name, or an id that begins so.

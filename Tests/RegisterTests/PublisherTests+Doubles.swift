@@ -152,17 +152,21 @@ extension PublisherTests {
         var publisher = publisher()
         let web = try registration("web")
         try await desire(web, by: &publisher)
-        publisher.desire(Desired(withdrawalReasons: [web.id.id: "drained"]))
+        var desired = Desired(withdrawalReasons: [web.id.id: "drained"])
+        publisher.desire(desired)
         try await publisher.publish()
         let first = try #require(publisher.withdrawals[web.id.id])
         #expect(Meta(json: try await keys()[Self.metaKey]?.value ?? [])?.confirm == nil)
-        publisher.confirmWithdrawal(of: web.id.id)
+        desired.confirm = [web.id.id]
+        publisher.desire(desired)
         try await publisher.publish()
         let meta = Meta(json: try await keys()[Self.metaKey]?.value ?? [])
         #expect(meta?.confirm == true)
         #expect(meta?.withdrawn == "drained")
         let second = try #require(publisher.withdrawals[web.id.id])
         #expect(second > first)
+        desired.confirm = []
+        publisher.desire(desired)
         try await publisher.publish()
         #expect(publisher.withdrawals[web.id.id] == second)
     }

@@ -58,8 +58,14 @@ struct StatusCommandsTests {
         )
     }
 
+    private func answer(_ question: String, _ snapshot: Snapshot) -> CommandResponse {
+        let words = question.split(separator: " ").map(String.init)
+        let rest = Array(words.dropFirst())
+        return words[0] == "why" ? StatusCommands.why(rest, snapshot) : StatusCommands.status(rest, snapshot)
+    }
+
     private func lines(_ snapshot: Snapshot, _ question: String = "status") -> [String] {
-        StatusCommands.answer(question, snapshot).text.split(separator: "\n").map(String.init)
+        answer(question, snapshot).text.split(separator: "\n").map(String.init)
     }
 
     private func row(_ snapshot: Snapshot, _ name: String) -> String? {
@@ -74,7 +80,7 @@ struct StatusCommandsTests {
             container("bbbbbbbbbbbb", "b", port: nil),
             idle: [idle("cccccccccccc", "a", .notRunning(state: "exited"), state: "exited")], registered: ["whoami"])
         #expect(
-            StatusCommands.answer("status", snapshot).text == """
+            answer("status", snapshot).text == """
                 docker-register  \(Version.current) on host1
                 process          7, since 2026-01-01T00:00:00.000Z
                 HOST_IP          10.0.0.1
@@ -146,9 +152,9 @@ struct StatusCommandsTests {
         let all = (0..<20).map { container("\(100_000_000_000 + $0)", "c\($0 % 7)") }
         var snapshot = snapshot()
         snapshot.desired.decisions = DesiredEntries(of: all, owner: Self.owner).decisions
-        let text = StatusCommands.answer("status --json", snapshot)
+        let text = answer("status --json", snapshot)
         snapshot.desired.decisions.shuffle()
-        #expect(StatusCommands.answer("status --json", snapshot) == text)
+        #expect(answer("status --json", snapshot) == text)
     }
 
     // MARK: why
@@ -206,7 +212,7 @@ struct StatusCommandsTests {
     @Test func `the beginning of several ids is an error that names them`() {
         let several = StatusReport.NotFound.several("aaaa", ["api (aaaaaaaaaabb)", "web (aaaaaaaaaaaa)"])
         #expect(throws: several) { try StatusReport(Self.four(self)).container("aaaa") }
-        let answer = StatusCommands.answer("why aaaa", Self.four(self))
+        let answer = answer("why aaaa", Self.four(self))
         #expect(answer.status == 1)
         #expect(
             answer.text == "aaaa is the beginning of several ids: api (aaaaaaaaaabb), web (aaaaaaaaaaaa)\n")
@@ -226,8 +232,9 @@ struct StatusCommandsTests {
         ("why web --json", 0), ("why nobody", 1), ("why", 64), ("why a b", 64), ("status x", 64), ("", 64),
         ("nonsense", 64), ("STATUS", 64), ("status\t", 64), ("why \u{0}", 1),
     ])
-    func `every line has an answer`(line: String, status: Int32) {
-        let answer = StatusCommands.answer(line, snapshot(container("aaaaaaaaaaaa", "web")))
+    func `every line has an answer`(line: String, status: Int32) async {
+        let snapshot = snapshot(container("aaaaaaaaaaaa", "web"))
+        let answer = await CommandRouter(of: "docker-register", StatusCommands.handlers { snapshot }).answer(line)
         #expect(answer.status == status)
         #expect(answer.text.hasSuffix("\n"))
     }
@@ -238,12 +245,14 @@ struct StatusCommandsTests {
     func `an agent that stands by drains nothing, and names the one to ask`(line: String) async throws {
         let etcd = Etcd.Client(try #require(HTTPClient()), Etcd.Configuration(endpoints: [.tcp("http://127.0.0.1:1")]))
         let registry = EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: .seconds(1))
-        let requests = DrainRequests()
+        let requests = LoopQueue<RegisterAgent> {}
         var snapshot = snapshot(container("aaaaaaaaaaaa", "web"))
         snapshot.leader = "process 8 on host1"
-        let answer = await DrainCommands(registry, requests) {}.answer(line, snapshot)
-        #expect(answer?.status == 1)
-        #expect(answer?.text.contains("stands by") == true && answer?.text.contains("process 8 on host1") == true)
-        #expect(requests.take().isEmpty)
+        let words = line.split(separator: " ").map(String.init)
+        let command = try #require(DrainCommands.all.first { $0.name == words[0] })
+        let answer = await DrainCommands(registry, requests).answer(command, Array(words.dropFirst()), snapshot)
+        #expect(answer.status == 1)
+        #expect(answer.text.contains("stands by") && answer.text.contains("process 8 on host1"))
+        #expect(requests.isEmpty)
     }
 }

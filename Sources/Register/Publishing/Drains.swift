@@ -22,6 +22,8 @@ struct Drains {
     private let logger: Logger
     private var wanted: [InstanceID: Drain] = [:]
     private var stored: [InstanceID: Drain]?
+    /// The containers whose withdrawal every docker-discover is asked to confirm.
+    private(set) var toConfirm: Set<InstanceID> = []
     private var isRefused = false
 
     /// Begins without knowing any.
@@ -48,7 +50,10 @@ struct Drains {
     func since(_ id: InstanceID) -> String? { wanted[id]?.at }
 
     /// Drains a container.
-    mutating func drain(_ container: Docker.Container, at time: String) {
+    ///
+    /// - Parameter isConfirmed: whether every docker-discover is asked to confirm the withdrawal.
+    mutating func drain(_ container: Docker.Container, at time: String, confirmed isConfirmed: Bool = false) {
+        if isConfirmed { toConfirm.insert(container.id) }
         guard wanted[container.id]?.started != container.started else { return }
         wanted[container.id] = Drain(
             container: container.name, started: container.started, owner: owner.text, at: time)
@@ -56,6 +61,9 @@ struct Drains {
 
     /// Takes a drain back.
     mutating func undrain(_ id: InstanceID) { wanted[id] = nil }
+
+    /// Says that what is drained is withdrawn: a later withdrawal has its own reason, and nobody to confirm it.
+    mutating func applied() { toConfirm = [] }
 
     /// Forgets the drains of containers that ended or were started anew.
     mutating func keepOnly(_ look: Docker.ContainerList) {

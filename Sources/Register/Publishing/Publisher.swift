@@ -34,8 +34,8 @@ struct Publisher {
     private(set) var presence: AgentRegistration
     /// How often somebody else changed what is published.
     var contention = RestoreBackoff()
-    /// The containers of which the next withdrawal is to be confirmed by all consumers.
-    var toConfirm: Set<InstanceID> = []
+    /// The withdrawals that ask for confirmation already, of those that are to be confirmed.
+    var confirmed: Set<EntryID> = []
     /// At which revision entries of containers were withdrawn last, as long as their metas say so.
     var withdrawals: [InstanceID: Int64] = [:]
     /// The withdrawn entries whose metas still tell why, and until when they do.
@@ -67,10 +67,10 @@ struct Publisher {
     }
 
     /// Sets what should be there from now on.
-    mutating func desire(_ desired: Desired) { self.desired = desired }
-
-    /// Has all consumers confirm the next withdrawal of these containers.
-    mutating func confirmWithdrawal(of id: InstanceID) { toConfirm.insert(id) }
+    mutating func desire(_ desired: Desired) {
+        self.desired = desired
+        confirmed = confirmed.filter { desired.confirm.contains($0.id) }
+    }
 
     /// Says that somebody else may have changed what is published, or taken the lease.
     ///
@@ -198,7 +198,8 @@ extension Publisher {
         for action in actions { expect(action) }
         let time = Timestamp.text(Timestamp.now())
         do {
-            let revision = try await registry.commit(actions, lease: lease.id, at: time, confirm: toConfirm)
+            let revision = try await registry.commit(
+                actions, lease: lease.id, at: time, confirm: desired?.confirm ?? [])
             for action in actions { note(action, revision, time) }
         } catch {
             suspect(actions)
@@ -208,7 +209,10 @@ extension Publisher {
 
     /// The withdrawals that consumers are asked to confirm, of entries that are withdrawn already.
     private func repeated(besides known: [EntryID: RegisteredEntry], _ desired: Desired) -> [EntryChange] {
-        tombstones.map(\.tombstone).filter { toConfirm.contains($0.id.id) && known[$0.id] == nil }.map {
+        tombstones.map(\.tombstone).filter { grave in
+            desired.confirm.contains(grave.id.id) && known[grave.id] == nil && !confirmed.contains(grave.id)
+        }
+        .map {
             .withdraw($0.id, reason: desired.withdrawalReason(of: $0.id, .container), container: $0.container)
         }
     }
@@ -245,7 +249,7 @@ extension Publisher {
         case .withdraw(let slot, let reason, let container):
             published?[slot] = nil
             withdrawals[slot.id] = revision
-            toConfirm.remove(slot.id)
+            if desired?.confirm.contains(slot.id) == true { confirmed.insert(slot) }
             tombstones.removeAll { $0.tombstone.id == slot }
             let tombstone = EntryStore.Tombstone(id: slot, revision: revision, container: container)
             tombstones.append((tombstone, clock() + ttl * Self.graveTTLs))

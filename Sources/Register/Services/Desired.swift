@@ -26,6 +26,8 @@ struct Desired: Equatable, Sendable {
     var withdrawalReasons: [InstanceID: String] = [:]
     /// Why single entries are not ready.
     var notReady: [EntryID: NotReadyReason] = [:]
+    /// The containers whose withdrawal every docker-discover is asked to confirm.
+    var confirm: Set<InstanceID> = []
     /// The plain keys of the services file.
     var hostKeys: [String: [UInt8]] = [:]
     /// What counts as registered when the next decision is made.
@@ -45,12 +47,13 @@ extension Desired {
     ///
     /// - Parameters:
     ///   - drains: the containers that somebody has drained.
+    ///   - confirm: those whose withdrawal every docker-discover is asked to confirm.
     ///   - checks: the results of the agent's own checks.
     ///   - current: the entries of the decision before, or those that the registry held at the start; nil while that
     ///     is not known: every entry then counts as ready.
     init(
-        _ inputs: Inputs, drains: Set<InstanceID> = [], checks: [CheckTarget: CheckResult] = [:],
-        current: [EntryID: CurrentEntry]?
+        _ inputs: Inputs, drains: Set<InstanceID> = [], confirm: Set<InstanceID> = [],
+        checks: [CheckTarget: CheckResult] = [:], current: [EntryID: CurrentEntry]?
     ) {
         let list = inputs.containers ?? Docker.ContainerList(containers: [])
         let candidates = DesiredEntries(
@@ -59,6 +62,7 @@ extension Desired {
         undecided =
             inputs.containers == nil ? .allContainers : .containers(list.unreadable.union(candidates.undecided))
         withdrawalReasons = candidates.withdrawalReasons
+        self.confirm = confirm
         hostKeys = inputs.services?.file.plainKeys(of: inputs.owner) ?? [:]
         listeningPorts = candidates.listeningPorts
         decisions = candidates.decisions

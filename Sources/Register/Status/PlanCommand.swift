@@ -2,9 +2,14 @@ import Shared
 
 /// What a docker-register that starts now would change in the registry, as lines to print.
 enum PlanCommand {
-    /// Shows it instead of doing it.
-    static let command = Command(
-        "--dry-run", help: "Prints what docker-register would put into etcd and delete there, and changes nothing.")
+    /// Shows them instead of making them.
+    static let plan = Command(
+        "plan", help: "Prints what docker-register would put into etcd and delete there, and changes nothing.")
+    /// The same under its former name.
+    static let dryRun = Command("--dry-run", help: "The same as plan: its former name, for this release alone.")
+
+    /// Both.
+    static let all = [plan, dryRun]
 
     /// The changes, one line each.
     ///

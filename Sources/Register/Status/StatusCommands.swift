@@ -19,26 +19,39 @@ enum StatusCommands {
         return ([call.command.name] + flags + call.operands).joined(separator: " ")
     }
 
-    /// Answers a line.
-    static func answer(_ line: String, _ snapshot: Snapshot) -> CommandResponse {
-        var words = line.split(separator: " ").map(String.init)
-        let isJSON = words.contains(json.flag)
-        words.removeAll { $0 == json.flag }
-        let report = StatusReport(snapshot)
+    /// What each of them does with the words after its name.
+    static func handlers(_ snapshot: @escaping @Sendable () -> Snapshot) -> [String: CommandRouter.Handler] {
+        [status.name: { status($0, snapshot()) }, why.name: { why($0, snapshot()) }]
+    }
+
+    /// Answers `status`.
+    static func status(_ words: [String], _ snapshot: Snapshot) -> CommandResponse {
+        guard words.allSatisfy({ $0 == json.flag }) else { return wrongUsage(status, words) }
+        return answer { words.isEmpty ? StatusReport(snapshot).text : try ReportJSON.text(StatusReport(snapshot)) }
+    }
+
+    /// Answers `why`.
+    static func why(_ words: [String], _ snapshot: Snapshot) -> CommandResponse {
+        let names = words.filter { $0 != json.flag }
+        guard names.count == 1 else { return wrongUsage(why, words) }
+        return answer {
+            let report = StatusReport(snapshot)
+            let container = try report.container(names[0])
+            return words == names ? container.text(report) : try ReportJSON.text(container)
+        }
+    }
+
+    private static func answer(_ text: () throws -> String) -> CommandResponse {
         do {
-            switch (words.first, words.count) {
-            case (status.name, 1): return CommandResponse(isJSON ? try ReportJSON.text(report) : report.text)
-            case (why.name, 2):
-                let container = try report.container(words[1])
-                return CommandResponse(isJSON ? try ReportJSON.text(container) : container.text(report))
-            default:
-                let usages = [status, why].map(\.usage).joined(separator: "; ")
-                return CommandResponse(
-                    status: ExitStatus.wrongUsage, "\"\(line.prefix(100))\" is no command; there are: \(usages)\n")
-            }
+            return CommandResponse(try text())
         } catch {
             return CommandResponse(status: ExitStatus.failure, "\(error)\n")
         }
+    }
+
+    private static func wrongUsage(_ command: Command, _ words: [String]) -> CommandResponse {
+        let line = ([command.name] + words).joined(separator: " ").prefix(100)
+        return CommandResponse(status: ExitStatus.wrongUsage, "\"\(line)\" is not \(command.usage)\n")
     }
 }
 

@@ -37,47 +37,68 @@ package struct CommandRouter: Sendable {
 }
 
 /// What people ask of the running agent that only its loop may do.
-package final class LoopQueue<State: Sendable>: Sendable {
-    /// One request.
-    private struct Request: Sendable {
-        /// Does it, on the state that the loop owns.
-        let perform: @Sendable (inout State) -> CommandResponse
-        /// What came of it.
-        let answer = Future<CommandResponse>()
+///
+/// A request has two parts: the change, which the loop makes before it decides, and the response, which it gives once
+/// what it has decided is applied.
+package final class LoopQueue<State: ~Copyable>: Sendable {
+    private typealias Respond = @Sendable (borrowing State) -> Void
+    private typealias Change = @Sendable (inout State) -> Respond
+
+    private struct Requests {
+        /// Those that the loop has not seen.
+        var waiting: [Change] = []
+        /// The responses that are due when the loop has applied what it decided.
+        var changed: [Respond] = []
     }
 
-    private let waiting = Mutex<[Request]>([])
+    private let requests = Mutex(Requests())
     private let ring: @Sendable () -> Void
-    private let limit: Duration
-    private let program: String
 
-    /// Makes an empty place.
+    /// Makes an empty queue.
+    ///
+    /// - Parameter ring: wakes the loop.
+    package init(ring: @escaping @Sendable () -> Void) { self.ring = ring }
+
+    /// Has the loop change something, and waits for its response.
     ///
     /// - Parameters:
-    ///   - program: the agent's name, for an answer that it is busy.
-    ///   - limit: for the loop to come to a request; a start or reload of HAProxy takes 10 s at most.
-    ///   - ring: wakes the loop.
-    package init(of program: String, limit: Duration = .seconds(20), ring: @escaping @Sendable () -> Void) {
-        self.program = program
-        self.ring = ring
-        self.limit = limit
-    }
-
-    /// Has the loop do something, and waits for what came of it.
-    package func ask(_ perform: @escaping @Sendable (inout State) -> CommandResponse) async -> CommandResponse {
-        let request = Request(perform: perform)
-        waiting.withLock { $0.append(request) }
-        ring()
-        let answer = try? await withDeadline(limit) { try await request.answer.get() }
-        return answer ?? CommandResponse(status: ExitStatus.failure, "\(program) is busy; it will be done\n")
-    }
-
-    /// Does all that is asked for; the loop calls it.
-    package func perform(on state: inout State) {
-        let requests = waiting.withLock { waiting in
-            defer { waiting = [] }
-            return waiting
+    ///   - limit: for the loop to come to the request and to apply it.
+    ///   - response: takes the result of the change, and the state after it was applied.
+    /// - Throws: ``DeadlineExceeded``; the loop goes on with it all the same.
+    package func ask<Result: Sendable, Response: Sendable>(
+        limit: Duration, change: @escaping @Sendable (inout State) -> Result,
+        response: @escaping @Sendable (Result, borrowing State) -> Response
+    ) async throws -> Response {
+        let outcome = Future<Response>()
+        requests.withLock { requests in
+            requests.waiting.append { state in
+                let result = change(&state)
+                return { state in outcome.complete(response(result, state)) }
+            }
         }
-        for request in requests { request.answer.complete(request.perform(&state)) }
+        ring()
+        return try await withDeadline(limit) { try await outcome.get() }
     }
+
+    /// Makes the changes that were asked for; the loop calls it before it decides.
+    package func change(_ state: inout State) {
+        let waiting = requests.withLock { requests in
+            defer { requests.waiting = [] }
+            return requests.waiting
+        }
+        let responses = waiting.map { $0(&state) }
+        requests.withLock { $0.changed += responses }
+    }
+
+    /// Responds to those whose changes were made; the loop calls it when they are applied.
+    package func respond(_ state: borrowing State) {
+        let responses = requests.withLock { requests in
+            defer { requests.changed = [] }
+            return requests.changed
+        }
+        for respond in responses { respond(state) }
+    }
+
+    /// Whether nobody waits.
+    package var isEmpty: Bool { requests.withLock { $0.waiting.isEmpty && $0.changed.isEmpty } }
 }

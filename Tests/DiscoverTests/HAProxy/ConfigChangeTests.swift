@@ -158,7 +158,10 @@ struct ServerDiffTests {
         let both = PlanFixture([Self.two])
         let all = PlanFixture([Self.two]) { $0.isBackup = true }
         #expect(change(both.running, all.configuration).load == .reload(.keywordsChanged))
-        #expect(change(both.running, all.configuration).commands.isEmpty)
+        // Nothing of it is done before the reload.
+        let more = PlanFixture([Self.two + " 3=10.0.0.7:80"]) { $0.isBackup = true }
+        #expect(change(both.running, more.configuration).load == .reload(.keywordsChanged))
+        #expect(commands(both.running, more.configuration) == [])
         let mixed = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80*50"]) {
             if $0.weight == 50 { $0.isBackup = true }
         }

@@ -123,13 +123,24 @@ struct RejectionAnalysisTests {
     }
 
     @Test func `a line tells from which options it was made`() {
-        #expect(LineOrigin.fields(of: "cookie SRV insert indirect nocache") == ["cookie"])
-        #expect(LineOrigin.fields(of: "timeout server 1h") == ["timeout_server"])
-        #expect(LineOrigin.fields(of: "http-check send meth GET uri / ver HTTP/1.0").contains("check_method"))
-        #expect(LineOrigin.fields(of: "server 1 10.0.0.1:80 weight 100 slowstart 5s check") == ["slow_start"])
-        #expect(LineOrigin.fields(of: "description port 80") == [])
-        for field in ["cookie", "retry_on", "compression", "check_status"] {
-            #expect(ServiceOptions.field(field) != nil)
+        let keys: KeyValuePairs = [
+            "web/1": "10.0.0.5:80",
+            "web/config": #"{"mode":"http","cookie":"SRV","timeout_server":"5s","check":"http:/","slow_start":"5s"}"#,
+        ]
+        let plan = RegistryFixture(keys).plan(on: HAProxySettings.sample.host)
+        let configuration = HAProxyConfiguration(plan, .sample)
+        let configured = configuration.configured[service("web")] ?? []
+        func options(of beginning: String) -> [String]? {
+            configured.first { $0.text.hasPrefix(beginning) }?.options
         }
+        #expect(options(of: "cookie SRV insert") == ["cookie"])
+        #expect(options(of: "timeout server 5s") == ["timeout_server"])
+        #expect(options(of: "http-check send meth GET uri /")?.contains("check_method") == true)
+        #expect(options(of: "description") == nil)
+        // Each line that names options is in the file, as an alert would quote it.
+        for line in configured { #expect(configuration.text.contains("\n    \(line.text)\n")) }
+        #expect(
+            ConfigLine.options(ofServerLine: "server 1 10.0.0.1:80 weight 100 slowstart 5s check") == ["slow_start"])
+        for name in configured.flatMap(\.options) { #expect(ServiceOptions.field(name) != nil) }
     }
 }

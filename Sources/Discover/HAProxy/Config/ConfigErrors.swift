@@ -15,7 +15,7 @@ struct ConfigErrors: Equatable, Sendable {
         for (alert, line) in zip(alerts, lines) {
             guard let line, let (service, text) = places[line], byLine[service] == nil else { continue }
             byLine[service] =
-                "\(Self.withoutPlace(alert)), in the line '\(text.prefix(160))'\(Self.origin(of: text))"
+                "\(Self.withoutPlace(alert)), in the line '\(text.prefix(160))'\(Self.origin(of: text, configuration.configured[service] ?? []))"
         }
     }
 
@@ -39,34 +39,11 @@ struct ConfigErrors: Equatable, Sendable {
         return (line, open..<alert.index(after: close))
     }
 
-    /// The options from which a line was made, in words.
-    private static func origin(of line: String) -> String {
-        let fields = LineOrigin.fields(of: line)
-        return fields.isEmpty ? "" : " (from \(fields.joined(separator: ", ")))"
-    }
-}
-
-/// From which options lines of a section are made.
-enum LineOrigin {
-    /// The beginnings of lines, the longest first where one begins with another.
-    private static let heads: [(String, [String])] = [
-        ("bind ", ["port", "listen_address"]), ("mode ", ["mode"]), ("balance ", ["balance"]),
-        ("cookie ", ["cookie"]), ("retry-on ", ["retry_on"]), ("retries ", ["retries"]),
-        ("compression ", ["compression"]), ("option forwardfor", ["forwarded_for"]),
-        ("option httpchk", ["check"]), ("http-check send ", ["check", "check_method", "check_host"]),
-        ("http-check expect ", ["check_status"]), ("timeout check ", ["check_timeout"]),
-        ("timeout connect ", ["timeout_connect"]), ("timeout client ", ["timeout_client"]),
-        ("timeout server ", ["timeout_server"]), ("timeout queue ", ["timeout_queue"]), ("log", ["access_log"]),
-    ]
-
-    /// The names of the options of a line; those of a server are its own and those of its check.
-    static func fields(of line: String) -> [String] {
-        guard line.hasPrefix("server ") else { return heads.first { line.hasPrefix($0.0) }?.1 ?? [] }
-        let words = Set(line.split(separator: " "))
-        let keywords: [(Substring, String)] = [
-            ("maxconn", "maxconn"), ("cookie", "cookie"), ("backup", "backup"), ("slowstart", "slow_start"),
-            ("send-proxy", "proxy_protocol"), ("send-proxy-v2", "proxy_protocol"),
-        ]
-        return keywords.filter { words.contains($0.0) }.map(\.1)
+    /// The options from which a service's line was made, in words.
+    private static func origin(of line: String, _ configured: [ConfigLine]) -> String {
+        let options =
+            line.hasPrefix("server ")
+            ? ConfigLine.options(ofServerLine: line) : configured.first { $0.text == line }?.options ?? []
+        return options.isEmpty ? "" : " (from \(options.joined(separator: ", ")))"
     }
 }

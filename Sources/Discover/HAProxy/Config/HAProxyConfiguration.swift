@@ -18,6 +18,9 @@ struct HAProxyConfiguration: Sendable {
     /// The servers of each service's section.
     let sections: [ServiceName: [ServerLine]]
 
+    /// The lines of each service's section that come from its options, as far as they were rendered by this process.
+    var configured: [ServiceName: [ConfigLine]] = [:]
+
     /// The whole file.
     var text: String { pieces.joined() }
 }
@@ -47,6 +50,7 @@ extension HAProxyConfiguration {
         pieces = [head] + rendered.map(\.text) + (extra.isEmpty ? [] : ["\n" + extra])
         binds = plan.binds.union([settings.statsBind]).union(settings.snippets.binds)
         sections = Dictionary(rendered.map { ($0.service, $0.lines) }) { first, _ in first }
+        configured = Dictionary(rendered.map { ($0.service, $0.configured) }) { first, _ in first }
     }
 
     /// Takes a file that an earlier run wrote; nil where it carries no mark.

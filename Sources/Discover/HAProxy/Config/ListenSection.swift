@@ -10,6 +10,8 @@ final class Section: Sendable {
     let head: String
     /// Its servers.
     let lines: [ServerLine]
+    /// The lines of the head that come from options; none where an accepted section stands in.
+    let configured: [ConfigLine]
     /// The whole section.
     let text: String
 
@@ -17,8 +19,9 @@ final class Section: Sendable {
     fileprivate init(_ listener: DesiredState.Listener, _ settings: HAProxySettings, _ texts: inout ServerTexts) {
         service = listener.service
         let title = "listen \(listener.service)"
-        head =
-            "\n" + (listener.written?.head ?? HAProxyConfiguration.section(title, listener.head(settings)))
+        let rendered = listener.written == nil ? listener.head(settings) : []
+        configured = rendered.filter { !$0.options.isEmpty }
+        head = "\n" + (listener.written?.head ?? HAProxyConfiguration.section(title, rendered.map(\.text)))
         lines = listener.servers.map { listener.written?.servers[$0.id] ?? texts.line($0) }
         let check = Self.commonCheck(of: lines)
         let intro = check.isEmpty ? head : head + "    \(Self.common) \(check)\n"
@@ -107,8 +110,11 @@ extension DesiredState.Listener {
     /// The lines of its section before its servers: only what differs from the defaults section.
     ///
     /// They do not depend on the servers, which come and go without a reload.
-    func head(_ settings: HAProxySettings) -> [String] {
-        let place = ["description \(description(settings.host))", "bind \(bind.words)"]
+    func head(_ settings: HAProxySettings) -> [ConfigLine] {
+        let place = [
+            ConfigLine("description \(description(settings.host))"),
+            ConfigLine("bind \(bind.words)", "port", "listen_address"),
+        ]
         return place + options.mode(settings.abilities) + options.balanceLines + options.checkLines + options.limits
             + options.logLines
     }
@@ -127,19 +133,20 @@ extension ListenerOptions {
     private static let defaults = ListenerOptions()
 
     /// What is about mode http.
-    fileprivate func mode(_ abilities: HAProxyFeatures) -> [String] {
+    fileprivate func mode(_ abilities: HAProxyFeatures) -> [ConfigLine] {
         guard mode == .http else { return [] }
-        var lines = ["mode http"]
-        if abilities.idleCloseOnResponse { lines.append("option idle-close-on-response") }
-        if self[ServiceOptions.forwardedFor] { lines.append("option forwardfor") }
-        if let cookie { lines.append("cookie \(cookie) insert indirect nocache") }
+        var lines = [ConfigLine("mode http", "mode")]
+        if abilities.idleCloseOnResponse { lines.append(ConfigLine("option idle-close-on-response")) }
+        if self[ServiceOptions.forwardedFor] { lines.append(ConfigLine("option forwardfor", "forwarded_for")) }
+        if let cookie { lines.append(ConfigLine("cookie \(cookie) insert indirect nocache", "cookie")) }
         if differs(ServiceOptions.retryOn) {
-            lines.append("retry-on \(self[ServiceOptions.retryOn].words.joined(separator: " "))")
+            let conditions = self[ServiceOptions.retryOn].words.joined(separator: " ")
+            lines.append(ConfigLine("retry-on \(conditions)", "retry_on"))
         }
         if differs(ServiceOptions.compression) {
             lines += [
-                "compression algo \(self[ServiceOptions.compression].rawValue)",
-                "compression type \(Self.compressedTypes)",
+                ConfigLine("compression algo \(self[ServiceOptions.compression].rawValue)", "compression"),
+                ConfigLine("compression type \(Self.compressedTypes)", "compression"),
             ]
         }
         return lines
@@ -156,37 +163,72 @@ extension ListenerOptions {
         self[option] != option.defaultValue
     }
 
-    fileprivate var balanceLines: [String] {
-        differs(ServiceOptions.balance) ? ["balance \(self[ServiceOptions.balance].rawValue)"] : []
+    fileprivate var balanceLines: [ConfigLine] {
+        guard differs(ServiceOptions.balance) else { return [] }
+        return [ConfigLine("balance \(self[ServiceOptions.balance].rawValue)", "balance")]
     }
 
     /// Times and retries.
-    fileprivate var limits: [String] {
+    fileprivate var limits: [ConfigLine] {
         let times: [(String, (ListenerOptions) -> Duration)] = [
             ("connect", { $0[ServiceOptions.connectTimeout] }), ("client", { $0[ServiceOptions.clientTimeout] }),
             ("server", { $0[ServiceOptions.serverTimeout] }), ("queue", \.queueTimeout),
-            ("check", { $0[ServiceOptions.checkTimeout] }),
         ]
-        let lines = times.filter { $1(self) != $1(Self.defaults) }.map { "timeout \($0) \(HAProxyTime.text($1(self)))" }
-        return lines + (differs(ServiceOptions.retries) ? ["retries \(self[ServiceOptions.retries])"] : [])
+        var lines = times.filter { $1(self) != $1(Self.defaults) }
+            .map { ConfigLine("timeout \($0) \(HAProxyTime.text($1(self)))", "timeout_\($0)") }
+        if differs(ServiceOptions.checkTimeout) {
+            let time = HAProxyTime.text(self[ServiceOptions.checkTimeout])
+            lines.append(ConfigLine("timeout check \(time)", "check_timeout"))
+        }
+        if differs(ServiceOptions.retries) {
+            lines.append(ConfigLine("retries \(self[ServiceOptions.retries])", "retries"))
+        }
+        return lines
     }
 
-    fileprivate var logLines: [String] {
+    fileprivate var logLines: [ConfigLine] {
         guard self[ServiceOptions.accessLog] else { return [] }
-        return ["log stdout format raw local0 info", "log-format \"\(AccessLogLine.format(of: mode))\""]
+        return ["log stdout format raw local0 info", "log-format \"\(AccessLogLine.format(of: mode))\""].map {
+            ConfigLine($0, "access_log")
+        }
     }
 
     /// The rules of an HTTP check.
     ///
     /// HTTP/1.1 demands a `Host`; without one the request is of HTTP/1.0, which does not.
-    fileprivate var checkLines: [String] {
+    fileprivate var checkLines: [ConfigLine] {
         guard case .http(let path) = self[ServiceOptions.check] else { return [] }
         let version = checkHost.map { "ver HTTP/1.1 hdr Host \($0)" } ?? "ver HTTP/1.0"
+        let method = self[ServiceOptions.checkMethod].rawValue
         return [
-            "option httpchk",
-            "http-check send meth \(self[ServiceOptions.checkMethod].rawValue) uri \(path) \(version)",
-            "http-check expect status \(self[ServiceOptions.checkStatus])",
+            ConfigLine("option httpchk", "check"),
+            ConfigLine("http-check send meth \(method) uri \(path) \(version)", "check", "check_method", "check_host"),
+            ConfigLine("http-check expect status \(self[ServiceOptions.checkStatus])", "check_status"),
         ]
+    }
+}
+
+/// A line of haproxy.cfg, with the options that it is made of.
+struct ConfigLine: Equatable, Sendable {
+    /// The line without its indent.
+    let text: String
+    /// The names of the options, such as `check_interval`.
+    let options: [String]
+
+    /// Puts both together.
+    init(_ text: String, _ options: String...) {
+        self.text = text
+        self.options = options
+    }
+
+    /// The options of a `server` line's keywords; those of its check, which stand on all lines, are left out.
+    static func options(ofServerLine text: String) -> [String] {
+        let words = Set(text.split(separator: " ").map(String.init))
+        let keywords = [
+            ("maxconn", "maxconn"), ("cookie", "cookie"), ("backup", "backup"), ("slowstart", "slow_start"),
+            ("send-proxy", "proxy_protocol"), ("send-proxy-v2", "proxy_protocol"),
+        ]
+        return keywords.filter { words.contains($0.0) }.map(\.1)
     }
 }
 
