@@ -122,6 +122,24 @@ struct DiscoverAdditionTests {
         }
     }
 
+    @Test func `an HAProxy that dies is started without a file that has become wrong since`() async throws {
+        try await withDiscoverLab { lab in
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
+            let folder = files.path + "/run"
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+            try write("pidfile \(folder)/pid\n", to: "global")
+            let agent = try lab.start(settings.filter { $0.key == "GLOBAL_FILE" })
+            #expect(await agent.applies("services=1"))
+            #expect(lab.configuration.contains("pidfile "))
+            try FileManager.default.removeItem(atPath: folder)
+            kill(try #require(lab.haproxies().master), SIGKILL)
+            #expect(await agent.logs("level=error", "snippet rejected; left out", "GLOBAL_FILE", "pid"))
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await eventually { !lab.configuration.contains("pidfile ") })
+            #expect(agent.log.count(of: "HAProxy ended") == 1)
+        }
+    }
+
     @Test func `services make way for sections and ports that are added`() async throws {
         try await withDiscoverLab { lab in
             let agent = try lab.start(settings.filter { $0.key == "EXTRA_FILE" })
