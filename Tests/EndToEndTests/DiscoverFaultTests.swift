@@ -280,6 +280,23 @@ struct DiscoverFaultTests {
         }
     }
 
+    @Test func `a start beside a port that another process holds is one without its service`() async throws {
+        try await withDiscoverLab { lab in
+            let (one, holder) = (try DiscoverLab.backend("one"), try DiscoverLab.backend("other"))
+            let port = try FreePort.take()
+            try await lab.put([
+                "web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)", "two/port": "\(holder.port)",
+                "two/1": "127.0.0.1:\(one.port)",
+            ])
+            let agent = try lab.start()
+            #expect(await agent.applies("services=1"))
+            #expect(agent.log.contain("level=error", "service=two", "port \(holder.port) is in use by process"))
+            #expect(await DiscoverLab.get(port) == "one")
+            #expect(!agent.log.contain("rejected the new configuration"))
+            #expect(agent.log.count(of: "msg=\"HAProxy started\"") == 1)
+        }
+    }
+
     @Test func `a short wait does not last as long as a longer one that began before`() async throws {
         let folder = try ScratchFolder()
         let switchFile = folder.path + "/broken"
