@@ -275,6 +275,25 @@ struct DiscoverFaultTests {
             holder = nil
             #expect(await DiscoverLab.answers(taken, "one"))
             #expect(agent.log.count(of: "in use by") == 2)
+            // The port was tried before, not by a reload that fails.
+            #expect(!agent.log.contain("rejected the new configuration"))
+        }
+    }
+
+    @Test func `a start beside a port that another process holds is one without its service`() async throws {
+        try await withDiscoverLab { lab in
+            let (one, holder) = (try DiscoverLab.backend("one"), try DiscoverLab.backend("other"))
+            let port = try FreePort.take()
+            try await lab.put([
+                "web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)", "two/port": "\(holder.port)",
+                "two/1": "127.0.0.1:\(one.port)",
+            ])
+            let agent = try lab.start()
+            #expect(await agent.applies("services=1"))
+            #expect(agent.log.contain("level=error", "service=two", "port \(holder.port) is in use by process"))
+            #expect(await DiscoverLab.get(port) == "one")
+            #expect(!agent.log.contain("rejected the new configuration"))
+            #expect(agent.log.count(of: "msg=\"HAProxy started\"") == 1)
         }
     }
 

@@ -85,6 +85,27 @@ struct DiscoverTests {
         }
     }
 
+    @Test func `what somebody waits for is confirmed when HAProxy runs it, and nothing else is`() async throws {
+        try await withDiscoverLab { lab in
+            let agent = try lab.start()
+            let port = try FreePort.take()
+            let record = {
+                try await lab.etcd.ctl("get", "--print-value-only", "--prefix", "/backends-consumers/").first
+            }
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:1", "web/2": "127.0.0.1:2"])
+            #expect(await agent.applies("endpoints=2"))
+            #expect(await eventually { (try? await record())?.contains("\"revision\":0") == true })
+            for name in ["2", "1"] {
+                try await lab.put(["web/\(name)/meta": #"{"withdrawn":"drained","confirm":true}"#])
+                let before = try await record()
+                try await lab.etcd.ctl("del", "/backends/web/\(name)")
+                try await lab.put(["web/\(name)/meta": #"{"withdrawn":"drained","confirm":true,"at":"now"}"#])
+                #expect(await eventually { (try? await record()) != before })
+                #expect(try await record()?.contains("\"revision\":0") == false)
+            }
+        }
+    }
+
     @Test func `a removed endpoint keeps its connections until the time limit, and gets no new one`() async throws {
         try await withDiscoverLab { lab in
             let agent = try lab.start(["DRAIN_TIMEOUT": "3s"])
