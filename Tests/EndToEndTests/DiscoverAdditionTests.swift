@@ -136,7 +136,7 @@ struct DiscoverAdditionTests {
             #expect(await agent.logs("level=error", "snippet rejected; left out", "GLOBAL_FILE", "pid"))
             #expect(await DiscoverLab.answers(port, "one"))
             #expect(await eventually { !lab.configuration.contains("pidfile ") })
-            #expect(agent.log.count(of: "HAProxy ended") == 1)
+            #expect(agent.log.count(of: "HAProxy exited") == 1)
         }
     }
 

@@ -144,7 +144,7 @@ extension PublisherTests {
         let after = try await keys()
         #expect(values(after) == values(before))
         #expect(after.values.allSatisfy { $0.lease != lease && $0.lease != 0 })
-        #expect(log.contain("the lease is gone"))
+        #expect(log.contain("lease lost"))
     }
 
     @Test func `a lease that goes between two turns is noticed by the put that needs it`() async throws {
@@ -209,7 +209,7 @@ extension PublisherTests {
         let desired = Self.desired(try (0..<100).map { try registration("web", $0) })
         _ = try await publisher.load()
         await #expect(throws: Publisher.LeaseLost.self) { try await publisher.apply(desired) }
-        #expect(log.count(of: "the lease is gone") == 1)
+        #expect(log.count(of: "lease lost") == 1)
         #expect(log.count(of: "endpoint=") == EntryStore.changesAtOnce)
         // Besides, the agent itself was registered, under either lease.
         #expect(stub.requests("kv/txn").count == 3)
