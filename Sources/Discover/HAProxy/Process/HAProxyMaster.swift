@@ -29,22 +29,25 @@ struct HAProxyMaster: Sendable {
     /// Looks for a process that was started with these arguments; nil where /proc shows none.
     ///
     /// Its workers have the same arguments. The master is the oldest one. A process that executes a program, as a
-    /// master does with each reload, shows no arguments for a moment: it is looked at again, for a second at most.
+    /// master does with each reload, shows no arguments for a moment: it is looked at again, for about a second.
     init?(withArguments arguments: [String]) async {
         let tail = Array((arguments.joined(separator: "\0") + "\0").utf8)
         var candidates = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { Int32($0) } ?? []
         var found: [Int32] = []
-        let end = ContinuousClock.now + .seconds(1)
-        repeat {
+        // Tries are counted and not the time: a task that is kept waiting must not look less often.
+        for _ in 0..<Self.maxLooks {
             let lines = candidates.map { pid in (pid, (try? FileContents("/proc/\(pid)/cmdline").bytes) ?? nil) }
             found += lines.filter { $0.1?.contains(tail) == true }.map(\.0)
             candidates = lines.filter { $0.1?.isEmpty == true && Self.hasProgram($0.0) }.map(\.0)
-            if !candidates.isEmpty, (try? await Task.sleep(for: .milliseconds(1))) == nil { break }
-        } while !candidates.isEmpty && ContinuousClock.now < end
+            guard !candidates.isEmpty, (try? await Task.sleep(for: .milliseconds(1))) != nil else { break }
+        }
         guard let oldest = found.compactMap({ ProcessStatus($0) }).min(by: Self.isOlder) else { return nil }
         status = oldest
         child = nil
     }
+
+    /// How often processes without arguments are looked at, a millisecond apart.
+    private static let maxLooks = 1000
 
     /// Whether a process has a program, which neither the kernel's threads have nor what has ended.
     private static func hasProgram(_ pid: Int32) -> Bool {
