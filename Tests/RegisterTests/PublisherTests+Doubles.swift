@@ -56,7 +56,7 @@ extension PublisherTests {
 
     @Test func `of two agents for one engine under different addresses the younger one stands by as well`() async throws
     {
-        let moved = Owner(Docker.Identity(id: "ENGINE", name: "host1"), IPAddress("10.0.0.9")!)
+        let moved = Owner(Docker.Identity(id: "ENGINE", name: "host1", place: "here"), IPAddress("10.0.0.9")!)
         let skew = Skew()
         var older = publisher(moved, skew: skew)
         try await desire(try registration("web", 0, moved), by: &older)
@@ -84,7 +84,7 @@ extension PublisherTests {
     }
 
     @Test func `agents of copied machines, whose engines have one id, register side by side`() async throws {
-        let copy = Owner(Docker.Identity(id: "ENGINE", name: "host2"), IPAddress("10.0.0.9")!)
+        let copy = Owner(Docker.Identity(id: "ENGINE", name: "host1", place: "elsewhere"), IPAddress("10.0.0.9")!)
         let skew = Skew()
         var (one, two) = (publisher(skew: skew), publisher(copy, skew: skew))
         try await desire(try registration("web"), by: &one)

@@ -11,7 +11,8 @@ import Testing
 @Suite("Publisher", .enabled(if: RealParts.canRun("etcd", "etcdctl"), "needs etcd"), .timeLimit(.minutes(1)))
 struct PublisherTests {
     static let limit = Duration.seconds(15)
-    static let owner = Owner(Docker.Identity(id: "ENGINE", name: "host1"), IPAddress("10.0.0.1")!)
+    static let owner = Owner(
+        Docker.Identity(id: "ENGINE", name: "host1", place: "here"), IPAddress("10.0.0.1")!)
     static let other = Owner(Docker.Identity(id: "OTHER", name: "host2"), IPAddress("10.0.0.2")!)
 
     let server: EtcdServer

@@ -8,6 +8,8 @@ struct Owner: Equatable, Sendable {
     var address: IPAddress
     /// The engine's id, or the host's name where the engine tells none.
     var engine: String
+    /// Which engine it is, as ``Docker/Identity/place`` has it.
+    var place: String
 
     /// The owner's entries are those of one engine on one address.
     ///
@@ -15,6 +17,7 @@ struct Owner: Equatable, Sendable {
     init(_ identity: Docker.Identity, _ address: IPAddress) {
         host = identity.name
         engine = identity.id.isEmpty ? identity.name : identity.id
+        place = identity.place
         self.address = address
     }
 

@@ -133,6 +133,9 @@ enum Docker {
         var id: String
         /// The host's name.
         var name: String
+        /// Which engine it is, whatever its id, which copied machines share: the boot of this machine and the engine's
+        /// data folder; empty where the engine tells none.
+        var place = ""
     }
 
     /// What a request to the engine failed with.

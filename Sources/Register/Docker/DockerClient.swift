@@ -59,7 +59,9 @@ extension Docker {
         /// Who the engine is. `GET /info`
         func identity() async throws -> Identity {
             let info: WireInfo = try await get("/info")
-            return Identity(id: info.ID ?? "", name: info.Name ?? "")
+            let boot = (try? FileContents("/proc/sys/kernel/random/boot_id").text)?.split(separator: "\n").first
+            let place = boot.flatMap { boot in info.DockerRootDir.map { "\(boot) \($0)" } }
+            return Identity(id: info.ID ?? "", name: info.Name ?? "", place: place ?? "")
         }
 
         /// Lists the containers that run, are paused or restart, or all of them. `GET /containers/json`

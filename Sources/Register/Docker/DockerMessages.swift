@@ -12,6 +12,7 @@ struct WireError: Decodable {
 struct WireInfo: Decodable {
     let ID: String?
     let Name: String?
+    let DockerRootDir: String?
 }
 
 struct WireListed: Decodable {

@@ -16,6 +16,8 @@ struct AgentRegistration {
         var started: String
         /// Whose entries it keeps.
         var owner: String
+        /// Which engine it asks, as ``Docker/Identity/place`` has it; nil where that is not known.
+        var place: String?
     }
 
     /// Another agent of the engine.
@@ -47,9 +49,9 @@ struct AgentRegistration {
     /// The other agents of this engine that are alive, the oldest first.
     private var duplicates: [Other] { others.alive.filter { isOfThisEngine($0.record) } }
 
-    /// Engines of copied machines have one id, and are told apart by the host's name.
+    /// Engines of copied machines have one id, and are told apart by their places.
     private func isOfThisEngine(_ record: Record) -> Bool {
-        record.owner == owner.text || record.host == owner.host
+        record.owner == owner.text || record.place.map { $0 == owner.place } == true
     }
 
     /// Begins without a record.
@@ -67,7 +69,8 @@ struct AgentRegistration {
         key = folder + instance
         record = Record(
             host: owner.host, pid: ProcessInfo.processInfo.processIdentifier,
-            started: Timestamp.text(Timestamp.now()), owner: owner.text)
+            started: Timestamp.text(Timestamp.now()), owner: owner.text,
+            place: owner.place.isEmpty ? nil : owner.place)
     }
 
     /// Puts another address into the record, which keeps its age.
