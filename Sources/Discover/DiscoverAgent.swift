@@ -2,19 +2,19 @@ import Shared
 
 /// docker-discover: keeps an HAProxy at what the registry says, for ever.
 ///
-/// One task follows the registry, one waits for HAProxy's end, and both only ring. The loop that answers owns all
-/// state: it takes the newest whole state and brings HAProxy to it.
+/// Watchers only ring, or hand over a newer whole state. The loop that answers the bell owns all state: it accepts what is
+/// new, and has the reconciler take a turn.
 struct DiscoverAgent: Sendable {
     /// What it was told.
-    let configuration: DiscoverSettings
+    let settings: DiscoverSettings
     /// Where programs are looked for: PATH.
     let searchPath: String
-    /// Where everything is told.
+    /// Where everything is logged.
     let logger: Logger
     /// What wakes its loop.
     var bell = Doorbell<Reason>()
-    /// The limits of its source.
-    var sourceTiming = RegistryWatcher.Timing()
+    /// The limits of its registry watcher.
+    var registryTiming = RegistryWatcher.Timing()
     /// The limits of its reconciler.
     var reconcilerTiming = Reconciler.Timing()
 
@@ -33,13 +33,20 @@ struct DiscoverAgent: Sendable {
         /// What an operator adds is to be read again.
         case hangup
         /// HAProxy is no more, or another one.
-        case proxyEnded
+        case haproxy
         /// Somebody asks for something.
         case request
-        /// The consumers were counted.
+        /// The client hosts were counted.
         case consumers
         /// A wait is over.
         case retry
+    }
+
+    /// What watchers hand over to the loop: the newest whole of each kind.
+    private struct Inbox: Sendable {
+        let registry = LatestValue<RegistryState>()
+        let consumers = LatestValue<Int>()
+        let requests: LoopQueue<Reconciler>
     }
 
     /// Runs until the task is cancelled, then stops HAProxy.
@@ -47,138 +54,139 @@ struct DiscoverAgent: Sendable {
     /// - Throws: only what makes a start impossible. An HAProxy of an earlier run goes on then.
     func run() async throws {
         FileDescriptorLimit.bound()
-        let lock = try configuration.directory.open()
+        let lock = try settings.directory.open()
         defer { lock.release() }
         guard let http = HTTPClient() else { throw Failure.noHTTP }
-        let link = RegistryClients(http, configuration, sourceTiming, logger)
-        let newest = LatestValue<RegistryState>()
+        let clients = RegistryClients(http, settings, registryTiming, logger)
         let cache = RegistryCacheWriter(
-            RegistryCache(file: configuration.directory.catalog, keyspace: configuration.keyspace), logger: logger)
+            RegistryCache(file: settings.directory.catalog, keyspace: settings.keyspace), logger: logger)
         cache.load()
+        let inbox = Inbox(requests: LoopQueue { [bell] in bell.ring(.request) })
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
             // It takes etcd's time, while HAProxy is asked what it can do.
-            group.addTask {
-                try? await link.source.run(from: cache.saved?.registry) { state in
-                    newest.put(state)
-                    link.source.health.reached(state.revision)
-                    bell.ring(.registry)
-                }
+            group.addTask { await followRegistry(clients, from: cache.saved?.registry, into: inbox) }
+            var reconciler = try await attach(cache)
+            let board = SharedSnapshot(reconciler.snapshot(store))
+            if let commands = answers(inbox.requests, board, clients).server(
+                at: settings.directory.controlSocket, logger)
+            {
+                group.addTask { await commands.run() }
             }
-            var reconciler = try await prepare(cache)
-            try await serve(&reconciler, link, newest)
-            let grace = configuration.stopGrace
+            // Whoever waits for confirmations has to know of it before it has traffic.
+            group.addTask { await clients.presence.run() }
+            group.addTask { try? await clients.claimer.run() }
+            group.addTask { await countConsumers(clients, into: inbox) }
+            try await serve(&reconciler, inbox, clients, board)
             // The task is cancelled here, and stopping takes time.
-            await Task { [reconciler] in
-                var reconciler = reconciler
-                await reconciler.stop(grace: grace)
-            }.value
+            await Task { [reconciler, settings] in await reconciler.stop(grace: settings.stopGrace) }.value
         }
     }
 
+    /// Has the reconciler take a turn with each ring, until the task is cancelled.
+    private func serve(
+        _ reconciler: inout Reconciler, _ inbox: Inbox, _ clients: RegistryClients, _ board: SharedSnapshot<Snapshot>
+    ) async throws {
+        var hasServed = false
+        var (alarm, watch): (Task<Void, Never>?, Task<Void, Never>?)
+        defer {
+            alarm?.cancel()
+            watch?.cancel()
+        }
+        var reasons = reconciler.knowsNothing ? await firstRing() : []
+        while let rung = reasons, !Task.isCancelled {
+            if rung.contains(.hangup) { readFiles(for: &reconciler) }
+            if let registry = inbox.registry.take() { reconciler.accept(registry) }
+            if let consumers = inbox.consumers.take() { reconciler.accept(consumers: consumers) }
+            inbox.requests.change(&reconciler)
+            let outcome = await reconciler.turn()
+            inbox.requests.respond(reconciler)
+            guard hasServed || outcome.hasHAProxy || Task.isCancelled else {
+                throw Failure.noHAProxy(reason: reconciler.failure ?? "it ended")
+            }
+            hasServed = true
+            if let claims = outcome.claims { clients.claimer.submit(claims) }
+            if let confirmed = outcome.confirmed {
+                clients.presence.confirm(confirmed.revision, of: confirmed.clusterID)
+            }
+            board.put(reconciler.snapshot(store))
+            // Each turn is a try and knows the next wait; what an earlier one waited for is over.
+            alarm?.cancel()
+            alarm = outcome.wait.map { wait in ring(.retry) { try await Task.sleep(for: wait) } }
+            watch?.cancel()
+            watch = ring(.haproxy, after: reconciler.haproxy.instance.changed)
+            reasons = await bell.answer()
+        }
+    }
+
+    /// Rings once when something has happened.
+    private func ring(_ reason: Reason, after event: @escaping @Sendable () async throws -> Void) -> Task<Void, Never> {
+        Task { [bell] in if (try? await event()) != nil { bell.ring(reason) } }
+    }
+
+    /// Waits a moment for the registry: a start with the services is sooner there than one without them and a reload.
+    private func firstRing() async -> Set<Reason>? {
+        let alarm = ring(.retry) { try await Task.sleep(for: .seconds(1)) }
+        defer { alarm.cancel() }
+        var rung: Set<Reason> = []
+        while rung.isDisjoint(with: [.registry, .retry]) {
+            guard let reasons = await bell.answer() else { return nil }
+            rung.formUnion(reasons)
+        }
+        return rung
+    }
+}
+
+// What it observes.
+
+extension DiscoverAgent {
     /// Finds HAProxy, and what an earlier run left.
-    private func prepare(_ cache: RegistryCacheWriter) async throws -> Reconciler {
-        let directory = configuration.directory
-        let program = try await HAProxyProgram.probe(
-            configuration.haproxy, searchPath: searchPath, scratch: AtomicFile(path: directory.path + "/probe.cfg"))
+    private func attach(_ cache: RegistryCacheWriter) async throws -> Reconciler {
+        let scratch = AtomicFile(path: settings.directory.path + "/probe.cfg")
+        let program = try await HAProxyProgram.probe(settings.haproxy, searchPath: searchPath, scratch: scratch)
         logger.info(
             "docker-discover started",
             [
-                "version": Version.current, "mode": configuration.mode, "prefix": configuration.keyspace.prefix,
-                "state_dir": directory.path, "stats": configuration.host.statsBind,
+                "version": Version.current, "mode": settings.mode, "prefix": settings.keyspace.prefix,
+                "state_dir": settings.directory.path, "stats": settings.host.statsBind,
             ])
         var timing = HAProxyController.Timing()
-        timing.drains.limit = configuration.drainTimeout
+        timing.drains.limit = settings.drainTimeout
         let haproxy = await HAProxyController(
-            try await configuration.attach(program, logger), logger: logger, timing: timing)
+            try await settings.attach(program, logger), logger: logger, timing: timing)
         var reconciler = Reconciler(
-            haproxy, settings: configuration.settings(for: program.abilities), cache: cache,
-            holdTime: configuration.holdTime, logger: logger, timing: reconcilerTiming)
-        reconciler.accept(configuration.additionFiles.read())
-        reconciler.restore()
+            haproxy, settings: settings.settings(for: program.abilities), cache: cache, holdTime: settings.holdTime,
+            logger: logger, timing: reconcilerTiming)
+        reconciler.accept(settings.additionFiles.read())
         return reconciler
     }
 
-    /// Answers rings until the task is cancelled.
-    private func serve(
-        _ reconciler: inout Reconciler, _ link: RegistryClients, _ newest: LatestValue<RegistryState>
-    ) async throws {
-        let consumers = LatestValue<Int>()
-        let requests = LoopQueue<Reconciler> { bell.ring(.request) }
-        let agent = Snapshot.Agent.thisProcess
-        let board = SharedSnapshot(reconciler.snapshot(agent: agent, store))
-        let commands = answers(requests, board, link).server(at: configuration.directory.controlSocket, logger)
-        try await withThrowingDiscardingTaskGroup { group in
-            defer { group.cancelAll() }
-            if let commands { group.addTask { await commands.run() } }
-            // Whoever waits for confirmations has to know of it before it has traffic.
-            group.addTask { await link.presence.run() }
-            group.addTask { try? await link.claimer.run() }
-            if reconciler.registry == nil, !reconciler.isServing { await awaitRegistry() }
-            guard !Task.isCancelled else { return }
-            let first = newest.take()
-            if let first { reconciler.accept(first) }
-            var retry = await reconciler.turn()
-            guard reconciler.haproxy.known != .notRunning else {
-                throw Failure.noHAProxy(reason: reconciler.failure ?? "it ended")
-            }
-            // What was read from the disk may long be settled.
-            if first != nil { link.claimer.submit(reconciler.claims) }
-            group.addTask {
-                try? await link.census.run { count in
-                    consumers.put(count)
-                    bell.ring(.consumers)
-                }
-            }
-            var confirmed: Int64 = 0
-            var (alarm, watch): (Task<Void, Never>?, Task<Void, Never>?)
-            while true {
-                // Each turn is a try and knows the next wait; what an earlier one waited for is over.
-                alarm?.cancel()
-                alarm = retry.map { wait in
-                    Task { if (try? await Task.sleep(for: wait)) != nil { bell.ring(.retry) } }
-                }
-                watch?.cancel()
-                watch = Task { [instance = reconciler.haproxy.instance] in
-                    if (try? await instance.changed()) != nil { bell.ring(.proxyEnded) }
-                }
-                board.put(reconciler.snapshot(agent: agent, store))
-                guard let reasons = await bell.answer() else { break }
-                if reasons.contains(.hangup) { readFiles(for: &reconciler) }
-                let state = newest.take()
-                if let state { reconciler.accept(state) }
-                if let count = consumers.take() { reconciler.accept(consumers: count) }
-                requests.change(&reconciler)
-                retry = await reconciler.turn()
-                requests.respond(reconciler)
-                if state != nil { link.claimer.submit(reconciler.claims) }
-                if let applied = reconciler.applied, applied.revisionToConfirm != confirmed {
-                    link.presence.confirm(applied.revision, of: applied.clusterID)
-                    confirmed = applied.revisionToConfirm
-                }
-            }
-            alarm?.cancel()
-            watch?.cancel()
+    /// Hands over each newer state of the registry.
+    private func followRegistry(_ clients: RegistryClients, from saved: RegistryState?, into inbox: Inbox) async {
+        try? await clients.source.run(from: saved) { state in
+            inbox.registry.put(state)
+            clients.source.health.reached(state.revision)
+            bell.ring(.registry)
+        }
+    }
+
+    /// Hands over how many client hosts there are.
+    private func countConsumers(_ clients: RegistryClients, into inbox: Inbox) async {
+        try? await clients.census.run { count in
+            inbox.consumers.put(count)
+            bell.ring(.consumers)
         }
     }
 
     /// Reads again what an operator has written into files on this host.
     private func readFiles(for reconciler: inout Reconciler) {
-        reconciler.accept(configuration.additionFiles.read())
-        guard let path = configuration.statsAuthPath else { return }
+        reconciler.accept(settings.additionFiles.read())
+        guard let path = settings.statsAuthPath else { return }
         do {
             reconciler.accept(try StatsUser.read(path))
         } catch {
             logger.error("cannot read STATS_AUTH; keeping the previous users", ["error": "\(error)"])
         }
-    }
-
-    /// Waits a moment for the registry where nothing is known of it: a start with the services is sooner there than one
-    /// without them and a reload.
-    private func awaitRegistry() async {
-        let alarm = Task { [bell] in if (try? await Task.sleep(for: .seconds(1))) != nil { bell.ring(.retry) } }
-        defer { alarm.cancel() }
-        while let reasons = await bell.answer(), reasons.isDisjoint(with: [.registry, .retry]) {}
     }
 }
 
@@ -187,7 +195,7 @@ extension DiscoverAgent.Failure: CustomStringConvertible {
     var description: String {
         switch self {
         case .noHAProxy(let reason): "HAProxy does not start: \(reason)"
-        case .noHTTP: "cannot initialise libcurl"
+        case .noHTTP: "cannot initialize libcurl"
         }
     }
 }
@@ -196,20 +204,20 @@ extension DiscoverAgent.Failure: CustomStringConvertible {
 
 extension DiscoverAgent {
     /// Where the registry is.
-    var store: Snapshot.Store { Snapshot.Store(configuration) }
+    var store: Snapshot.Store { Snapshot.Store(settings) }
 
     /// What each command does; those that only ask do not wait for the loop.
-    func answers(_ requests: LoopQueue<Reconciler>, _ board: SharedSnapshot<Snapshot>, _ link: RegistryClients)
+    func answers(_ requests: LoopQueue<Reconciler>, _ board: SharedSnapshot<Snapshot>, _ clients: RegistryClients)
         -> CommandRouter
     {
         let known = { @Sendable in
             var snapshot = board.read()
-            snapshot.store.health = link.source.health.state
+            snapshot.store.health = clients.source.health.state
             return snapshot
         }
         var handlers: [String: CommandRouter.Handler] = [
             DiscoverCommands.release.name: { await ReleaseCommand.answer($0, requests) },
-            PlanCommand.command.name: { _ in await forecast(known(), link) },
+            PlanCommand.command.name: { _ in await forecast(known(), clients) },
         ]
         for name in [StatusCommands.status.name, StatusCommands.why.name] {
             handlers[name] = { await StatusCommands.answer([name] + $0, known()) }
@@ -218,10 +226,10 @@ extension DiscoverAgent {
     }
 
     /// Answers `plan` from what etcd says now.
-    private func forecast(_ known: Snapshot, _ link: RegistryClients) async -> CommandResponse {
+    private func forecast(_ known: Snapshot, _ clients: RegistryClients) async -> CommandResponse {
         var snapshot = known
         do {
-            snapshot.accept(try await link.source.once())
+            snapshot.accept(try await clients.source.once())
         } catch {
             return CommandResponse(status: ExitStatus.failure, "etcd does not answer: \(error)\n")
         }
@@ -244,15 +252,15 @@ struct RegistryClients: Sendable {
 
     /// Prepares all of it; nothing is asked yet.
     init(
-        _ http: HTTPClient, _ configuration: DiscoverSettings, _ timing: RegistryWatcher.Timing, _ logger: Logger
+        _ http: HTTPClient, _ settings: DiscoverSettings, _ timing: RegistryWatcher.Timing, _ logger: Logger
     ) {
-        let client = Etcd.Client(http, configuration.etcd, first: .random(in: 0..<1024))
-        let keyspace = configuration.keyspace
+        let client = Etcd.Client(http, settings.etcd, first: .random(in: 0..<1024))
+        let keyspace = settings.keyspace
         source = RegistryWatcher(
-            client: client, keyspace: keyspace, mode: configuration.mode, timing: timing, logger: logger,
+            client: client, keyspace: keyspace, mode: settings.mode, timing: timing, logger: logger,
             health: EtcdHealth(logger))
         claimer = PortClaimWriter(client, keyspace, logger: logger)
-        presence = ConsumerRegistration(client, keyspace, instance: configuration.directory.instance(), logger: logger)
+        presence = ConsumerRegistration(client, keyspace, instance: settings.directory.instance(), logger: logger)
         census = ConsumerCount(client: client, keyspace: keyspace, logger: logger)
     }
 }

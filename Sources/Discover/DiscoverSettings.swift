@@ -35,57 +35,57 @@ struct DiscoverSettings: Sendable {
     /// The settings besides etcd's and the log's.
     static let mode = Setting(
         flag: "--mode", variable: "DISCOVER_MODE", placeholder: "MODE", fallback: "watch",
-        help: "how changes are learnt: watch (at once) or poll")
+        help: "how to follow etcd: watch, or poll every POLL_INTERVAL")
     static let pollInterval = Setting(
         flag: "--poll-interval", variable: "POLL_INTERVAL", placeholder: "TIME", fallback: "5s",
-        help: "how often mode poll reads the registry")
+        help: "time between two reads of the registry in poll mode")
     static let haproxy = Setting(
         flag: "--haproxy", variable: "HAPROXY", placeholder: "PROGRAM", fallback: "haproxy",
-        help: "the HAProxy to run, 2.4 or newer: a path, or a name to look up")
+        help: "HAProxy to run, 2.4 or newer: a path, or a name in PATH")
     static let stateDirectory = Setting(
         flag: "--state-dir", variable: "STATE_DIR", placeholder: "PATH", fallback: StateDirectory.standard,
-        help: "where haproxy.cfg, the sockets and the last known catalogue are; each docker-discover needs its own")
+        help: "folder for haproxy.cfg, the sockets, and the registry cache; each docker-discover needs its own")
     static let statsBind = Setting(
         flag: "--stats-bind", variable: "STATS_BIND", placeholder: "ADDRESS", fallback: ":1936",
-        help: "where HAProxy's stats page, its /metrics and /healthz are")
+        help: "address of HAProxy's stats page, /metrics, and /healthz")
     static let listenAddress = Setting(
         flag: "--listen-address", variable: "LISTEN_ADDRESS", placeholder: "ADDRESS", fallback: "0.0.0.0",
-        help: "where services listen that do not say so themselves; :: is for IPv4 and IPv6")
+        help: "default listen address of services; :: listens on IPv4 and IPv6")
     static let portRange = Setting(
         flag: "--port-range", variable: "PORT_RANGE", placeholder: "FIRST-LAST",
         fallback: PortRange.standard.description,
-        help: "ports for services that ask for one that another service has; the same at all consumers")
+        help: "ports for services whose own port belongs to another service; use the same range on all client hosts")
     static let zone = Setting(
         flag: "--zone", variable: "ZONE", placeholder: "NAME",
-        help: "where this host is: endpoints of the same zone come first, the others serve when none of them works")
+        help: "zone of this host: endpoints of the same zone are preferred; the others serve when none of those works")
     static let globalFile = Setting(
         flag: "--global-file", variable: "GLOBAL_FILE", placeholder: "FILE",
-        help: "lines to add to the global section of haproxy.cfg; read at the start and at SIGHUP, as the next two")
+        help: "lines to add to the global section of haproxy.cfg; read at startup and on SIGHUP, like the next two")
     static let defaultsFile = Setting(
         flag: "--defaults-file", variable: "DEFAULTS_FILE", placeholder: "FILE",
-        help: "lines to add to its defaults section")
+        help: "lines to add to the defaults section")
     static let extraFile = Setting(
-        flag: "--extra-file", variable: "EXTRA_FILE", placeholder: "FILE", help: "whole sections to add to its end")
+        flag: "--extra-file", variable: "EXTRA_FILE", placeholder: "FILE", help: "sections to append to haproxy.cfg")
     static let stopGrace = Setting(
         flag: "--stop-grace", variable: "STOP_GRACE", placeholder: "TIME", fallback: "10s",
-        help: "how long open connections may take to end when docker-discover is stopped")
+        help: "how long open connections may take to finish when docker-discover stops")
     static let hardStopAfter = Setting(
         flag: "--hard-stop-after", variable: "HARD_STOP_AFTER", placeholder: "TIME", fallback: "10m",
-        help: "how long open connections may go on in an old HAProxy worker after a reload")
+        help: "how long open connections may continue in an old HAProxy worker after a reload")
     static let drainTimeout = Setting(
         flag: "--drain-timeout", variable: "DRAIN_TIMEOUT", placeholder: "TIME", fallback: "10m",
-        help: "how long open connections may go on to an endpoint that left the registry")
+        help: "how long open connections to an endpoint that left the registry may continue")
     static let holdTime = Setting(
         flag: "--hold-time", variable: "HOLD_TIME", placeholder: "TIME", fallback: "10m",
         help: """
-            how long endpoints that vanished without having been withdrawn stay in service while they answer, if fewer \
-            than half of their service's are left; 0 for not at all
+            how long to keep serving healthy endpoints whose entries were lost (not withdrawn) when fewer than half of the \
+            service would remain; 0 disables
             """)
 
     /// The table that the command line, the help and the README are made from.
     static let options = CommandLineParser(
         program: "docker-discover",
-        summary: "Balances connections with HAProxy over the services that etcd lists.",
+        summary: "Balances connections over the services in etcd with HAProxy.",
         settings: EtcdSettings.settings + [
             mode, pollInterval, haproxy, haproxyMaster, reloadCommand, haproxyConfig, stateDirectory, statsBind,
             statsAuth, listenAddress, portRange, zone,
@@ -174,15 +174,14 @@ extension DiscoverSettings {
     static let haproxyMaster = Setting(
         flag: "--haproxy-master", variable: "HAPROXY_MASTER", placeholder: "SOCKET",
         help: """
-            the socket of the master of an HAProxy that something else runs, such as the system's haproxy.service: \
-            docker-discover then starts and stops none, writes HAPROXY_CONFIG, and reloads by this socket
+            use an existing HAProxy: its master CLI socket (haproxy -S). docker-discover writes HAPROXY_CONFIG and reloads \
+            HAProxy there; it never starts or stops it
             """)
     /// `RELOAD_COMMAND`: what reloads another's HAProxy.
     static let reloadCommand = Setting(
         flag: "--reload-command", variable: "RELOAD_COMMAND", placeholder: "COMMAND",
         help: """
-            the same with a command for /bin/sh instead of a socket, such as systemctl reload haproxy; \
-            it is killed after 10s
+            use an existing HAProxy and reload it with this shell command (timeout 10 s), such as systemctl reload haproxy
             """)
     /// `HAPROXY_CONFIG`: the file of another's HAProxy.
     static let haproxyConfig = Setting(
@@ -195,7 +194,7 @@ extension DiscoverSettings {
     static let statsAuth = Setting(
         flag: "--stats-auth", variable: "STATS_AUTH", placeholder: "FILE",
         help: """
-            a file with lines user:password: who may see the stats page and /metrics; read at the start and at SIGHUP
+            file with user:password lines: who may see the stats page and /metrics; read at startup and on SIGHUP
             """)
 
     /// The HAProxy that something else runs; nil where there is none, or where a setting is wrong, which is then recorded.

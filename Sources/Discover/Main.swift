@@ -17,10 +17,10 @@ enum Main {
             // The grace period is HAProxy's; what is left of the time is ours.
             grace: { $0.stopGrace + .seconds(5) },
             onHangup: { bell.ring(.hangup) },
-            { configuration, logger in
+            { settings, logger in
                 let searchPath = environment["PATH"] ?? ""
                 let agent = DiscoverAgent(
-                    configuration: configuration, searchPath: searchPath, logger: logger, bell: bell)
+                    settings: settings, searchPath: searchPath, logger: logger, bell: bell)
                 try await agent.run()
             })
         exit(status)

@@ -91,7 +91,7 @@ extension OfflineCollector.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {
-        case .noHTTP: "cannot initialise libcurl"
+        case .noHTTP: "cannot initialize libcurl"
         case .noRegistry(let reason):
             "etcd does not answer, and STATE_DIR has no copy of what it said last: \(reason)"
         }

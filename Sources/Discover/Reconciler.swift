@@ -22,6 +22,7 @@ struct Reconciler {
         var health = HealthPage.Timing()
     }
 
+    private let agent = Snapshot.Agent.thisProcess
     private let timing: Timing
     private let log: Logger
     private let clock = WallClock()
@@ -31,7 +32,7 @@ struct Reconciler {
     // What decides.
 
     /// What the registry says; nil until it is known, which is not the same as empty.
-    private(set) var registry: RegistryState?
+    private var registry: RegistryState?
     /// Whether that is only the cache of an earlier run, as etcd has not answered yet.
     private var isCached = false
     /// What is the same for all services.
@@ -55,8 +56,8 @@ struct Reconciler {
     private var sections = SectionCache()
     /// Where services should listen.
     private var wantedBinds: Set<BindAddress> = []
-    /// What has to be written into the registry so that all services keep their ports.
-    private(set) var claims: [PortClaimUpdate] = []
+    /// Whether the registry is newer than what was decided last.
+    private var isNews = false
 
     // What was applied.
 
@@ -65,7 +66,9 @@ struct Reconciler {
     /// The newest file that HAProxy has accepted as a whole, also one of an earlier run.
     private var accepted: HAProxyConfiguration?
     /// What the registry said when HAProxy last did all of it; nil where nothing is known of that.
-    private(set) var applied: RegistryState?
+    private var applied: RegistryState?
+    /// The newest revision whose application somebody waited for.
+    private var confirmed: Int64 = 0
     /// Since when the registry says what HAProxy does not do yet, as time since the beginning of 1970; nil where it does.
     private var behindSince: Duration?
     private var events: EventLog
@@ -80,7 +83,7 @@ struct Reconciler {
     /// When the cache is to follow.
     private var cacheDue: ContinuousClock.Instant?
 
-    /// Takes the parts and knows nothing yet.
+    /// Takes the parts, and what an earlier run left.
     init(
         _ haproxy: HAProxyController, settings: HAProxySettings, cache: RegistryCacheWriter, holdTime: Duration,
         logger: Logger, timing: Timing = Timing()
@@ -92,20 +95,11 @@ struct Reconciler {
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         events = EventLog(logger)
         massLoss = MassLossGuard(holdTime: holdTime)
+        restore()
     }
 
-    /// The failure that was logged last; nil where all went well.
-    var failure: String? { events.failure }
-
-    /// Whether an HAProxy serves, be it ours or another's.
-    var isServing: Bool { haproxy.isServing }
-}
-
-// MARK: What becomes known
-
-extension Reconciler {
     /// Takes the cached registry, and the file that an earlier run left.
-    mutating func restore() {
+    private mutating func restore() {
         if let saved = cache.saved {
             (registry, isCached) = (saved.registry, true)
             events.log(massLoss.restore(saved.holds, besides: saved.registry, at: clock.now))
@@ -115,9 +109,19 @@ extension Reconciler {
         accepted = haproxy.access.file.read()
     }
 
+    /// The failure that was logged last; nil where all went well.
+    var failure: String? { events.failure }
+
+    /// Whether nothing runs, and nobody knows what should.
+    var knowsNothing: Bool { registry == nil && !haproxy.isServing }
+}
+
+// MARK: What becomes known
+
+extension Reconciler {
     /// Accepts a newer state of the registry; whatever was rejected before is tried anew.
     mutating func accept(_ registry: RegistryState) {
-        (self.registry, isCached) = (registry, false)
+        (self.registry, isCached, isNews) = (registry, false, true)
         behindSince = behindSince ?? Timestamp.now()
         events.log(massLoss.accept(registry, at: clock.now))
         tryNow()
@@ -160,11 +164,22 @@ extension Reconciler {
 // MARK: A turn
 
 extension Reconciler {
+    /// What came of a turn.
+    struct Outcome {
+        /// Whether there is an HAProxy to work with: ours runs, or another's is awaited.
+        var hasHAProxy: Bool
+        /// What has to be written into the registry so that all services keep their ports; nil where that is not new.
+        var claims: [PortClaimUpdate]?
+        /// The state of the registry that HAProxy runs, where somebody waits for that.
+        var confirmed: RegistryState?
+        /// When to look again although nothing changed; nil where all is as it should be.
+        var wait: Duration?
+    }
+
     /// Observes, decides and applies what is due.
-    ///
-    /// - Returns: when to look again although nothing changed; nil where all is as it should be.
-    mutating func turn() async -> Duration? {
+    mutating func turn() async -> Outcome {
         await observe()
+        var claims: [PortClaimUpdate]?
         if let due, due <= .now {
             await reviewSnippets()
             ports = PortObservation(ownAddresses: IPAddress.ofThisHost())
@@ -175,15 +190,17 @@ extension Reconciler {
                 await tryPorts(untested)
                 desired = decide()
             }
-            if let desired { record(desired) }
+            if let desired { claims = record(desired) }
             self.due = await apply(desired).map { .now + $0 }
         }
-        return await maintain()
+        let wait = await maintain()
+        return Outcome(
+            hasHAProxy: haproxy.known != .notRunning, claims: claims, confirmed: newlyConfirmed(), wait: wait)
     }
 
     /// Stops HAProxy within the grace period, with the cache up to date.
-    mutating func stop(grace: Duration) async {
-        if cacheDue != nil { await finishCache() }
+    func stop(grace: Duration) async {
+        if cacheDue != nil, let next = nextCache { await cache.finish(next) }
         await haproxy.stop(grace: grace)
     }
 }
@@ -282,12 +299,14 @@ extension Reconciler {
         return isCached && haproxy.current != nil ? nil : DesiredState(inputs, &decisions)
     }
 
-    private mutating func record(_ desired: DesiredState) {
+    /// Records what was decided; returns the claims that are to be written, once for each state of the registry.
+    private mutating func record(_ desired: DesiredState) -> [PortClaimUpdate]? {
         wantedBinds = desired.wantedBinds
-        claims = desired.claims
         rejected.evict(except: desired.services)
         claimExpiry.update(desired.idleClaims, at: .now)
         events.log(desired.diagnostics)
+        defer { isNews = false }
+        return isNews ? desired.claims : nil
     }
 
     /// The file that HAProxy should run; nil where it goes on with what it has.
@@ -335,6 +354,13 @@ extension Reconciler {
             change, haproxy.current, revision: registry?.revision, took: took, oldWorkers: haproxy.oldWorkers)
     }
 
+    /// What HAProxy runs all of, once for each time that somebody waits for it.
+    private mutating func newlyConfirmed() -> RegistryState? {
+        guard let applied, applied.revisionToConfirm != confirmed else { return nil }
+        confirmed = applied.revisionToConfirm
+        return applied
+    }
+
     /// Brings the file to what HAProxy runs.
     private mutating func finish(_ next: HAProxyConfiguration, _ desired: DesiredState?) async -> Duration? {
         do {
@@ -357,7 +383,7 @@ extension Reconciler {
         from error: any Error, _ desired: DesiredState?, withoutSnippets: HAProxyConfiguration?
     ) async -> Duration {
         if let desired {
-            if let withoutSnippets, isServing, haproxy.file == withoutSnippets {
+            if let withoutSnippets, haproxy.isServing, haproxy.file == withoutSnippets {
                 _ = snippets.revert(because: "\(error)", toNone: true)
                 settings.snippets = snippets.accepted
                 return .zero
@@ -416,12 +442,12 @@ extension Reconciler {
     /// Sees to `/healthz`, to servers that are leaving, and to the cache; returns when to look again.
     private mutating func maintain() async -> Duration? {
         let worker = haproxy.current?.worker
-        if isServing, let message = health.message(for: worker, at: .now) {
+        if haproxy.isServing, let message = health.message(for: worker, at: .now) {
             health.noteTold(await haproxy.access.runtime.setHealth(message), to: worker, at: .now)
         }
         let drains = await haproxy.finishDrains()
         beginCache()
-        let dues = [due, cacheDue, rate.due, rejected.due, isServing ? health.due(at: .now) : nil]
+        let dues = [due, cacheDue, rate.due, rejected.due, haproxy.isServing ? health.due(at: .now) : nil]
         let waits = dues.map { due in due.map { max(ContinuousClock.now.duration(to: $0), .zero) } }
         return (waits + [drains, massLoss.wait(at: clock.now)]).compactMap(\.self).min()
     }
@@ -434,7 +460,10 @@ extension Reconciler {
     /// Has the cache follow what was applied; what is held is nowhere else, so with that it does at once.
     private mutating func scheduleCache() async {
         guard let next = nextCache, !next.isAsOld(as: cache.saved) else { return }
-        if next.holds != cache.saved?.holds ?? [] { return await finishCache() }
+        if next.holds != cache.saved?.holds ?? [] {
+            cacheDue = nil
+            return await cache.finish(next)
+        }
         cacheDue = cacheDue ?? .now + max(timing.cacheInterval, cache.pause)
     }
 
@@ -443,15 +472,11 @@ extension Reconciler {
         self.cacheDue = cache.begin(next) ? nil : .now + timing.cacheInterval
     }
 
-    private mutating func finishCache() async {
-        cacheDue = nil
-        if let next = nextCache { await cache.finish(next) }
-    }
 }
 
 extension Reconciler {
     /// What is known now.
-    func snapshot(agent: Snapshot.Agent, _ store: Snapshot.Store) -> Snapshot {
+    func snapshot(_ store: Snapshot.Store) -> Snapshot {
         var snapshot = Snapshot(
             agent: agent, store: store, settings: settings, inputs: inputs, appliedRevision: applied?.revision,
             behindSince: behindSince, massLoss: massLoss, history: history, running: haproxy.current,

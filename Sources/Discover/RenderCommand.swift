@@ -11,9 +11,9 @@ struct RenderCommand: Sendable {
             """,
         isNeeded: true)
     private static let strict = Setting(
-        flag: "--strict", help: "exit status 1 where anything in FILE is wrong or a service is left out")
+        flag: "--strict", help: "exit with status 1 if anything in FILE is wrong or a service is not served")
     private static let probe = Setting(
-        flag: "--probe", help: "for the HAProxy that is installed here, rather than for one that can do everything")
+        flag: "--probe", help: "render for the installed HAProxy instead of one with all features")
 
     /// Shows what would be written.
     static let command = Command(

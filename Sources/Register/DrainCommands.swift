@@ -21,7 +21,7 @@ struct DrainCommands: Sendable {
     private static let wait = Setting(
         flag: "--wait", help: "wait until every docker-discover has applied the withdrawal")
     private static let timeout = Setting(
-        flag: "--timeout", placeholder: "TIME", fallback: "30s", help: "how long to wait for them, at most 1h")
+        flag: "--timeout", placeholder: "TIME", fallback: "30s", help: "how long to wait, at most 1h")
 
     /// The exit status where not everybody has confirmed in time.
     static let unconfirmed: Int32 = 2

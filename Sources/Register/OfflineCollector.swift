@@ -55,11 +55,11 @@ struct OfflineCollector: Sendable {
     ) async -> Set<InstanceID> {
         var drains = Drains(registry, owner, logger: logger)
         do {
-            try await drains.learn(containers)
+            try await drains.load()
         } catch {
             snapshot.store.trouble = ErrorRecord(error)
         }
-        drains.keepOnly(containers)
+        drains.accept(containers)
         return drains.ids
     }
 

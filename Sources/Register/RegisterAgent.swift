@@ -1,65 +1,61 @@
 import Shared
 
-/// docker-register: keeps one host's running containers in the registry, and what its services file says.
+/// docker-register: keeps one host's containers, and what its services file lists, in the registry.
 ///
-/// One loop owns the lease and knows what is published. Watchers hand it the newest list of containers or ring its
-/// bell: the source of containers, the watcher of the registry, the agent's own checks, and the clocks. Each turn of the
-/// loop renews the lease if that is due, compares what should be with what is, and carries out the difference. What was
-/// not carried out is a difference again at the next turn, so a retry is the same code as a first try.
+/// It starts by loading what is registered and drained. Then one loop owns all state, and each turn observes (what the
+/// watchers have handed over), decides (``Desired``) and applies (``Publisher``). Watchers only ring its bell, or hand
+/// over a newer whole state. What could not be applied is a difference again at the next turn, so a retry is the same
+/// code as a first try.
 struct RegisterAgent: ~Copyable {
     /// Why the loop turns.
     enum Reason: Hashable {
-        case containers
-        case hangup
-        case checks
-        case lease
-        case registry
-        case whereabouts
-        case request
+        /// The engine has listed its containers, or is lost.
         case engine
+        /// The host's address has changed, or on which ports its programs listen.
+        case host
+        /// A check has another result.
+        case checks
+        /// The services file is to be read again.
+        case hangup
+        /// A command asks for something.
+        case request
+        /// The lease is to be renewed.
+        case lease
+        /// Somebody else may have changed what is registered.
+        case registry
+        /// What was not served is to be tried again.
         case retry
     }
 
-    /// What it was told.
-    let configuration: RegisterSettings
-    /// What it keeps.
-    let registry: EntryStore
-    /// Nil on a host without an engine.
-    private let source: Docker.ContainerWatcher?
-    /// Where everything is told.
-    let logger: Logger
+    private let configuration: RegisterSettings
+    private let logger: Logger
+    private let store: EntryStore
 
-    /// What wakes its loop.
-    let bell: Doorbell<Reason>
-    /// The containers as they were listed last, until the loop takes them.
-    let newest = LatestValue<Docker.ContainerList>()
-    /// What is known of the host's addresses and ports.
-    let whereabouts: HostMonitor
-    /// What decides, as it was said last.
-    var inputs: Inputs
-    /// The checks of its own.
-    let checks: RegistrationChecker
-    /// What commands ask the loop for.
-    let requests: LoopQueue<RegisterAgent>
+    // What observes, and rings.
+    private let bell: Doorbell<Reason>
+    /// Nil on a host without an engine.
+    private let containerWatcher: Docker.ContainerWatcher?
+    private let newestContainers = LatestValue<Docker.ContainerList>()
     private let engineTrouble = LatestValue<ErrorRecord?>()
-    /// What questions are answered from.
-    let board: SharedSnapshot<Snapshot>
-    /// What is put on the board next.
-    var snapshot: Snapshot
-    /// What brings the registry to what it should hold.
-    var publisher: Publisher
-    /// What keeps the plain keys of the services file.
-    var plainKeys: HostKeys
-    /// The containers that are out on purpose.
-    var drains: Drains
-    /// Whether what should be was decided for the newest look, drains and results of the checks.
-    var isDecided = false
-    /// The entries of the last decision; before the first one, nil until it is known what the registry holds.
-    var current: [EntryID: CurrentEntry]?
-    /// What rings when a wait is over.
-    var alarm: Task<Void, any Error>?
-    /// What the log has of containers.
-    var reasonLog = ReasonLog()
+    private let hostMonitor: HostMonitor
+    private let checker: RegistrationChecker
+    private let requests: LoopQueue<RegisterAgent>
+
+    // What the loop knows.
+    private var inputs: Inputs
+    private var drains: Drains
+    /// The entries of the last decision; nil until it is known what is registered.
+    private var current: [EntryID: CurrentEntry]?
+    private var publisher: Publisher
+    private var outage = Outage<ErrorRecord>()
+    // Short, so that everything is right again within a second of etcd's return.
+    private var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
+    private var alarm: Task<Void, any Error>?
+
+    // What it shows.
+    private var reasonLog = ReasonLog()
+    private var snapshot: Snapshot
+    private let board: SharedSnapshot<Snapshot>
 
     /// Connects to the engine, which has to answer.
     ///
@@ -73,24 +69,22 @@ struct RegisterAgent: ~Copyable {
             engine = try await Docker.Client.connect(http, docker, deadline: limit)
         }
         let identity = try await engine?.identity() ?? HostIdentity.read()
-        let whereabouts = try await HostMonitor(
+        hostMonitor = try await HostMonitor(
             configuration.hostAddress, members: configuration.etcd.endpoints, engine, at: configuration.docker,
             deadline: limit, interval: configuration.ttl / 3, logger: logger)
-        let owner = Owner(identity, whereabouts.address)
+        let owner = Owner(identity, hostMonitor.address)
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
-        registry = EntryStore(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
-        publisher = Publisher(registry, owner, ttl: configuration.ttl, logger: logger)
-        plainKeys = HostKeys(registry, logger: logger)
+        store = EntryStore(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
+        publisher = Publisher(store, owner, ttl: configuration.ttl, logger: logger)
         inputs = Inputs(owner: owner, policy: configuration.rules, services: configuration.services)
         if configuration.docker == nil { inputs.containers = Docker.ContainerList(containers: []) }
-        source = configuration.docker.map { docker in
+        containerWatcher = configuration.docker.map { docker in
             Docker.ContainerWatcher(http, docker, deadline: limit, resync: configuration.resync, logger: logger)
         }
-        drains = Drains(registry, owner, logger: logger)
+        drains = Drains(store, owner, logger: logger)
         self.bell = bell
         requests = LoopQueue { bell.ring(.request) }
-        self.whereabouts = whereabouts
-        checks = RegistrationChecker(http)
+        checker = RegistrationChecker(http)
         snapshot = Snapshot(
             owner, engine, at: configuration.docker?.name, members: configuration.etcd.endpoints,
             configuration.keyspace, agent: .thisProcess)
@@ -108,35 +102,11 @@ struct RegisterAgent: ~Copyable {
 
     /// Works until the task is cancelled.
     mutating func run() async throws {
-        let (bell, newest, source, engineTrouble, checks) = (bell, newest, source, engineTrouble, checks)
-        let whereabouts = whereabouts
-        let watcher = RegistryWatcher(registry, publisher.expectation, logger: logger)
-        let (ttl, resync) = (configuration.ttl, configuration.resync)
-        try await withThrowingTaskGroup { group in
-            if let source {
-                group.addTask {
-                    try await source.run {
-                        newest.put($0)
-                        engineTrouble.put(nil)
-                        bell.ring(.containers)
-                    } lose: {
-                        engineTrouble.put(ErrorRecord($0))
-                        bell.ring(.engine)
-                    }
-                }
-            }
-            group.addTask { try await checks.run { bell.ring(.checks) } }
-            if let server = router().server(at: configuration.controlSocket, logger) {
-                group.addTask { await server.run() }
-            }
-            group.addTask { try await watcher.run { bell.ring(.registry) } }
-            group.addTask { try await whereabouts.run { bell.ring(.whereabouts) } }
-            group.addTask { try await bell.ring(.lease, every: ttl / 3) }
-            group.addTask { try await bell.ring(.registry, every: resync) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            addWatchers(to: &group)
             defer { group.cancelAll() }
-            decide()
-            bell.ring(.lease)
             do {
+                try await load()
                 try await loop()
             } catch {
                 await end()
@@ -145,7 +115,153 @@ struct RegisterAgent: ~Copyable {
         }
     }
 
-    /// Leaves the registry as it was told to; the task is cancelled here, and etcd takes a moment.
+    private func addWatchers(to group: inout ThrowingTaskGroup<Void, any Error>) {
+        let (bell, newestContainers, engineTrouble) = (bell, newestContainers, engineTrouble)
+        let (checker, hostMonitor, ttl, resync) = (checker, hostMonitor, configuration.ttl, configuration.resync)
+        let registryWatcher = RegistryWatcher(store, publisher.expected, logger: logger)
+        if let containerWatcher {
+            group.addTask {
+                try await containerWatcher.run {
+                    newestContainers.put($0)
+                    engineTrouble.put(nil)
+                    bell.ring(.engine)
+                } lose: {
+                    engineTrouble.put(ErrorRecord($0))
+                    bell.ring(.engine)
+                }
+            }
+        }
+        group.addTask { try await hostMonitor.run { bell.ring(.host) } }
+        group.addTask { try await checker.run { bell.ring(.checks) } }
+        group.addTask { try await registryWatcher.run { bell.ring(.registry) } }
+        group.addTask { try await bell.ring(.lease, every: ttl / 3) }
+        group.addTask { try await bell.ring(.registry, every: resync) }
+        let socket = configuration.controlSocket
+        if let server = router().server(at: socket, setting: "CONTROL_SOCKET", logger) {
+            group.addTask { await server.run() }
+        }
+    }
+
+    // MARK: Start
+
+    /// Loads what is registered and which containers are drained, on which the first decision depends.
+    ///
+    /// A restart of the agent takes nothing out for being checked anew, and what was drained does not come back for a
+    /// moment. Until etcd answers, questions are answered without it.
+    private mutating func load() async throws {
+        while current == nil {
+            observe([])
+            show(decide())
+            do {
+                let registered = try await publisher.load()
+                try await drains.load()
+                current = registered.compactMapValues(CurrentEntry.init)
+            } catch {
+                try Task.checkCancellation()
+                recordFailure(error)
+                try await Task.sleep(for: backoff.next())
+            }
+        }
+        bell.ring(.retry)
+    }
+
+    // MARK: Loop
+
+    private mutating func loop() async throws {
+        defer { alarm?.cancel() }
+        var unserved: Set<Reason> = []
+        while let rung = await bell.answer() {
+            unserved = try await turn(rung.union(unserved))
+        }
+        throw CancellationError()
+    }
+
+    /// Observes, decides and applies.
+    ///
+    /// - Returns: the reasons for which the next turn has to look again, whatever it turns for.
+    private mutating func turn(_ reasons: Set<Reason>) async throws -> Set<Reason> {
+        observe(reasons)
+        requests.change(&self)
+        let desired = decide()
+        current = desired.current
+        hostMonitor.watch(desired.listeningPorts, at: inputs.owner.address)
+        if desired.checks != snapshot.desired.checks { checker.watch(desired.checks) }
+        show(desired)
+        defer { show(desired) }
+        do {
+            return try await apply(desired, reasons)
+        } catch {
+            try Task.checkCancellation()
+            recordFailure(error)
+            lookAgain(in: backoff.next())
+            return reasons.intersection([.lease, .registry])
+        }
+    }
+
+    /// Takes what the watchers have handed over.
+    private mutating func observe(_ reasons: Set<Reason>) {
+        if let containers = newestContainers.take() { inputs.containers = containers }
+        if let trouble = engineTrouble.take() { snapshot.engine?.trouble = trouble }
+        let host = hostMonitor.take()
+        if let listeningPorts = host.listeners { inputs.listeningPorts = listeningPorts }
+        if let address = host.address {
+            inputs.owner.address = address
+            publisher.move(to: address)
+            drains.move(to: inputs.owner)
+        }
+        if reasons.contains(.hangup) { inputs.services?.readAgain(owner: inputs.owner, logger: logger) }
+        if let containers = inputs.containers { drains.accept(containers) }
+    }
+
+    /// Decides what should be registered, and logs what is new about why something is not.
+    private mutating func decide() -> Desired {
+        let desired = Desired(
+            inputs, drains: drains.ids, confirm: drains.toConfirm, checks: checker.results, current: current)
+        reasonLog.update(desired, besides: current ?? [:], to: logger)
+        return desired
+    }
+
+    private mutating func apply(_ desired: Desired, _ reasons: Set<Reason>) async throws -> Set<Reason> {
+        let isRereading = reasons.contains(.registry)
+        let wait = try await publisher.apply(
+            desired, rereading: isRereading, renewing: reasons.contains(.lease))
+        try await drains.store(rereading: isRereading)
+        drains.applied()
+        requests.respond(self)
+        recordSuccess()
+        guard let wait else { return [] }
+        lookAgain(in: wait)
+        return [.registry]
+    }
+
+    private mutating func lookAgain(in wait: Duration) {
+        alarm?.cancel()
+        alarm = bell.ring(.retry, in: wait)
+    }
+
+    // MARK: Failures
+
+    private mutating func recordFailure(_ error: any Error) {
+        // It is no failure of etcd, and the next turn says more of it.
+        guard !(error is Publisher.LeaseLost) else { return }
+        let record = ErrorRecord(error)
+        snapshot.store.lastTrouble = record
+        guard outage.begin(record) else { return }
+        if Etcd.needsOperator(error) {
+            logger.error("etcd rejected the request; retrying", ["error": record.error])
+        } else {
+            logger.warning("etcd unreachable; retrying", ["error": record.error])
+        }
+    }
+
+    private mutating func recordSuccess() {
+        if outage.end() { logger.info("etcd reachable again") }
+        backoff.reset()
+    }
+
+    // MARK: End
+
+    /// Leaves the registry as the settings say; the task is cancelled here, and etcd takes a moment.
     private func end() async {
         let (publisher, logger, withdraws) = (publisher, logger, configuration.withdrawsOnExit)
         await Task {
@@ -155,144 +271,34 @@ struct RegisterAgent: ~Copyable {
                     try await publisher.leave()
                 }
             } catch {
-                logger.warning("cannot tell etcd of the end; the entries go with their lease", ["error": "\(error)"])
+                logger.warning("cannot deregister on shutdown; entries expire with their lease", ["error": "\(error)"])
             }
         }.value
     }
-
-    private mutating func loop() async throws {
-        // Short, so that everything is right again within a second of etcd's return.
-        var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
-        var isLost = false
-        defer { alarm?.cancel() }
-        while let reasons = await bell.answer() {
-            if reasons.contains(.hangup) {
-                inputs.services?.readAgain(owner: publisher.owner, logger: logger)
-                isDecided = false
-            }
-            if takeNews() || reasons.contains(.checks) { isDecided = false }
-            decide()
-            if let trouble = engineTrouble.take() { snapshot.engine?.trouble = trouble }
-            tellQuestions()
-            do {
-                try await turn(reasons)
-                if isLost { logger.info("etcd is back") }
-                isLost = false
-                snapshot.store.trouble = nil
-                tellQuestions()
-                backoff.reset()
-            } catch {
-                try Task.checkCancellation()
-                if !isLost { tell(error) }
-                isLost = true
-                note(error)
-                tellQuestions()
-                try await Task.sleep(for: backoff.next())
-                bell.ring(.retry)
-            }
-        }
-        throw CancellationError()
-    }
-
-    private func tell(_ error: any Error) {
-        if Etcd.needsOperator(error) {
-            logger.error("etcd refuses; trying again", ["error": "\(error)"])
-        } else {
-            logger.warning("etcd is lost; trying again", ["error": "\(error)"])
-        }
-    }
 }
 
-// What the agent decides should be in the registry.
+// What commands ask and change.
 
 extension RegisterAgent {
-    /// Takes what the watchers have handed over; whether there is something.
-    mutating func takeNews() -> Bool {
-        let (containers, host) = (newest.take(), whereabouts.take())
-        if let containers { inputs.containers = containers }
-        if let address = host.address { move(to: address) }
-        if let listeners = host.listeners { inputs.listeningPorts = listeners }
-        return containers != nil || !host.isEmpty
-    }
-
-    private mutating func move(to address: IPAddress) {
-        inputs.owner.address = address
-        publisher.move(to: address)
-        drains.move(to: inputs.owner)
+    /// Puts up what is known now: no question waits for the loop.
+    private mutating func show(_ desired: Desired) {
         snapshot.owner = inputs.owner
-    }
-
-    /// Reads what an earlier agent has left in the registry: a restart takes nothing of it out for being checked anew.
-    mutating func recall() async throws {
-        try await publisher.publish()
-        current = publisher.published?.compactMapValues(CurrentEntry.init)
-        isDecided = false
-    }
-
-    /// Decides what should be there, from what the engine, the services file and the agent's checks said last.
-    mutating func decide() {
-        guard !isDecided, inputs.containers != nil || inputs.services != nil else { return }
-        isDecided = true
-        if let containers = inputs.containers { drains.keepOnly(containers) }
-        let desired = Desired(inputs, drains: drains.ids, checks: checks.results, current: current)
         snapshot.desired = desired
-        whereabouts.watch(desired.listeningPorts, at: inputs.owner.address)
-        plainKeys.desire(desired.hostKeys)
-        reasonLog.update(desired, besides: current ?? [:], to: logger)
-        // What may be there depends on what is there, which is not known before the first turn.
-        guard current != nil else { return }
-        current = desired.current
-        checks.watch(desired.checks)
-        publisher.desire(desired)
-    }
-}
-
-// What one turn of the loop does.
-
-extension RegisterAgent {
-    /// Does everything that is to be done now.
-    mutating func turn(_ reasons: Set<Reason>) async throws {
-        if reasons.contains(.registry) {
-            if let wait = publisher.doubt() { ringAgain(.registry, in: wait) }
-            try await drains.doubt()
-        }
-        if reasons.contains(.lease) { publisher.renewalIsDue() }
-        if !reasons.isDisjoint(with: [.lease, .registry]) { plainKeys.doubt() }
-        // What was drained before the agent started must not come back for a moment.
-        let drained = drains.ids
-        try await drains.learn(inputs.containers)
-        let toConfirm = drains.toConfirm
-        if inputs.containers != nil { requests.change(&self) }
-        if drains.ids != drained || drains.toConfirm != toConfirm { isDecided = false }
-        if current == nil { try await recall() }
-        decide()
-        try await publisher.publish()
-        try await drains.store()
-        requests.respond(self)
-        if !drains.toConfirm.isEmpty {
-            drains.applied()
-            isDecided = false
-        }
-        try await publishPlainKeys()
+        snapshot.store.lease = publisher.lease
+        snapshot.store.trouble = outage.cause
+        snapshot.registered = publisher.registered
+        snapshot.leader = publisher.leader
+        board.put(snapshot)
     }
 
-    /// Does the same for the plain keys, which go with the same lease.
-    private mutating func publishPlainKeys() async throws {
-        guard let lease = publisher.leaseID else { return }
-        do {
-            try await plainKeys.publish(under: lease)
-        } catch let error as Etcd.Error where error.isLeaseGone {
-            publisher.renewalIsDue()
-            throw error
+    /// What each command does; those that only ask do not wait for the loop.
+    private func router() -> CommandRouter {
+        let drains = DrainCommands(store, requests)
+        var handlers = StatusCommands.handlers { [board] in board.read() }
+        for command in DrainCommands.all {
+            handlers[command.name] = { [board] in await drains.answer(command, $0, board.read()) }
         }
-    }
-
-    private mutating func ringAgain(_ reason: Reason, in wait: Duration) {
-        alarm?.cancel()
-        alarm = Task { [bell] in
-            try await Task.sleep(for: wait)
-            bell.ring(reason)
-        }
+        return CommandRouter(of: RegisterSettings.options.program, handlers)
     }
 
     /// Drains a container that runs.
@@ -308,33 +314,4 @@ extension RegisterAgent {
 
     /// At which revision a container was withdrawn; nil where it was not, or long ago.
     func revisionOfWithdrawal(of id: InstanceID) -> Int64? { publisher.withdrawals[id] }
-}
-
-// What the agent answers to commands.
-
-extension RegisterAgent {
-    /// What each command does; those that only ask do not wait for the loop.
-    func router() -> CommandRouter {
-        let drains = DrainCommands(registry, requests)
-        var handlers = StatusCommands.handlers { [board] in board.read() }
-        for command in DrainCommands.all {
-            handlers[command.name] = { [board] in await drains.answer(command, $0, board.read()) }
-        }
-        return CommandRouter(of: RegisterSettings.options.program, handlers)
-    }
-
-    /// Keeps in mind what is wrong with etcd.
-    mutating func note(_ error: any Error) {
-        let trouble = ErrorRecord(error)
-        if snapshot.store.trouble == nil { snapshot.store.trouble = trouble }
-        snapshot.store.lastTrouble = trouble
-    }
-
-    /// Puts up what is known now: no question waits for the loop.
-    mutating func tellQuestions() {
-        snapshot.store.lease = publisher.lease
-        snapshot.registered = publisher.published
-        snapshot.leader = publisher.leader
-        board.put(snapshot)
-    }
 }

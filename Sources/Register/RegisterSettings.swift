@@ -34,21 +34,21 @@ struct RegisterSettings: Sendable {
             + "its network interface; or auto, the address from which this host reaches etcd")
     private static let servicesFile = Setting(
         flag: "--services", variable: "SERVICES_FILE", placeholder: "FILE",
-        help: "a JSON file with services that are not containers, and keys that tell what this host is")
+        help: "JSON file with services that are not containers, and keys that describe this host")
     private static let ttlSetting = Setting(
         flag: "--ttl", variable: "TTL", placeholder: "TIME", fallback: "15s",
         help: "how long entries outlive a docker-register or host that died")
     private static let resyncSetting = Setting(
         flag: "--resync", variable: "RESYNC_INTERVAL", placeholder: "TIME", fallback: "60s",
-        help: "how often everything is looked at again, even when nothing has happened")
+        help: "interval of full resynchronization, even without any event")
 
     private static let withdrawSetting = Setting(
         flag: "--withdraw-on-exit", variable: "WITHDRAW_ON_EXIT",
-        help: "withdraw every entry when docker-register is stopped, instead of leaving them until the TTL is over")
+        help: "withdraw all entries when docker-register stops, instead of leaving them until the TTL expires")
     private static let control = Setting(
         flag: "--control-socket", variable: "CONTROL_SOCKET", placeholder: "PATH",
         fallback: "/run/docker-register/control.sock",
-        help: "the unix socket on which the running docker-register answers its commands")
+        help: "Unix socket on which the running docker-register answers commands")
 
     /// The table that the command line, the help and the README are made from.
     static let options = CommandLineParser(

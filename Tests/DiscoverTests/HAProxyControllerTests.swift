@@ -106,7 +106,7 @@ struct HAProxyControllerTests {
             #expect(await lab.drains())
             #expect(!open.answers("one"))
             #expect(other.answers("two"))
-            #expect(lab.log.count(of: "cutting connections to an endpoint that is gone") == 1)
+            #expect(lab.log.count(of: "closing connections to a removed endpoint") == 1)
             #expect(try await lab.states().keys.sorted() == ["web/2"])
         }
     }

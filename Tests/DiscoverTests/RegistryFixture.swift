@@ -36,7 +36,7 @@ struct RegistryFixture {
         return RegistryState(keyspace: Self.keyspace, listing: listing)
     }
 
-    /// The catalogue.
+    /// The catalog.
     var catalog: Catalog { Catalog(state) }
 
     /// The plan, with the stats page on 1936.

@@ -231,7 +231,7 @@ struct AddressTests {
                     "whoami-9000 \(container) \(fleet.host.address):\(first)"))
             try await fleet.ip("addr del \(fleet.host.address)/24 dev eth0")
             try await fleet.ip("addr add 10.77.0.99/24 dev eth0")
-            #expect(await agent.logs("HOST_IP has changed", "from=\(fleet.host.address)", "to=10.77.0.99"))
+            #expect(await agent.logs("HOST_IP changed", "from=\(fleet.host.address)", "to=10.77.0.99"))
             #expect(
                 await fleet.holds(
                     "whoami \(container) 10.77.0.99:8000", "whoami-9000 \(container) 10.77.0.99:\(first)"))
@@ -244,10 +244,10 @@ struct AddressTests {
 
             try await fleet.ip("link set eth0 down")
             if setting == "eth0" { try await fleet.ip("addr flush dev eth0") }
-            #expect(await agent.logs("HOST_IP cannot be looked up; keeping it"))
+            #expect(await agent.logs("HOST_IP lookup failed; keeping the last address"))
             if setting == "eth0" { try await fleet.ip("addr add 10.77.0.99/24 dev eth0") }
             try await fleet.ip("link set eth0 up")
-            #expect(await agent.logs("HOST_IP is known again"))
+            #expect(await agent.logs("HOST_IP lookup works again"))
             #expect(
                 await fleet.holds(
                     "whoami \(container) 10.77.0.99:8000", "whoami-9000 \(container) 10.77.0.99:\(second)"))
@@ -263,15 +263,15 @@ struct AddressTests {
             // Not there yet.
             let patient = try fleet.register(["HOST_IP": "late0"])
             let puzzled = try fleet.register(["HOST_IP": "auto", "ETCD_HOST": "no-such-host.invalid"])
-            #expect(await patient.logs("HOST_IP is not known yet", "no network interface late0", "eth0"))
-            #expect(await puzzled.logs("HOST_IP is not known yet", "no-such-host.invalid"))
+            #expect(await patient.logs("HOST_IP cannot be determined yet", "no network interface late0", "eth0"))
+            #expect(await puzzled.logs("HOST_IP cannot be determined yet", "no-such-host.invalid"))
             try await fleet.ip("link add late0 type bridge")
             try await fleet.ip("addr add 10.88.0.1/24 dev late0")
             try await fleet.ip("link set late0 up")
             #expect(await fleet.holds("whoami \(container) 10.88.0.1:8000"))
             #expect(try await patient.stop() == .exited(0))
             #expect(try await puzzled.stop() == .exited(0))
-            #expect(patient.log.count(of: "HOST_IP is not known yet") == 1)
+            #expect(patient.log.count(of: "HOST_IP cannot be determined yet") == 1)
 
             // Never of use.
             let here = try fleet.register(["HOST_IP": "auto", "ETCD_HOST": "127.0.0.1:2379"])

@@ -87,7 +87,7 @@ struct AgentLifeTests {
             try await first.stop()
             let late = try await fleet.engine.run("-P", "whoami")
             #expect(await fleet.holds(container, late))
-            #expect(await second.logs("the other docker-register is gone"))
+            #expect(await second.logs("the other docker-register has ended"))
         }
     }
 

@@ -107,7 +107,7 @@ struct DiscoverAdditionTests {
             #expect(await DiscoverLab.answers(port, "one"))
             #expect(lab.configuration.contains("\ntune.maxaccept 50\n"))
             #expect(agent.log.count(of: "keeping the previous one") == 1)
-            #expect(agent.log.count(of: "HAProxy ended") <= 1)
+            #expect(agent.log.count(of: "HAProxy exited") <= 1)
             // The next start has no more than one try either, and is one without the file.
             #expect(try await agent.stop() == .exited(0))
             let next = try lab.start(settings)
@@ -119,6 +119,24 @@ struct DiscoverAdditionTests {
             next.signal(SIGHUP)
             #expect(await eventually { lab.configuration.contains("\ntune.maxaccept 50\n") })
             #expect(await DiscoverLab.answers(port, "one"))
+        }
+    }
+
+    @Test func `an HAProxy that dies is started without a file that has become wrong since`() async throws {
+        try await withDiscoverLab { lab in
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
+            let folder = files.path + "/run"
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
+            try write("pidfile \(folder)/pid\n", to: "global")
+            let agent = try lab.start(settings.filter { $0.key == "GLOBAL_FILE" })
+            #expect(await agent.applies("services=1"))
+            #expect(lab.configuration.contains("pidfile "))
+            try FileManager.default.removeItem(atPath: folder)
+            kill(try #require(lab.haproxies().master), SIGKILL)
+            #expect(await agent.logs("level=error", "snippet rejected; left out", "GLOBAL_FILE", "pid"))
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await eventually { !lab.configuration.contains("pidfile ") })
+            #expect(agent.log.count(of: "HAProxy exited") == 1)
         }
     }
 
@@ -135,9 +153,9 @@ struct DiscoverAdditionTests {
             agent.signal(SIGHUP)
             #expect(await DiscoverLab.answers(place, "mine"))
             #expect(await DiscoverLab.answers(port, "one"))
-            #expect(await agent.logs("a service is left out", "service=third", "EXTRA_FILE listens on port \(place)"))
+            #expect(await agent.logs("service not served", "service=third", "EXTRA_FILE listens on port \(place)"))
             #expect(
-                await agent.logs("a service is left out", "service=mine", "EXTRA_FILE has a section of the same name"))
+                await agent.logs("service not served", "service=mine", "EXTRA_FILE has a section of the same name"))
             var holder: StubServer? = try DiscoverLab.backend("other")
             try write(extra("mine") + "    bind 127.0.0.1:\(holder?.port ?? 0)\n", to: "extra")
             agent.signal(SIGHUP)

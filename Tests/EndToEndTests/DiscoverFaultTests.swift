@@ -74,7 +74,7 @@ struct DiscoverFaultTests {
             kill(pid, SIGKILL)
             #expect(await eventually { lab.haproxies().master.map { $0 != before.master } == true })
             #expect(await DiscoverLab.answers(port, "one"))
-            #expect(agent.log.contain("HAProxy ended; starting it again"))
+            #expect(agent.log.contain("HAProxy exited; restarting it"))
             #expect(lab.haproxies().workers.count == 1)
         }
     }
@@ -134,7 +134,7 @@ struct DiscoverFaultTests {
             let master = try #require(lab.haproxies().master)
             let next = try lab.start()
             #expect(await next.logs("took over the running HAProxy"))
-            #expect(await next.logs("etcd is lost"))
+            #expect(await next.logs("etcd unreachable"))
             #expect(await DiscoverLab.get(port) == "two")
             #expect(!next.log.contain("msg=applied"))
             // Where HAProxy ends, the copy is better than nothing.
@@ -145,7 +145,7 @@ struct DiscoverFaultTests {
         }
     }
 
-    @Test func `the last known catalogue is served without etcd, and a damaged one is named`() async throws {
+    @Test func `the last known catalog is served without etcd, and a damaged one is named`() async throws {
         try await withService { lab, agent, port in
             #expect(try await agent.stop() == .exited(0))
             #expect(await DiscoverLab.falls(silent: port))
@@ -156,7 +156,7 @@ struct DiscoverFaultTests {
             try write("{", to: lab.statePath + "/catalog.json")
             let third = try lab.start()
             #expect(await eventually { await DiscoverLab.get(lab.statsPort) != nil })
-            #expect(third.log.contain("ignoring the last known catalogue", "catalog.json"))
+            #expect(third.log.contain("ignoring the saved registry cache", "catalog.json"))
             #expect(await DiscoverLab.get(port) == nil)
             try await lab.etcd.start()
             #expect(await DiscoverLab.answers(port, "one"))
@@ -167,13 +167,13 @@ struct DiscoverFaultTests {
         try await withService { lab, agent, port in
             let load = LoadGenerator(port: port, clients: 2)
             try await lab.etcd.kill()
-            #expect(await eventually { agent.log.contain("etcd is lost") })
+            #expect(await eventually { agent.log.contain("etcd unreachable") })
             try await lab.etcd.start()
             try await lab.etcd.ctl("put", "/backends/late/1", "127.0.0.1:9")
             try await lab.etcd.ctl("put", "/backends/late/port", "\(try FreePort.take())")
             #expect(await agent.applies("services=2"))
             #expect(await load.stop() == [])
-            #expect(agent.log.count(of: "etcd is lost") == 1)
+            #expect(agent.log.count(of: "etcd unreachable") == 1)
         }
     }
 
@@ -210,7 +210,7 @@ struct DiscoverFaultTests {
             let before = lab.configuration
             let (two, three) = (try FreePort.take(), try FreePort.take())
             try await lab.put(["two/port": "\(two)", "two/1": "127.0.0.1:\(port)"])
-            #expect(await agent.logs("level=error", "a service is left out", "service=two", "out of luck"))
+            #expect(await agent.logs("level=error", "service not served", "service=two", "out of luck"))
             #expect(lab.configuration == before)
             try await lab.put(["three/port": "\(three)", "three/1": "127.0.0.1:\(port)"])
             #expect(await DiscoverLab.answers(three, "one"))
@@ -237,7 +237,7 @@ struct DiscoverFaultTests {
             let bad = #"{"mode":"http","cookie":"BAD"}"#
             try await lab.put(["web/config": bad])
             #expect(
-                await agent.logs("level=error", "what it last accepted of it is served", "service=web", "no such taste")
+                await agent.logs("level=error", "serving its last accepted form", "service=web", "no such taste")
             )
             #expect(await agent.logs("cookie BAD insert indirect nocache", "(from cookie)"))
             // Its endpoints come and go all the same, and so does everything else.
@@ -250,7 +250,7 @@ struct DiscoverFaultTests {
             #expect(!lab.configuration.contains("BAD"))
             try await agent.kill()
             let next = try lab.start(["HAPROXY": haproxy])
-            #expect(await next.logs("what it last accepted of it is served", "service=web"))
+            #expect(await next.logs("serving its last accepted form", "service=web"))
             #expect(await DiscoverLab.answers(port, "two"))
             try await lab.put(["web/config": #"{"mode":"http","cookie":"GOOD"}"#])
             #expect(await next.logs("problem resolved", "service=web"))
@@ -275,6 +275,25 @@ struct DiscoverFaultTests {
             holder = nil
             #expect(await DiscoverLab.answers(taken, "one"))
             #expect(agent.log.count(of: "in use by") == 2)
+            // The port was tried before, not by a reload that fails.
+            #expect(!agent.log.contain("rejected the new configuration"))
+        }
+    }
+
+    @Test func `a start beside a port that another process holds is one without its service`() async throws {
+        try await withDiscoverLab { lab in
+            let (one, holder) = (try DiscoverLab.backend("one"), try DiscoverLab.backend("other"))
+            let port = try FreePort.take()
+            try await lab.put([
+                "web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)", "two/port": "\(holder.port)",
+                "two/1": "127.0.0.1:\(one.port)",
+            ])
+            let agent = try lab.start()
+            #expect(await agent.applies("services=1"))
+            #expect(agent.log.contain("level=error", "service=two", "port \(holder.port) is in use by process"))
+            #expect(await DiscoverLab.get(port) == "one")
+            #expect(!agent.log.contain("rejected the new configuration"))
+            #expect(agent.log.count(of: "msg=\"HAProxy started\"") == 1)
         }
     }
 

@@ -91,7 +91,7 @@ final class DiscoverLab: Sendable {
     /// haproxy.cfg.
     var configuration: String { Self.text(statePath + "/haproxy.cfg") ?? "" }
 
-    /// The last known catalogue as it is on disk; empty where there is none.
+    /// The last known catalog as it is on disk; empty where there is none.
     var catalog: String { Self.text(statePath + "/catalog.json") ?? "" }
 
     /// Puts keys, each by itself.

@@ -59,7 +59,7 @@ struct DiscoverPortTests {
                 #expect(await DiscoverLab.answers(given, "two", at: address))
             }
             #expect(
-                first.log.contain("a service is not at the port that it asks for", "service=two", "\(given) is used"))
+                first.log.contain("port conflict: service listens on another port", "service=two", "\(given) is used"))
             // A rolling deployment: all that asked first is gone in the end.
             try await lab.put(["one/2/meta": meta(shared), "one/2": "127.0.0.1:\(one.port)"])
             try await lab.etcd.ctl("del", "/backends/one/1")
@@ -106,7 +106,7 @@ struct DiscoverPortTests {
             try await lab.etcd.ctl("auth", "enable")
             let agent = try lab.start(["ETCD_USER": "reader", "ETCD_PASSWORD": "secret"])
             #expect(await DiscoverLab.answers(shared, "one"))
-            #expect(await agent.logs("level=error", "cannot write claims of ports", "permission denied"))
+            #expect(await agent.logs("level=error", "cannot write port claims", "permission denied"))
             #expect(!lab.configuration.contains("listen two\n"))
         }
     }

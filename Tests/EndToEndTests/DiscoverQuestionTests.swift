@@ -107,7 +107,7 @@ struct DiscoverQuestionTests {
                     let found = try? report(try await lab.command("status", "--json"))
                     return found?.endpoint("web", "2")?.haproxy?.lastCheck?.hasPrefix("L4CON") == true
                 })
-            let words = "  web/2: HAProxy's checks find it down"
+            let words = "  web/2: DOWN for "
             #expect(
                 await eventually {
                     let text = (try? await lab.command("status"))?.lines ?? []
@@ -129,7 +129,7 @@ struct DiscoverQuestionTests {
                 #expect(
                     await eventually {
                         guard let answer = try? await lab.command("why", question) else { return false }
-                        let words = "gets no connections: HAProxy's checks find it down"
+                        let words = "gets no connections: DOWN for "
                         return answer.ending == .exited(1) && answer.lines.contains { $0.contains(words) }
                     }, "\(question)")
             }
@@ -227,7 +227,7 @@ struct DiscoverQuestionTests {
     @Test func `an agent tells since when etcd is lost`() async throws {
         try await withScene { lab, agent, _ in
             try await lab.etcd.kill()
-            #expect(await agent.logs("etcd is lost"))
+            #expect(await agent.logs("etcd unreachable"))
             let found = try report(try await lab.command("status", "--json"))
             #expect(found.agent.running && found.etcd.lost?.error.isEmpty == false)
             let plan = try await lab.command("plan")

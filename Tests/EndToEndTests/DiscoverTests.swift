@@ -15,14 +15,14 @@ struct DiscoverTests {
             let agent = try lab.start()
             #expect(await eventually { await DiscoverLab.get(lab.statsPort)?.contains("Statistics Report") == true })
             #expect(await DiscoverLab.get(lab.statsPort, "/metrics")?.contains("haproxy_") == true)
-            #expect(await eventually { agent.log.contain("etcd is lost") })
+            #expect(await eventually { agent.log.contain("etcd unreachable") })
             try await lab.etcd.start()
             let one = try DiscoverLab.backend("one")
             let two = try DiscoverLab.backend("two")
             let port = try FreePort.take()
             try await lab.put(["web/1": "127.0.0.1:\(one.port)", "web/config": "{\"port\": \(port)}"])
             #expect(await DiscoverLab.answers(port, "one"))
-            #expect(agent.log.contain("etcd is back"))
+            #expect(agent.log.contain("etcd reachable again"))
             try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
             #expect(await DiscoverLab.answers(port, "two"))
             #expect(await DiscoverLab.answers(port, "one"))
@@ -85,6 +85,27 @@ struct DiscoverTests {
         }
     }
 
+    @Test func `what somebody waits for is confirmed when HAProxy runs it, and nothing else is`() async throws {
+        try await withDiscoverLab { lab in
+            let agent = try lab.start()
+            let port = try FreePort.take()
+            let record = {
+                try await lab.etcd.ctl("get", "--print-value-only", "--prefix", "/backends-consumers/").first
+            }
+            try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:1", "web/2": "127.0.0.1:2"])
+            #expect(await agent.applies("endpoints=2"))
+            #expect(await eventually { (try? await record())?.contains("\"revision\":0") == true })
+            for name in ["2", "1"] {
+                try await lab.put(["web/\(name)/meta": #"{"withdrawn":"drained","confirm":true}"#])
+                let before = try await record()
+                try await lab.etcd.ctl("del", "/backends/web/\(name)")
+                try await lab.put(["web/\(name)/meta": #"{"withdrawn":"drained","confirm":true,"at":"now"}"#])
+                #expect(await eventually { (try? await record()) != before })
+                #expect(try await record()?.contains("\"revision\":0") == false)
+            }
+        }
+    }
+
     @Test func `a removed endpoint keeps its connections until the time limit, and gets no new one`() async throws {
         try await withDiscoverLab { lab in
             let agent = try lab.start(["DRAIN_TIMEOUT": "3s"])
@@ -100,7 +121,7 @@ struct DiscoverTests {
             #expect(await eventually { !lab.configuration.contains("server 1 ") })
             #expect(connection.answers("one"))
             for _ in 0..<6 { #expect(await DiscoverLab.get(port) == "two") }
-            #expect(await agent.logs("cutting connections to an endpoint that is gone", "server=web/1", "open=1"))
+            #expect(await agent.logs("closing connections to a removed endpoint", "server=web/1", "open=1"))
             #expect(await eventually { !connection.answers("one") })
             // Where the agent was slow to start, the service was there before HAProxy.
             #expect(agent.log.count(of: "by=\"reload") <= 1)

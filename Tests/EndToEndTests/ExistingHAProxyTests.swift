@@ -81,7 +81,7 @@ struct ExistingHAProxyTests {
             #expect(await DiscoverLab.answers(other, "one"))
             #expect(agent.log.count(of: "by=\"reload") == reloads)
             #expect(try await agent.stop() == .exited(0))
-            #expect(agent.log.contain("HAProxy goes on without docker-discover"))
+            #expect(agent.log.contain("leaving the external HAProxy running"))
             #expect(running.ending == nil)
             #expect(await load.stop() == [])
             let next = try lab.start(system.settings())

@@ -83,7 +83,7 @@ struct FirstProcessTests {
             kill(first, SIGHUP)
             #expect(await outer.logs("loaded STATS_AUTH"))
             #expect(outer.log.count(of: "level=error") == 1)
-            #expect(outer.log.contain("level=error", "HAProxy ended; starting it again"))
+            #expect(outer.log.contain("level=error", "HAProxy exited; restarting it"))
             kill(first, SIGTERM)
             #expect(try await outer.wait() == .exited(0))
             #expect(outer.log.contain("HAProxy stopped"))

@@ -1,7 +1,7 @@
 import Shared
 import TestSupport
 
-/// `/healthz` and its neighbours, as a client sees them.
+/// `/healthz` and its neighbors, as a client sees them.
 enum HealthPage {
     /// The status of a page; nil where nobody answers.
     static func status(_ lab: DiscoverLab, _ path: String = "/healthz", user: String? = nil) async -> Int? {

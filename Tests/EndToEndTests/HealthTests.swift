@@ -41,7 +41,7 @@ struct HealthTests {
             let checked = try await run(Self.checked + ["--name", "checked"], lab)
             let careless = try await run(Self.checked + ["-l", "SERVICE_HEALTH=ignore"], lab)
             #expect(await lab.holdsKeys([key(careless)]))
-            #expect(await agent.logs("container is left out", "container=checked", "its HEALTHCHECK has not passed"))
+            #expect(await agent.logs("container not registered", "container=checked", "its HEALTHCHECK has not passed"))
             let why = try await lab.laboratory.command("why", "checked", on: lab.host).lines
             #expect(why.first?.hasSuffix("running, starting") == true)
             #expect(why.contains { $0.contains("SERVICE_HEALTH=ignore does not wait") })
@@ -90,10 +90,12 @@ struct HealthTests {
             let changes = try await lab.watch()
             for signal in [SIGTERM, SIGKILL] {
                 try await lab.engine.end(signal)
-                #expect(await agent.logs("docker engine is lost"))
+                #expect(await agent.logs("Docker Engine unreachable"))
                 try await lab.engine.start()
                 #expect(
-                    await eventually { agent.log.count(of: "docker engine is back") == (signal == SIGTERM ? 1 : 2) })
+                    await eventually {
+                        agent.log.count(of: "Docker Engine reachable again") == (signal == SIGTERM ? 1 : 2)
+                    })
             }
             // Not for a moment has one been away.
             #expect(!changes.lines.all.contains { $0.contains("withdrawn") })
@@ -164,7 +166,7 @@ struct HealthTests {
             #expect(await agent.logs("container=tcp", "SERVICE_REGISTER_CHECK has not passed"))
             for container in [tcp, http, wrong] { try await setHealth(true, container, lab) }
             #expect(await lab.holdsKeys([key(tcp), key(http)]))
-            #expect(await agent.logs("container needs attention", "container=wrong", "HTTP status 404"))
+            #expect(await agent.logs("container not registered, action required", "container=wrong", "HTTP status 404"))
 
             // Without an agent the command checks once, and what stands needs no check.
             try await agent.stop()

@@ -77,7 +77,7 @@ struct RegistryTroubleTests {
             #expect(try await scene.learns("moved"))
             try await scene.cluster.kill(0)
             try await scene.cluster.kill(1)
-            #expect(await scene.agent.logs("etcd is lost"))
+            #expect(await scene.agent.logs("etcd unreachable"))
             #expect(await scene.answers(1...3))
             try scene.cluster.start(0)
             try scene.cluster.start(1)
@@ -131,7 +131,7 @@ struct RegistryTroubleTests {
         try await withScene { scene in
             for number in 0..<20 { try await scene.cluster.ctl("put", "/elsewhere", "\(number)") }
             try await scene.cluster.killAll()
-            #expect(await scene.agent.logs("etcd is lost"))
+            #expect(await scene.agent.logs("etcd unreachable"))
             try scene.cluster.wipe(token: token)
             try await scene.cluster.startAll()
             #expect(

@@ -94,21 +94,23 @@ struct StaticServicesTests {
             "/backends/db/main": "10.0.0.1:5432", "/backends/web/a": "[fd00::7]:80", "/infrastructure/name": "n",
         ]
         #expect(await host.holds(changed))
-        #expect(await agent.logs("services file read", "services=2", "keys=1", "added=2", "changed=0", "removed=1"))
+        #expect(await agent.logs("services file loaded", "services=2", "keys=1", "added=2", "changed=0", "removed=1"))
         #expect(try await host.field("mod_revision", of: "/backends/db/main") == before)
 
         try host.write("{\n  \"services\": [\n    {\"name\": \"db\", \"port\": 0},\n    {\"nam\": 1}\n  ]\n}")
         agent.signal(SIGHUP)
-        #expect(await agent.logs("cannot be used", "mistakes=4", ":3:28: services[0].port: 0 is not", ":4:6: services"))
+        #expect(
+            await agent.logs(
+                "services file rejected", "mistakes=4", ":3:28: services[0].port: 0 is not", ":4:6: services"))
         try FileManager.default.removeItem(atPath: host.path)
         agent.signal(SIGHUP)
-        #expect(await agent.logs("cannot be used", "mistakes=1", "No such file"))
+        #expect(await agent.logs("services file rejected", "mistakes=1", "No such file"))
         #expect(try await host.keys() == changed)
 
         try host.write(Self.file(#"{"name": "db", "port": 5433, "id": "main"}"#))
         agent.signal(SIGHUP)
         #expect(await host.holds(["/backends/db/main": "10.0.0.1:5433"]))
-        #expect(await agent.logs("services file read", "changed=1", "removed=2"))
+        #expect(await agent.logs("services file loaded", "changed=1", "removed=2"))
         #expect(await agent.logs("withdrawn", "service=web", "no longer in the services file"))
         #expect(agent.ending == nil)
     }
@@ -142,7 +144,7 @@ struct StaticServicesTests {
         try await host.etcd.ctl("put", "/infrastructure/db/ip", "10.9.9.9")
         try await host.etcd.ctl("put", "/backends/db/main", "10.9.9.9:1")
         #expect(await host.holds(Self.both))
-        #expect(await agent.logs("plain keys vanished or were changed", "first=/infrastructure/db/ip"))
+        #expect(await agent.logs("host keys were deleted or changed", "first=/infrastructure/db/ip"))
         try await host.etcd.ctl("del", "--prefix", "/")
         #expect(await host.holds(Self.both))
         let leases = try await host.etcd.ctl("lease", "list").dropFirst()
@@ -249,7 +251,7 @@ struct StaticServicesWithEngineTests {
             #expect(
                 await eventually { (try? await laboratory.endpoints().keys.contains(main.keys.first ?? "")) == true })
             again.signal(SIGHUP)
-            #expect(await again.logs("services file read", "added=0", "changed=0", "removed=0"))
+            #expect(await again.logs("services file loaded", "added=0", "changed=0", "removed=0"))
             try await engine.start()
             #expect(await eventually { (try? await laboratory.endpoints()) == main })
             #expect(again.ending == nil)
@@ -276,7 +278,7 @@ struct StaticServicesWithEngineTests {
             let agent = try register()
             #expect(
                 await agent.logs(
-                    "container needs attention", "db of the services file",
+                    "container not registered, action required", "db of the services file",
                     "SERVICE_REGISTER_CHECK failed: no connection"))
             #expect(try await laboratory.endpoints() == [:])
 

@@ -86,6 +86,9 @@ struct StatsPageTests {
         let haproxy = try await RefusingHAProxy(in: folder)
         try await withDiscoverLab { lab in
             let agent = try lab.start(["HAPROXY": haproxy.path, "EXTRA_FILE": try write("", to: "extra")])
+            let isBehind = {
+                (try? await lab.command("status", "--json"))?.lines.contains { $0.contains("\"behindSince\"") } == true
+            }
             try await lab.put(["web/port": "\(port)", "web/1": "127.0.0.1:\(one.port)"])
             #expect(await DiscoverLab.answers(port, "one"), "\(agent.log.all)")
             #expect(await HealthPage.turns(200, lab))
@@ -94,15 +97,17 @@ struct StatsPageTests {
             agent.signal(SIGHUP)
             #expect(await agent.logs("snippet rejected", "nonsense"))
             try await lab.put(["late/port": "\(one.port)", "late/1": "127.0.0.1:\(one.port)"])
-            #expect(await agent.logs("a service is left out", "in use by process"))
+            #expect(await agent.logs("service not served", "in use by process"))
             #expect(await HealthPage.status(lab) == 200)
             try haproxy.refuse(true)
             try await lab.put(["next/port": "\(try FreePort.take())", "next/1": "127.0.0.1:\(one.port)"])
             #expect(await HealthPage.turns(503, lab))
             #expect(await DiscoverLab.get(port) == "one")
+            #expect(await eventually { await isBehind() })
             try haproxy.refuse(false)
             #expect(await HealthPage.turns(200, lab))
             #expect(await agent.applies("services=2"))
+            #expect(await eventually { await !isBehind() })
         }
     }
 

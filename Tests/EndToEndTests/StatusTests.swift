@@ -192,7 +192,7 @@ struct StatusTests {
             #expect(await fleet.eventuallySays { $0["slow"] == nil })
 
             fleet.etcd.signal(SIGSTOP)
-            #expect(await agent.logs("etcd is lost"))
+            #expect(await agent.logs("etcd unreachable"))
             _ = try await fleet.engine.run("-P", "--name", "late", "whoami")
             // The loop waits for etcd for seconds; the answer does not.
             #expect(await fleet.eventuallySays { $0["late"]?.entries.first?.state == "missing" })
@@ -288,7 +288,7 @@ struct StatusTests {
             settings["ETCD_HOST"] = "127.0.0.1:1"
             let noEtcd = try await fleet.laboratory.command("status", on: fleet.host, settings)
             #expect(noEtcd.isSuccess)
-            #expect(noEtcd.lines.contains { $0.hasPrefix("web ") && $0.hasSuffix("unknown: etcd is lost") })
+            #expect(noEtcd.lines.contains { $0.hasPrefix("web ") && $0.hasSuffix("unknown: etcd unreachable") })
             #expect(try await fleet.laboratory.command("--dry-run", on: fleet.host, settings).ending == .exited(1))
             settings["DOCKER_HOST"] = "unix:///nonexistent"
             let noEngine = try await fleet.laboratory.command("why", "web", on: fleet.host, settings)
@@ -304,7 +304,10 @@ struct StatusTests {
             #expect(await first.logs("registered", web))
             let other = try fleet.laboratory.register(
                 on: fleet.host, engine: fleet.engine, ["HOST_IP": "10.9.9.9", "ETCD_PREFIX": "/other"])
-            #expect(await other.logs("commands are not answered", "CONTROL_SOCKET", "another process listens"))
+            #expect(
+                await other.logs(
+                    "cannot listen on the control socket; commands will not find this agent", "CONTROL_SOCKET",
+                    "another process listens"))
             #expect(await other.logs("registered", web))
             #expect(try await fleet.status().agent.process != nil)
             try await other.stop()

@@ -99,7 +99,7 @@ struct ContainerWatcherTests {
         engine.run(Self.api)
         engine.endEvents()
         #expect(await following.hands(["api": 9090]))
-        #expect(!following.log.contain("docker engine is lost"))
+        #expect(!following.log.contain("Docker Engine unreachable"))
         await following.stop()
     }
 
@@ -241,11 +241,11 @@ struct ContainerWatcherTests {
         engine.event("die", Self.web)
         #expect(await eventually { engine.count("/containers/json") > before + 2 })
         #expect(following.count == 1)
-        #expect(following.log.count(of: "docker engine is lost") == 1)
+        #expect(following.log.count(of: "Docker Engine unreachable") == 1)
         #expect(following.log.contain("out of order"))
         engine.run(Self.api)
         #expect(await following.hands(["api": 9090]))
-        #expect(await eventually { following.log.contain("docker engine is back") })
+        #expect(await eventually { following.log.contain("Docker Engine reachable again") })
     }
 
     @Test func `an engine that ends its events again and again is told as lost, and once more as back`() async throws {
@@ -257,8 +257,8 @@ struct ContainerWatcherTests {
             engine.endEvents()
         }
         #expect(await eventually { following.count >= 7 })
-        #expect(following.log.count(of: "docker engine is lost") == 2)
-        #expect(following.log.count(of: "docker engine is back") == 1)
+        #expect(following.log.count(of: "Docker Engine unreachable") == 2)
+        #expect(following.log.count(of: "Docker Engine reachable again") == 1)
     }
 
     @Test func `what the log is told of an engine that comes and goes`() {
@@ -300,7 +300,7 @@ struct ContainerWatcherTests {
     @Test func `an engine that comes late is found, and one that is replaced too`() async throws {
         let folder = try ScratchFolder()
         let following = try Following(.unix("\(folder.path)/docker.sock"))
-        #expect(await eventually { following.log.contain("docker engine is lost") })
+        #expect(await eventually { following.log.contain("Docker Engine unreachable") })
         let engine = try StubEngine(in: folder)
         engine.run(Self.web)
         #expect(await following.hands(["web": 8080]))

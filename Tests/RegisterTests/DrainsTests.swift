@@ -43,30 +43,34 @@ struct DrainsTests {
     @Test func `a drain outlives the agent, and ends with the container's life or by undrain`() async throws {
         let (one, two) = (container("aaaaaaaaaaaa"), container("bbbbbbbbbbbb"))
         var first = drains()
-        try await first.learn(look([one, two]))
+        try await first.load()
+        first.accept(look([one, two]))
         first.drain(one, at: Self.time)
         first.drain(two, at: Self.time)
         try await first.store()
         var second = drains()
-        try await second.learn(look([one, two]))
+        try await second.load()
+        second.accept(look([one, two]))
         #expect(second.ids == [one.id, two.id])
         #expect(second.since(one.id) == Self.time)
         // It is paused: still the same life.
-        second.keepOnly(look([one], paused: two))
+        second.accept(look([one], paused: two))
         #expect(second.ids == [one.id, two.id])
-        second.keepOnly(look([container("aaaaaaaaaaaa", started: "2"), two]))
+        second.accept(look([container("aaaaaaaaaaaa", started: "2"), two]))
         #expect(second.ids == [two.id])
         second.undrain(two.id)
         try await second.store()
         var third = drains()
-        try await third.learn(look([one, two]))
+        try await third.load()
+        third.accept(look([one, two]))
         #expect(third.ids == [])
     }
 
     @Test func `etcd's copy is put back, and those of other agents stay`() async throws {
         let one = container("aaaaaaaaaaaa")
         var mine = drains()
-        try await mine.learn(look([one]))
+        try await mine.load()
+        mine.accept(look([one]))
         mine.drain(one, at: Self.time)
         try await mine.store()
         let foreign = #"{"container":"x","started":"1","owner":"OTHER@10.0.0.2","at":"t"}"#
@@ -77,8 +81,7 @@ struct DrainsTests {
                 .put(key: "/backends-drained/cccccccccccc", value: Array(foreign.utf8), lease: 0),
                 .put(key: "/backends-drained/dddddddddddd", value: Array("nonsense".utf8), lease: 0),
             ]), deadline: .seconds(15))
-        try await mine.doubt()
-        try await mine.store()
+        try await mine.store(rereading: true)
         let keys = try await etcd.range(prefix: "/backends-drained/", deadline: .seconds(15)).keyValues
         #expect(
             keys.map { String(decoding: $0.key.suffix(12), as: UTF8.self) } == [
@@ -90,7 +93,8 @@ struct DrainsTests {
     @Test func `a drain outlives a change of the host's address while no agent runs`() async throws {
         let (one, two) = (container("aaaaaaaaaaaa"), container("bbbbbbbbbbbb"))
         var before = drains()
-        try await before.learn(look([one, two]))
+        try await before.load()
+        before.accept(look([one, two]))
         before.drain(one, at: Self.time)
         before.drain(two, at: Self.time)
         try await before.store()
@@ -98,20 +102,22 @@ struct DrainsTests {
         // One has another life now; one of a copied machine is none of this agent's.
         let now = look([one, container("bbbbbbbbbbbb", started: "2")])
         var after = drains(owner)
-        try await after.learn(now)
+        try await after.load()
+        after.accept(now)
         #expect(after.ids == [one.id])
         try await after.store()
         let key = "/backends-drained/aaaaaaaaaaaa"
         let kept = try await registry.etcd.range(prefix: key, deadline: .seconds(15)).keyValues
         #expect(kept.contains { String(decoding: $0.value, as: UTF8.self).contains("ENGINE@10.0.0.2") })
-        try await after.doubt()
         after.undrain(one.id)
-        try await after.store()
+        try await after.store(rereading: true)
         var last = drains()
-        try await last.learn(look([one, two]))
+        try await last.load()
+        last.accept(look([one, two]))
         #expect(last.ids == [two.id])
         var paused = drains(owner)
-        try await paused.learn(look([], paused: two))
+        try await paused.load()
+        paused.accept(look([], paused: two))
         #expect(paused.ids == [two.id])
     }
 
@@ -125,12 +131,13 @@ struct DrainsTests {
         let logger = Logger(level: .warning, format: .logfmt, write: lines.add)
         var drains = Drains(registry, Self.owner, logger: logger)
         let one = container("aaaaaaaaaaaa")
-        try await drains.learn(look([one]))
+        try await drains.load()
+        drains.accept(look([one]))
         drains.drain(one, at: Self.time)
         try await drains.store()
         try await drains.store()
         #expect(drains.ids == [one.id])
-        #expect(lines.count(of: "drains end with it") == 1)
+        #expect(lines.count(of: "they end with this agent") == 1)
         #expect(lines.all.count == 1)
     }
 }

@@ -2,6 +2,7 @@
 // swift-format-ignore-file: NeverForceUnwrap
 
 import Shared
+import Synchronization
 import TestSupport
 import Testing
 
@@ -93,7 +94,7 @@ extension PublisherTests {
         try await desire(registration("web"), registration("web", 1), by: &publisher)
         let before = try await keys()
         publisher.move(to: IPAddress("10.0.0.9")!)
-        let moved = publisher.owner
+        let moved = publisher.publisher.owner
         #expect(moved.text == "ENGINE@10.0.0.9")
         // In doubt before anything is moved, the entries with the former address are still its own.
         publisher.doubt()
@@ -143,7 +144,7 @@ extension PublisherTests {
         let after = try await keys()
         #expect(values(after) == values(before))
         #expect(after.values.allSatisfy { $0.lease != lease && $0.lease != 0 })
-        #expect(log.contain("the lease is gone"))
+        #expect(log.contain("lease lost"))
     }
 
     @Test func `a lease that goes between two turns is noticed by the put that needs it`() async throws {
@@ -151,7 +152,7 @@ extension PublisherTests {
         try await desire(registration("web"), by: &publisher)
         let lease = try #require(try await keys()[Self.entryKey]).lease
         try await registry().etcd.revoke(lease: lease, deadline: Self.limit)
-        await #expect(throws: Etcd.Error.self) {
+        await #expect(throws: Publisher.LeaseLost.self) {
             try await desire(registration("web"), registration("api"), by: &publisher)
         }
         try await publisher.publish()
@@ -181,6 +182,41 @@ extension PublisherTests {
         #expect(values(after) == values(before))
         #expect(after.values.allSatisfy { $0.lease == lease })
         #expect(after["/backends/web/000000000001"] == before["/backends/web/000000000001"])
+    }
+
+    @Test func `a lease that goes between two transactions ends the turn, and the next one begins anew`() async throws {
+        let alive: StubEtcd.Answer = #"{"result":{"ID":"1","TTL":"60"}}"#
+        let stub = try StubEtcd([
+            "lease/grant": [#"{"ID":"1","TTL":"60"}"#, #"{"ID":"2","TTL":"60"}"#],
+            // At the turn's begin, before the first transaction, and before the second one.
+            "lease/keepalive": [alive, alive, #"{"result":{"ID":"1"}}"#, alive],
+            "kv/range": [#"{"header":{"cluster_id":"1","revision":"5"},"count":"0"}"#],
+            "kv/txn": [#"{"header":{"cluster_id":"1","revision":"5"},"succeeded":true,"responses":[]}"#],
+        ])
+        let etcd = Etcd.Client(http, Etcd.Configuration(endpoints: [stub.origin]))
+        let store = EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/backends")!, deadline: Self.limit)
+        // A third of the TTL is over whenever somebody looks.
+        let ahead = Mutex(Duration.zero)
+        var publisher = Publisher(
+            store, Self.owner, ttl: .seconds(60), logger: Logger(level: .debug, format: .logfmt, write: log.add)
+        ) {
+            .now
+                + ahead.withLock { ahead in
+                    ahead += .seconds(20)
+                    return ahead
+                }
+        }
+        let desired = Self.desired(try (0..<100).map { try registration("web", $0) })
+        _ = try await publisher.load()
+        await #expect(throws: Publisher.LeaseLost.self) { try await publisher.apply(desired) }
+        #expect(log.count(of: "lease lost") == 1)
+        #expect(log.count(of: "endpoint=") == EntryStore.changesAtOnce)
+        // Besides, the agent itself was registered, under either lease.
+        #expect(stub.requests("kv/txn").count == 3)
+        // What is there under the new lease is read before anything is put; here nothing sensible is answered.
+        await #expect(throws: Etcd.Error.self) { try await publisher.apply(desired) }
+        let requests = stub.requests("kv/txn")
+        #expect(requests.count == 4 && requests.last?.contains("request_range") == true)
     }
 
     // MARK: Answers that are lost
@@ -232,6 +268,6 @@ extension PublisherTests {
         #expect(values(after)[Self.entryKey] == "10.0.0.1:8080")
         #expect(values(after)["/backends/web/000000000001"] == "10.0.0.1:9090")
         #expect(after["/backends/web/000000000002"] == nil)
-        #expect(!log.contain("vanished or were changed"))
+        #expect(!log.contain("were deleted or changed"))
     }
 }

@@ -30,10 +30,35 @@ struct PublisherTests {
 
     func publisher(
         _ owner: Owner = owner, at origin: HTTPOrigin? = nil, ttl: Duration = .seconds(60), skew: Skew = Skew()
-    ) -> Publisher {
-        Publisher(
-            registry(origin), owner, ttl: ttl, logger: Logger(level: .debug, format: .logfmt, write: log.add),
-            clock: { skew.now })
+    ) -> Publishing {
+        Publishing(
+            Publisher(
+                registry(origin), owner, ttl: ttl, logger: Logger(level: .debug, format: .logfmt, write: log.add),
+                clock: { skew.now }))
+    }
+
+    /// A publisher as the loop has it apply things: what was desired last, and again in full what has failed.
+    struct Publishing {
+        private(set) var publisher: Publisher
+        private var desired: Desired?
+        private var isRereading = false
+        private var isRenewing = false
+
+        init(_ publisher: Publisher) { self.publisher = publisher }
+
+        mutating func desire(_ desired: Desired) { self.desired = desired }
+        mutating func doubt() { isRereading = true }
+        mutating func renewalIsDue() { isRenewing = true }
+        mutating func move(to address: IPAddress) { publisher.move(to: address) }
+
+        mutating func publish() async throws {
+            guard let desired else {
+                _ = try await publisher.load()
+                return
+            }
+            try await publisher.apply(desired, rereading: isRereading, renewing: isRenewing)
+            (isRereading, isRenewing) = (false, false)
+        }
     }
 
     /// How far the publishers' clock is ahead.
@@ -61,7 +86,7 @@ struct PublisherTests {
         Desired(entries: Dictionary(uniqueKeysWithValues: entries.map { ($0.id, $0) }))
     }
 
-    func desire(_ registrations: DesiredEntry..., by publisher: inout Publisher) async throws {
+    func desire(_ registrations: DesiredEntry..., by publisher: inout Publishing) async throws {
         publisher.desire(Self.desired(registrations))
         try await publisher.publish()
     }
@@ -112,15 +137,15 @@ struct PublisherTests {
         var publisher = publisher()
         let web = try registration("web")
         try await desire(web, by: &publisher)
-        let put = try #require(publisher.published?[web.id]?.put)
+        let put = try #require(publisher.publisher.registered?[web.id]?.put)
         #expect(put.revision == (try await keys()[Self.entryKey])?.modRevision)
         #expect(put.time?.hasPrefix("20") == true)
         // Reading it anew forgets nothing, and a change of somebody else is not taken for ours.
         publisher.doubt()
         try await publisher.publish()
-        #expect(publisher.published?[web.id]?.put == put)
+        #expect(publisher.publisher.registered?[web.id]?.put == put)
         try await desire(registration("web", port: 8081), by: &publisher)
-        #expect(publisher.published?[web.id]?.put?.revision ?? 0 > put.revision)
+        #expect(publisher.publisher.registered?[web.id]?.put?.revision ?? 0 > put.revision)
     }
 
     @Test func `a turn with nothing to do makes no revision, in doubt or not`() async throws {

@@ -105,7 +105,7 @@ struct StatusCommandsTests {
         var unknown = snapshot(web, registered: nil)
         #expect(row(unknown, "web")?.hasSuffix("unknown: etcd has not answered yet") == true)
         unknown.store.trouble = ErrorRecord(HTTPError.timedOut("etcd", after: .seconds(5)))
-        #expect(row(unknown, "web")?.hasSuffix("unknown: etcd is lost") == true)
+        #expect(row(unknown, "web")?.hasSuffix("unknown: etcd unreachable") == true)
         unknown.leader = "process 8 on host1"
         #expect(row(unknown, "web")?.hasSuffix("left to another docker-register of this engine") == true)
         #expect(lines(unknown).contains { $0.hasSuffix("its entries are kept by process 8 on host1") })
@@ -117,7 +117,7 @@ struct StatusCommandsTests {
         #expect(row(gone, "web")?.hasSuffix("not in etcd yet") == true)
         var lost = snapshot(web, registered: [])
         lost.store.trouble = ErrorRecord(HTTPError.timedOut("etcd", after: .seconds(5)))
-        #expect(row(lost, "web")?.hasSuffix("not in etcd: etcd is lost") == true)
+        #expect(row(lost, "web")?.hasSuffix("not in etcd: etcd unreachable") == true)
         #expect(lines(lost).contains { $0.contains("lost since") && $0.contains("no answer from etcd within 5s") })
         var absent = snapshot(web, registered: [])
         absent.agent = nil

@@ -1,6 +1,6 @@
 import Glibc
 
-/// The real programs that tests of behaviour run against.
+/// The real programs that tests of behavior run against.
 package enum RealParts {
     /// Whether a missing part is a failure rather than a skip, as `make test` wants it.
     package static var areRequired: Bool {

@@ -107,9 +107,9 @@ struct ConsumerRegistration: Sendable {
     private func tell(_ error: any Error) {
         let fields: Logger.Fields = ["key": key, "error": "\(error)"]
         guard Etcd.needsOperator(error) else {
-            return logger.debug("cannot say in etcd that this docker-discover runs", fields)
+            return logger.debug("cannot write the consumer key", fields)
         }
-        logger.warning("etcd does not let this docker-discover say that it runs; nobody waits for it", fields)
+        logger.warning("no permission to write the consumer key; drain --wait will not wait for this host", fields)
     }
 
     /// The task is cancelled here, and etcd takes a moment.
@@ -151,7 +151,7 @@ struct ConsumerCount: Sendable {
             } catch {
                 try Task.checkCancellation()
                 // Who has to act hears so from the presence, which needs the same rights and more.
-                logger.debug("cannot count the consumers", ["error": "\(error)"])
+                logger.debug("cannot count the client hosts", ["error": "\(error)"])
                 try await Task.sleep(for: backoff.next())
             }
         }

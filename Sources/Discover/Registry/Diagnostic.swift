@@ -37,12 +37,12 @@ extension Diagnostic {
     /// What it comes to, as the log's message.
     var message: StaticString {
         switch self {
-        case .portClaimed(_, _, _, .some): "a service is not at the port that it asks for"
-        case .loop: "an endpoint is left out"
-        case .refusedByHAProxy(_, _, true): "HAProxy refuses a service; what it last accepted of it is served"
+        case .portClaimed(_, _, _, .some): "port conflict: service listens on another port"
+        case .loop: "endpoint not served"
+        case .refusedByHAProxy(_, _, true): "HAProxy rejected a service; serving its last accepted form"
         case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable, .refusedByHAProxy:
-            "a service is left out"
-        default: "the registry holds something wrong"
+            "service not served"
+        default: "invalid registry entry ignored"
         }
     }
 
@@ -86,7 +86,7 @@ extension Diagnostic {
         case .portOfAddition(_, let port): "EXTRA_FILE listens on port \(port)"
         case .nameOfAddition: "EXTRA_FILE has a section of the same name"
         case .loop(_, let id, let endpoint):
-            "its endpoint \(id) at \(endpoint) leads back to this HAProxy's own listener: connections would go in circles"
+            "its endpoint \(id) at \(endpoint) would loop back to this HAProxy's own listener"
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
         case .refusedByHAProxy(_, let words, _): "HAProxy says: \(words)"
         }

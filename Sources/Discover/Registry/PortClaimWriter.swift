@@ -50,7 +50,7 @@ final class PortClaimWriter: Sendable {
                 do {
                     try await commit(changes)
                     changes = []
-                    if failure != nil { logger.info("claims of ports can be written again") }
+                    if failure != nil { logger.info("port claims can be written again") }
                     failure = nil
                     backoff.reset()
                 } catch {
@@ -83,8 +83,8 @@ final class PortClaimWriter: Sendable {
         for change in changes {
             switch change {
             case .put(let service, let claim, _):
-                logger.info("claimed a port", ["service": service, "port": claim.port, "asked_for": claim.wish])
-            case .delete(let service, _): logger.info("gave a claim of a port up", ["service": service])
+                logger.info("port claimed", ["service": service, "port": claim.port, "asked_for": claim.wish])
+            case .delete(let service, _): logger.info("released port claim", ["service": service])
             }
         }
         return true
@@ -93,11 +93,11 @@ final class PortClaimWriter: Sendable {
     /// Says once what a person can do something about; that etcd is away, others say.
     private func tell(_ error: any Error, after failure: inout String?) {
         guard failure == nil, Etcd.needsOperator(error) else {
-            return logger.debug("cannot write claims of ports yet", ["error": "\(error)"])
+            return logger.debug("still cannot write port claims", ["error": "\(error)"])
         }
         failure = "\(error)"
         logger.error(
-            "cannot write claims of ports; services that have none are left out", ["error": failure])
+            "cannot write port claims; services without one are not served", ["error": failure])
     }
 }
 

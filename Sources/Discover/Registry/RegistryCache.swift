@@ -52,7 +52,7 @@ struct RegistryCache: Sendable {
         }
         guard let bytes else { return nil }
         guard let stored = Stored(bytes) else {
-            throw .malformed(path: file.path, reason: "not a whole copy of a catalogue (\(bytes.count) bytes)")
+            throw .malformed(path: file.path, reason: "not a whole copy of a catalog (\(bytes.count) bytes)")
         }
         guard stored.head.prefix == keyspace.prefix else {
             throw .otherPrefix(path: file.path, prefix: stored.head.prefix)
@@ -195,7 +195,7 @@ extension RegistryCache.Failure: CustomStringConvertible {
     }
 }
 
-/// Keeps the copy of the catalogue on disk, beside the loop: with many keys that takes long.
+/// Keeps the copy of the catalog on disk, beside the loop: with many keys that takes long.
 final class RegistryCacheWriter: Sendable {
     private struct State {
         var saved: RegistryCache.Copy?
@@ -227,7 +227,7 @@ final class RegistryCacheWriter: Sendable {
             let copy = try file.load()
             state.withLock { $0.saved = copy }
         } catch {
-            logger.warning("ignoring the last known catalogue", ["error": "\(error)"])
+            logger.warning("ignoring the saved registry cache", ["error": "\(error)"])
         }
     }
 
@@ -265,7 +265,7 @@ final class RegistryCacheWriter: Sendable {
             return state.isBehind
         }
         if let failure, !wasBehind {
-            logger.warning("cannot keep the catalogue for the next start", ["error": "\(failure)"])
+            logger.warning("cannot save the registry cache", ["error": "\(failure)"])
         }
     }
 }

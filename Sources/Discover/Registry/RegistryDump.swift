@@ -145,7 +145,7 @@ extension RegistryDump {
     private mutating func add(_ keyValue: Etcd.KeyValue, at place: LocatedJSON.Location) {
         let name = Diagnostic.excerpt(keyValue.key, longest: 320)
         guard places.updateValue(place, forKey: name) == nil else {
-            return complain(place, name, "the key stands here a second time")
+            return complain(place, name, "duplicate key")
         }
         keyValues.append(keyValue)
         revision = max(revision, keyValue.modRevision)

@@ -84,7 +84,7 @@ struct RegistryWatcher: Sendable {
         do {
             return try await client.range(prefix: keyspace.claims, deadline: timing.deadline)
         } catch Etcd.Error.refused(.permissionDenied, let message) {
-            logger.debug("claims of ports cannot be read", ["prefix": keyspace.claims, "error": message])
+            logger.debug("cannot read port claims", ["prefix": keyspace.claims, "error": message])
             return nil
         }
     }
@@ -197,7 +197,7 @@ final class EtcdHealth: Sendable {
             state.lastAnswer = Timestamp.now()
             return state.trouble != nil
         }
-        if isBack { logger.info("etcd is back") }
+        if isBack { logger.info("etcd reachable again") }
     }
 
     /// Notes the revision of what was read.
@@ -208,11 +208,11 @@ final class EtcdHealth: Sendable {
     /// Notes a failure.
     func failed(_ error: any Error) {
         let fields: Logger.Fields = ["error": "\(error)"]
-        guard note(ErrorRecord(error)) else { return logger.debug("etcd is still lost", fields) }
+        guard note(ErrorRecord(error)) else { return logger.debug("etcd still unreachable", fields) }
         if Etcd.needsOperator(error) {
-            logger.error("etcd refuses; what is known stays in service", fields)
+            logger.error("etcd rejected the request; serving the last known state", fields)
         } else {
-            logger.warning("etcd is lost; what is known stays in service", fields)
+            logger.warning("etcd unreachable; serving the last known state", fields)
         }
     }
 

@@ -166,7 +166,7 @@ struct EndpointStatus: Equatable, Sendable {
             return
         }
         guard !facts.loop else {
-            self.init(.leftOut, "this HAProxy itself listens there, so connections would go in circles")
+            self.init(.leftOut, "would loop back to this HAProxy")
             return
         }
         guard facts.isSeen else {
@@ -191,7 +191,7 @@ struct EndpointStatus: Equatable, Sendable {
             self.init(.maintenance, "it was put into maintenance by a command to HAProxy, \(age) ago")
         } else if sight.isDown {
             let check = sight.lastCheck.map { "; the last check: \($0)" } ?? "; no check has been made yet"
-            self.init(.down, "HAProxy's checks find it down, for \(age)\(check)")
+            self.init(.down, "DOWN for \(age) in HAProxy's health checks\(check)")
         } else if let sayer = facts.zeroWeight {
             self.init(.drained, "\(sayer) gives it weight 0: it keeps its connections and gets no new one")
         } else if sight.isDrained {

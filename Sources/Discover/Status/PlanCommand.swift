@@ -195,7 +195,7 @@ extension PlanCommand.Failure: CustomStringConvertible {
     /// One sentence for whoever asks.
     var description: String {
         switch self {
-        case .noRegistry(let reason): "what the registry says is not known: \(reason)"
+        case .noRegistry(let reason): "the registry is not known: \(reason)"
         case .noDiff(let reason): "the files cannot be compared: \(reason); diff, of the package diffutils, is needed"
         }
     }

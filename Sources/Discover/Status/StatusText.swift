@@ -47,7 +47,7 @@ extension StatusReport {
     /// What somebody should look at.
     private var wrong: [String] {
         var lines: [String] = []
-        if let lost = etcd.lost { lines.append("etcd is lost since \(lost.time): \(lost.error)") }
+        if let lost = etcd.lost { lines.append("etcd unreachable since \(lost.time): \(lost.error)") }
         if let failure = haproxy.failure { lines.append("HAProxy: since \(failure.time): \(failure.error)") }
         lines += problems.map { "\($0.of): \($0.problem)" }
         let idle = services.flatMap { service in

@@ -98,7 +98,7 @@ extension WhyReport {
         }
         if services.isEmpty && withdrawn.isEmpty { lines += strange(report) }
         if let lost = report.etcd.lost {
-            lines.append("etcd is lost since \(lost.time) (\(lost.error)): newer changes are not known.")
+            lines.append("etcd unreachable since \(lost.time) (\(lost.error)): newer changes are not known.")
         }
         if let silence = report.haproxy.silence { lines.append("HAProxy does not answer: \(silence).") }
         return lines

@@ -93,7 +93,7 @@ extension HostAddressLookup {
             do {
                 return try await look()
             } catch let error as HostAddressError where error.isPassing {
-                if told != error { logger.warning("HOST_IP is not known yet; trying again", ["error": error]) }
+                if told != error { logger.warning("HOST_IP cannot be determined yet; retrying", ["error": error]) }
                 told = error
             }
             try await Task.sleep(for: backoff.next())
@@ -112,15 +112,16 @@ extension HostAddressLookup {
             try await Task.sleep(for: interval)
             do {
                 let address = try await look()
-                if told != nil { logger.info("HOST_IP is known again", ["host_ip": address]) }
+                if told != nil { logger.info("HOST_IP lookup works again", ["host_ip": address]) }
                 told = nil
                 guard address != current else { continue }
-                logger.warning("HOST_IP has changed; moving all entries", ["from": current, "to": address])
+                logger.warning("HOST_IP changed; moving all entries", ["from": current, "to": address])
                 current = address
                 handOver(address)
             } catch let error as HostAddressError {
                 if told != error {
-                    logger.warning("HOST_IP cannot be looked up; keeping it", ["host_ip": current, "error": error])
+                    logger.warning(
+                        "HOST_IP lookup failed; keeping the last address", ["host_ip": current, "error": error])
                 }
                 told = error
             }

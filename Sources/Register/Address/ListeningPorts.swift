@@ -84,7 +84,7 @@ final class ListeningPortMonitor: Sendable {
             } catch {
                 // What cannot be found out changes nothing.
                 try Task.checkCancellation()
-                if !isTold { logger.warning("cannot see what listens on this host", ["error": "\(error)"]) }
+                if !isTold { logger.warning("cannot read listening sockets", ["error": "\(error)"]) }
                 isTold = true
             }
             let isCalm = means == .connections && known.known.values.allSatisfy { !$0.isEmpty }

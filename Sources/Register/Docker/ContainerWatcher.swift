@@ -66,7 +66,7 @@ extension Docker {
                     try await follow(client, events, &known) { look in
                         handOver(look)
                         if loss.looked(inStreamOf: .now - begin) {
-                            logger.info("docker engine is back", ["engine": origin.name])
+                            logger.info("Docker Engine reachable again", ["engine": origin.name])
                         }
                         hasLooked = true
                         if !loss.isFlapping { backoff.reset() }
@@ -75,11 +75,11 @@ extension Docker {
                     try Task.checkCancellation()
                     if loss.ended(after: .now - begin, hasLooked: hasLooked) {
                         logger.warning(
-                            "docker engine is lost; keeping what is registered and trying again",
+                            "Docker Engine unreachable; keeping what is registered",
                             ["engine": origin.name, "error": "\(error)"])
                         lose(error)
                     } else {
-                        logger.debug("following the docker engine anew", ["error": "\(error)"])
+                        logger.debug("following the Docker Engine again", ["error": "\(error)"])
                     }
                 }
                 try await Task.sleep(for: backoff.next())

@@ -6,12 +6,12 @@ import Shared
 enum DockerSettings {
     private static let host = Setting(
         flag: "--docker", variable: "DOCKER_HOST", placeholder: "URL", fallback: "unix:///var/run/docker.sock",
-        help: "the Docker Engine: unix:///path or tcp://host:port; none on a host without one, with SERVICES_FILE")
+        help: "Docker Engine: unix:///path or tcp://host:port; none on a host without one, with SERVICES_FILE")
     private static let verify = Setting(
         flag: "--docker-tls", variable: "DOCKER_TLS_VERIFY", help: "use TLS for tcp://, and verify the engine")
     private static let certificates = Setting(
         flag: "--docker-cert-path", variable: "DOCKER_CERT_PATH", placeholder: "FOLDER",
-        help: "the folder with ca.pem, cert.pem and key.pem for TLS; ~/.docker by default")
+        help: "folder with ca.pem, cert.pem, and key.pem for TLS; ~/.docker by default")
 
     /// All of them, in the order of the help.
     static let settings = [host, verify, certificates]

@@ -136,7 +136,7 @@ struct AgentRegistration {
         }
         for other in logged where !duplicates.contains(other) {
             logger.info(
-                "the other docker-register is gone",
+                "the other docker-register has ended",
                 ["other_host": other.record.host, "other_pid": other.record.pid])
         }
         logged = duplicates

@@ -21,6 +21,9 @@ struct Drains {
     private var owner: Owner
     private let logger: Logger
     private var wanted: [InstanceID: Drain] = [:]
+    /// What etcd had at the start, until it is known which of these are this host's.
+    private var loaded: [InstanceID: Drain]?
+    /// What etcd has of this host's; nil until that is known.
     private var stored: [InstanceID: Drain]?
     /// The containers whose withdrawal every docker-discover is asked to confirm.
     private(set) var toConfirm: Set<InstanceID> = []
@@ -33,7 +36,7 @@ struct Drains {
         self.logger = logger
     }
 
-    /// Says that the host has another address now; its drains go on.
+    /// Gives the host another address; its drains go on.
     mutating func move(to owner: Owner) {
         self.owner = owner
         wanted = wanted.mapValues { drain in
@@ -65,42 +68,43 @@ struct Drains {
     /// Says that what is drained is withdrawn: a later withdrawal has its own reason, and nobody to confirm it.
     mutating func applied() { toConfirm = [] }
 
-    /// Forgets the drains of containers that ended or were started anew.
-    mutating func keepOnly(_ look: Docker.ContainerList) {
-        wanted = wanted.filter { id, drain in Self.is(drain, of: id, in: look) }
-    }
-
     /// Whether a drain is about the life that a container of this host has now, or may go on with.
     private static func `is`(_ drain: Drain, of id: InstanceID, in look: Docker.ContainerList) -> Bool {
         if let container = look.containers.first(where: { $0.id == id }) { return container.started == drain.started }
         return look.idle.contains { $0.mayGoOn && $0.subject.id == id }
     }
 
-    /// Reads what etcd knows, unless that is known.
+    /// Reads what etcd has, once at the start.
     ///
-    /// A role that may not read it costs only that drains end with the agent. A drain that an agent of this host left
-    /// under another `HOST_IP`, or another id of the engine, is told by the container's id and start.
-    mutating func learn(_ look: Docker.ContainerList?) async throws {
-        guard stored == nil, let look else { return }
+    /// A role that may not read it costs only that drains end with the agent.
+    mutating func load() async throws {
         do {
-            let found = try await read().filter { id, drain in
-                drain.owner == owner.text || Self.is(drain, of: id, in: look)
-            }
-            stored = found
-            wanted.merge(found) { mine, _ in mine }
-            // What an agent of another address left is this one's from now on, also to take away.
-            move(to: owner)
+            loaded = try await read()
         } catch Etcd.Error.refused(.permissionDenied, let message) {
-            stored = [:]
+            loaded = [:]
             logger.warning(
-                "etcd does not let this agent read which containers are drained",
+                "no permission to read drains",
                 ["keys": registry.keyspace.drained, "error": message])
             isRefused = true
         }
     }
 
-    /// Says that somebody may have changed etcd's copy.
-    mutating func doubt() async throws {
+    /// Takes a newer list of containers; the drains of those that ended or were started anew are over.
+    ///
+    /// With the first one it is known whose the loaded drains are: one that an agent of this host left under another
+    /// `HOST_IP`, or another id of the engine, is told by the container's id and start.
+    mutating func accept(_ list: Docker.ContainerList) {
+        if let found = loaded {
+            let ours = found.filter { id, drain in drain.owner == owner.text || Self.is(drain, of: id, in: list) }
+            (loaded, stored) = (nil, ours)
+            wanted.merge(ours) { mine, _ in mine }
+            // What an agent of another address left is this one's from now on, also to take away.
+            move(to: owner)
+        }
+        wanted = wanted.filter { id, drain in Self.is(drain, of: id, in: list) }
+    }
+
+    private mutating func reread() async throws {
         guard stored != nil else { return }
         do {
             stored = try await read().filter { id, drain in drain.owner == owner.text || wanted[id] != nil }
@@ -124,7 +128,10 @@ struct Drains {
     /// Brings etcd's copy to what is wanted.
     ///
     /// A role that may not write it costs only that drains end with the agent.
-    mutating func store() async throws {
+    ///
+    /// - Parameter rereading: whether somebody else may have changed it.
+    mutating func store(rereading: Bool = false) async throws {
+        if rereading { try await reread() }
         guard let known = stored, known != wanted else { return }
         do {
             try await write(besides: known)
@@ -132,7 +139,7 @@ struct Drains {
             guard !isRefused else { return }
             isRefused = true
             logger.warning(
-                "etcd does not let this agent keep which containers are drained; drains end with it",
+                "no permission to store drains; they end with this agent",
                 ["keys": registry.keyspace.drained, "error": message])
         }
     }

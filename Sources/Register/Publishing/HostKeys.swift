@@ -15,9 +15,10 @@ struct HostKeys {
     /// What may be there besides, because no answer came.
     private var suspected: Set<String> = []
     private var lease: Int64?
-    private var isDue = false
+    /// Whether what is there has to be read, and brought to what is desired.
+    private var isUnknown = false
     private var isContested = false
-    private var refusal: String?
+    private var refusal = Outage<String>()
 
     /// Begins without keys.
     init(_ registry: EntryStore, logger: Logger) {
@@ -25,48 +26,40 @@ struct HostKeys {
         self.logger = logger
     }
 
-    /// Sets what should be there from now on.
-    mutating func desire(_ keys: [String: [UInt8]]) {
-        guard keys != desired else { return }
-        desired = keys
-        isDue = true
-    }
-
-    /// Says that somebody else may have changed the keys.
-    mutating func doubt() { isDue = true }
-
-    /// Does what is to be done now, under the lease that the agent holds now.
+    /// Brings the keys to what is desired, under the lease that the agent holds now.
     ///
-    /// What etcd refuses for good (rights that are missing) is told once, and tried again when the keys are in doubt.
+    /// What etcd refuses for good (rights that are missing) is logged once, and tried again with the next rereading.
     ///
+    /// - Parameter rereading: whether somebody else may have changed the keys.
     /// - Throws: what etcd or the connection to it failed with otherwise. What was done until then is done.
-    mutating func publish(under lease: Int64) async throws {
+    mutating func apply(_ desired: [String: [UInt8]], under lease: Int64, rereading: Bool) async throws {
         if lease != self.lease {
             self.lease = lease
             published = [:]
             suspected = []
-            isDue = true
+            isUnknown = true
         }
-        guard isDue else { return }
+        if rereading || desired != self.desired { isUnknown = true }
+        self.desired = desired
+        guard isUnknown else { return }
         do {
-            try await carryOut(under: lease)
-            if refusal != nil { logger.info("etcd takes the plain keys again") }
-            refusal = nil
+            try await change(under: lease)
+            if refusal.end() { logger.info("etcd accepts the host keys again") }
         } catch  where Etcd.needsOperator(error) {
-            if refusal != "\(error)" { logger.error("etcd refuses the plain keys", ["error": "\(error)"]) }
-            refusal = "\(error)"
+            let text = "\(error)"
+            if refusal.begin(text) { logger.error("etcd rejected the host keys", ["error": text]) }
         }
-        isDue = false
+        isUnknown = false
     }
 
-    private mutating func carryOut(under lease: Int64) async throws {
+    private mutating func change(under lease: Int64) async throws {
         let keys = suspected.union(desired.keys).union(published.keys).sorted()
         let found = try await Self.read(keys, registry)
         let lost = keys.filter { key in
             guard let before = published[key], desired[key] == before else { return false }
             return found[key]?.value != before || found[key]?.lease != lease
         }
-        tell(lost)
+        warn(of: lost)
         for start in stride(from: 0, to: keys.count, by: Etcd.Transaction.mostOperations) {
             try await put(keys[start..<min(start + Etcd.Transaction.mostOperations, keys.count)], found, lease)
         }
@@ -109,7 +102,7 @@ struct HostKeys {
         suspected.subtract(changed)
         for key in changed {
             published[key] = desired[key]
-            logger.info("published a key", ["key": key])
+            logger.info("host key published", ["key": key])
         }
     }
 
@@ -121,18 +114,18 @@ struct HostKeys {
                 let isOurs = Etcd.Transaction.Condition.unchanged(key: key, modRevision: there.modRevision)
                 let outcome = try await registry.etcd.commit(
                     Etcd.Transaction(if: [isOurs], [.delete(key: key)]), deadline: registry.deadline)
-                if outcome.succeeded { logger.info("removed a key", ["key": key]) }
+                if outcome.succeeded { logger.info("host key removed", ["key": key]) }
             }
             published[key] = nil
             suspected.remove(key)
         }
     }
 
-    /// Tells it once when others change the keys, until a look finds them as they should be.
-    private mutating func tell(_ lost: [String]) {
+    /// Warns once when others change the keys, until a look finds them as they should be.
+    private mutating func warn(of lost: [String]) {
         guard let first = lost.first, !isContested else { return }
         isContested = true
         logger.warning(
-            "plain keys vanished or were changed; putting them back", ["keys": lost.count, "first": first])
+            "host keys were deleted or changed by another client; restoring them", ["keys": lost.count, "first": first])
     }
 }

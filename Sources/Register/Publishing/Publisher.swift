@@ -1,323 +1,287 @@
 import Shared
 
-/// Brings the registry to what it should hold, under one lease.
+/// Brings the registry to what should be registered, under one lease.
 ///
-/// It knows what is published from its own successful transactions, and reads it anew when there is doubt.
+/// It knows what is registered from its own transactions. It reads it again when somebody else may have changed it, when
+/// a transaction of its own has failed, and under a new lease.
 struct Publisher {
+    /// That the lease is gone, and with it all that was registered: the next turn begins anew.
+    struct LeaseLost: Error {}
+
     /// Who the agent is.
     private(set) var owner: Owner
-    /// The values that are expected to stand in the registry, for the watcher.
-    let expectation = RegistryWatcher.ExpectedValues()
-
-    /// What the agent's entries have said of who it is, since it has known its lease.
-    var owners: Set<String>
-
-    /// Where it publishes.
-    let registry: EntryStore
-    /// How long its entries outlive it.
-    let ttl: Duration
-    /// Where it tells what it did.
-    let logger: Logger
-    /// The time by which its lease, other agents and withdrawn entries are judged.
-    let clock: @Sendable () -> ContinuousClock.Instant
-
-    /// The lease that everything goes with.
-    private(set) var lease: Etcd.Lease?
-    private var renewed: ContinuousClock.Instant
-    /// What should be there; nil before that was decided.
-    private(set) var desired: Desired?
-    /// What the registry holds of ours, as far as it is known; nil before it was read once.
-    var published: [EntryID: RegisteredEntry]?
-    /// Whether what is published has to be read anew.
-    var isInDoubt = false
-    /// The agents of this host, this one included.
-    private(set) var presence: AgentRegistration
-    /// How often somebody else changed what is published.
-    var contention = RestoreBackoff()
-    /// The withdrawals that ask for confirmation already, of those that are to be confirmed.
-    var confirmed: Set<EntryID> = []
+    /// The values that the agent's keys should have, for the watcher.
+    let expected = RegistryWatcher.ExpectedValues()
+    /// What the registry holds of ours; nil while it is not known.
+    private(set) var registered: [EntryID: RegisteredEntry]?
     /// At which revision entries of containers were withdrawn last, as long as their metas say so.
-    var withdrawals: [InstanceID: Int64] = [:]
-    /// The withdrawn entries whose metas still tell why, and until when they do.
-    var tombstones: [(tombstone: EntryStore.Tombstone, due: ContinuousClock.Instant)] = []
+    private(set) var withdrawals: [InstanceID: Int64] = [:]
 
-    /// Begins with nothing: no lease, nothing desired, and nothing known of what is published.
+    private let store: EntryStore
+    private let ttl: Duration
+    private let logger: Logger
+    private let clock: @Sendable () -> ContinuousClock.Instant
+
+    private var keptLease: Etcd.KeptLease
+    private var registration: AgentRegistration
+    private var hostKeys: HostKeys
+    /// Whether what is registered has to be read again.
+    private var isUnknown = false
+    /// The owners that the agent's entries have named.
+    private var owners: Set<String>
+    private var restoring = RestoreBackoff()
+    /// The withdrawals that ask for confirmation already, of those that are to be confirmed.
+    private var confirmed: Set<EntryID> = []
+    /// The withdrawn entries whose metas still tell why, and until when they do.
+    private var tombstones: [(tombstone: EntryStore.Tombstone, due: ContinuousClock.Instant)] = []
+
+    /// Begins without a lease, and without knowing what is registered.
     ///
-    /// - Parameter clock: the time by which its lease, other agents and withdrawn entries are judged.
+    /// - Parameter clock: the time by which the lease, other agents and withdrawn entries are judged.
     init(
-        _ registry: EntryStore, _ owner: Owner, ttl: Duration, logger: Logger,
+        _ store: EntryStore, _ owner: Owner, ttl: Duration, logger: Logger,
         clock: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
     ) {
-        self.registry = registry
+        self.store = store
         self.owner = owner
         self.clock = clock
-        renewed = clock()
-        owners = [owner.text]
         self.ttl = ttl
         self.logger = logger
+        owners = [owner.text]
+        keptLease = Etcd.KeptLease(store.etcd, ttl: ttl, deadline: store.deadline, clock: clock)
+        hostKeys = HostKeys(store, logger: logger)
         let instance = String(UInt64.random(in: 0...(.max)), radix: 16)
-        presence = AgentRegistration(registry, owner, instance: instance, logger: logger, clock: clock)
+        registration = AgentRegistration(store, owner, instance: instance, logger: logger, clock: clock)
     }
 
-    /// Says that the host has another address now; entries with the former one stay the agent's own.
-    mutating func move(to address: IPAddress) {
-        owner.address = address
-        owners.insert(owner.text)
-        presence.move(to: owner)
-    }
-
-    /// Sets what should be there from now on.
-    mutating func desire(_ desired: Desired) {
-        self.desired = desired
-        confirmed = confirmed.filter { desired.confirm.contains($0.id) }
-    }
-
-    /// Says that somebody else may have changed what is published, or taken the lease.
-    ///
-    /// - Returns: when to say it again, where entries were put back so often that it is time to wait.
-    @discardableResult
-    mutating func doubt() -> Duration? {
-        if let wait = contention.wait(at: .now) { return wait }
-        isInDoubt = true
-        renewalIsDue()
-        return nil
-    }
-
-    /// The lease that everything goes with; nil while there is none, or another agent of the engine leads.
-    var leaseID: Int64? { presence.leader == nil ? lease?.id : nil }
-
-    /// Says that the lease has to be renewed at the next occasion.
-    mutating func renewalIsDue() { renewed = clock() - ttl }
-
-    /// Does everything that is to be done now.
-    ///
-    /// - Throws: what etcd or the connection to it failed with. What was done until then is done.
-    mutating func publish() async throws {
-        do {
-            try await keepLease()
-            guard presence.leader == nil else {
-                // Whatever the other one does meanwhile: when it is gone, everything is read anew.
-                published = nil
-                return
-            }
-            try await learn()
-            try await carryOut()
-            try await bury()
-        } catch let error as Etcd.Error where error.isLeaseGone {
-            lease = nil
-            throw error
-        }
-    }
+    /// The lease that everything goes with; nil while there is none.
+    var lease: Etcd.Lease? { keptLease.lease }
 
     /// The docker-register that registers instead of this one, which stands by; nil where this one registers.
     var leader: String? {
-        presence.leader.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
+        registration.leader.map { "process \($0.record.pid) on \($0.record.host), since \($0.record.started)" }
     }
 
-    // MARK: Ending
+    /// Gives the host another address; entries with the former one stay the agent's own.
+    mutating func move(to address: IPAddress) {
+        owner.address = address
+        owners.insert(owner.text)
+        registration.move(to: owner)
+    }
 
-    /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
-    func withdrawEverything(because reason: String) async throws {
-        guard presence.leader == nil else { return }
-        if let published, !published.isEmpty { try await withdraw(published, because: reason) }
-        // Plain keys go with it.
-        guard let lease else { return }
-        do {
-            try await registry.etcd.revoke(lease: lease.id, deadline: registry.deadline)
-        } catch let error as Etcd.Error where error.isLeaseGone {
-            // Everything has gone with it already.
+    // MARK: Applying
+
+    /// Takes a lease, and reads what is registered: the first decision depends on it.
+    mutating func load() async throws -> [EntryID: RegisteredEntry] {
+        try await withLease { publisher, lease in
+            let found = try await publisher.store.entries(ownedBy: publisher.owner.text, lease: lease.id)
+            publisher.registered = found
+            publisher.isUnknown = false
+            return found
         }
     }
 
-    private func withdraw(_ entries: [EntryID: RegisteredEntry], because reason: String) async throws {
-        let slots = entries.keys.sorted()
-        let seconds = Int64(ttl.components.seconds) * Int64(Self.graveTTLs)
-        let last = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
-        for start in stride(from: 0, to: slots.count, by: EntryStore.changesAtOnce) {
-            let chunk = slots[start..<min(start + EntryStore.changesAtOnce, slots.count)]
-            let actions = chunk.map { EntryChange.withdraw($0, reason: reason, container: entries[$0]?.container) }
-            _ = try await registry.commit(actions, lease: last.id, at: Timestamp.text(Timestamp.now()))
-        }
-        logger.info("withdrew everything", ["entries": slots.count, "reason": reason])
-    }
-
-    /// Says that the agent runs no more; its entries stay until the lease ends.
-    func leave() async throws {
-        if lease != nil { try await presence.end() }
-    }
-
-    // MARK: Lease
-
-    /// Renews the lease if that is due; takes a new one where there is none, or the old one is gone.
+    /// Brings the registry to what is desired.
     ///
-    /// It stays due until this agent has said under it that it runs.
-    mutating func keepLease() async throws {
-        let now = clock()
-        if let lease {
-            guard now - renewed >= ttl / 3 else { return }
-            if try await registry.etcd.keepAlive(lease: lease.id, deadline: registry.deadline) {
-                try await presence.renew(under: lease.id)
-                renewed = now
+    /// - Parameters:
+    ///   - rereading: whether somebody else may have changed what is registered, or revoked the lease.
+    ///   - renewing: whether it is time to renew the lease.
+    /// - Returns: when to reread, where that is put off because others change entries again and again.
+    /// - Throws: ``LeaseLost``, or what etcd or the connection to it failed with. What was done until then is done.
+    @discardableResult
+    mutating func apply(
+        _ desired: Desired, rereading: Bool = false, renewing: Bool = false
+    ) async throws -> Duration? {
+        let wait = rereading ? restoring.wait(at: .now) : nil
+        let rereadsEntries = rereading && wait == nil
+        if rereadsEntries || renewing { keptLease.makeDue() }
+        try await withLease { publisher, lease in
+            guard publisher.registration.leader == nil else {
+                // Whatever that one does meanwhile: when it is gone, everything is read again.
+                publisher.registered = nil
                 return
             }
-            logger.warning("the lease is gone; registering everything under a new one", ["lease": Self.hex(lease)])
+            try await publisher.read(desired, again: rereadsEntries, under: lease)
+            try await publisher.change(desired)
+            try await publisher.deleteTombstones()
+            try await publisher.hostKeys.apply(
+                desired.hostKeys, under: lease.id, rereading: rereading || renewing)
         }
-        lease = nil
-        let seconds = Int64(ttl.components.seconds)
-        let granted = try await registry.etcd.grantLease(ttl: seconds, deadline: registry.deadline)
-        lease = granted
-        renewalIsDue()
-        isInDoubt = true
-        logger.info("took a lease", ["lease": Self.hex(granted), "ttl": "\(granted.ttl)s"])
-        try await presence.renew(under: granted.id)
-        renewed = now
+        return wait
     }
 
-    /// Leases are written as `etcdctl lease list` writes them.
-    static func hex(_ lease: Etcd.Lease) -> String {
-        String(UInt64(bitPattern: lease.id), radix: 16)
-    }
-}
-
-// What a publisher changes in the registry.
-
-extension Publisher {
-    /// Carries out what differs between what should be and what is published.
-    mutating func carryOut() async throws {
-        guard let desired, let known = published else { return }
-        let actions = EntryDiff.changes(from: known, to: desired) + repeated(besides: known, desired)
-        for start in stride(from: 0, to: actions.count, by: EntryStore.changesAtOnce) {
-            try await keepLease()
-            // What is published has to be known anew, and so what is to be done.
-            guard !isInDoubt, let lease else { return try await publish() }
-            try await carryOut(actions[start..<min(start + EntryStore.changesAtOnce, actions.count)], under: lease)
-        }
-    }
-
-    private mutating func carryOut(_ actions: ArraySlice<EntryChange>, under lease: Etcd.Lease) async throws {
-        for action in actions { expect(action) }
-        let time = Timestamp.text(Timestamp.now())
+    /// Does something under the lease, which is renewed or taken before where that is due.
+    private mutating func withLease<Result>(
+        _ work: (inout Publisher, Etcd.Lease) async throws -> Result
+    ) async throws -> Result {
         do {
-            let revision = try await registry.commit(
-                actions, lease: lease.id, at: time, confirm: desired?.confirm ?? [])
-            for action in actions { note(action, revision, time) }
-        } catch {
-            suspect(actions)
-            throw error
+            return try await work(&self, try await keepLease())
+        } catch let error as Etcd.Error where error.isLeaseGone {
+            keptLease.forget()
+            throw LeaseLost()
         }
     }
 
-    /// The withdrawals that consumers are asked to confirm, of entries that are withdrawn already.
-    private func repeated(besides known: [EntryID: RegisteredEntry], _ desired: Desired) -> [EntryChange] {
-        tombstones.map(\.tombstone).filter { grave in
-            desired.confirm.contains(grave.id.id) && known[grave.id] == nil && !confirmed.contains(grave.id)
+    /// Renews the lease where that is due, or takes one; it stays due until this agent is registered under it.
+    private mutating func keepLease() async throws -> Etcd.Lease {
+        if let renewal = try await keptLease.keep() {
+            if renewal.isGranted {
+                isUnknown = true
+                if let former = renewal.former {
+                    logger.warning(
+                        "lease lost; registering everything under a new one", ["lease": former.text])
+                }
+                logger.info("lease granted", ["lease": renewal.lease.text, "ttl": "\(renewal.lease.ttl)s"])
+            }
+            try await registration.renew(under: renewal.lease.id)
+            keptLease.complete(renewal)
+        }
+        guard let lease else { throw LeaseLost() }
+        return lease
+    }
+
+    /// Makes the changes that lead from what is registered to what is desired.
+    private mutating func change(_ desired: Desired) async throws {
+        let changes = EntryDiff.changes(from: registered ?? [:], to: desired) + unconfirmed(desired)
+        for start in stride(from: 0, to: changes.count, by: EntryStore.changesAtOnce) {
+            let lease = try await keepLease()
+            // Under a new lease the changes are others.
+            guard !isUnknown else { throw LeaseLost() }
+            let chunk = changes[start..<min(start + EntryStore.changesAtOnce, changes.count)]
+            try await commit(chunk, under: lease, confirm: desired.confirm)
+        }
+    }
+
+    /// The withdrawals that are to be confirmed, of entries that were withdrawn before without that.
+    private mutating func unconfirmed(_ desired: Desired) -> [EntryChange] {
+        confirmed = confirmed.filter { desired.confirm.contains($0.id) }
+        return tombstones.map(\.tombstone).filter { tombstone in
+            desired.confirm.contains(tombstone.id.id) && registered?[tombstone.id] == nil
+                && !confirmed.contains(tombstone.id)
         }
         .map {
             .withdraw($0.id, reason: desired.withdrawalReason(of: $0.id, .container), container: $0.container)
         }
     }
 
-    /// Reads the entries of these actions next time: they may have been carried out, although no answer says so.
-    private mutating func suspect(_ actions: some Sequence<EntryChange>) {
-        isInDoubt = true
-        for case .put(let entry) in actions where published?[entry.id] == nil {
-            published?[entry.id] = RegisteredEntry(value: nil, meta: nil, isLeased: false, source: entry.source)
+    private mutating func commit(
+        _ changes: ArraySlice<EntryChange>, under lease: Etcd.Lease, confirm: Set<InstanceID>
+    ) async throws {
+        for change in changes { expect(change) }
+        let time = Timestamp.text(Timestamp.now())
+        do {
+            let revision = try await store.commit(changes, lease: lease.id, at: time, confirm: confirm)
+            for change in changes { record(change, revision, time, confirm) }
+        } catch {
+            markUnknown(changes)
+            throw error
         }
     }
 
-    private func expect(_ action: EntryChange) {
-        switch action {
-        case .put(let registration):
-            expectation.set(registry.key(registration.id), to: registration.value)
-            expectation.set(registry.metaKey(registration.id), to: registration.meta)
-        case .withdraw(let slot, _, _): forget(slot)
-        }
-    }
-
-    /// Keeps in mind what etcd has confirmed.
-    private mutating func note(_ action: EntryChange, _ revision: Int64, _ time: String) {
-        switch action {
-        case .put(let registration):
-            let slot = registration.id
-            published?[slot] = RegisteredEntry(
-                value: registration.value, meta: registration.meta, isLeased: true, source: registration.source,
+    /// Records what etcd has confirmed.
+    private mutating func record(
+        _ change: EntryChange, _ revision: Int64, _ time: String, _ confirm: Set<InstanceID>
+    ) {
+        switch change {
+        case .put(let entry):
+            registered?[entry.id] = RegisteredEntry(
+                value: entry.value, meta: entry.meta, isLeased: true, source: entry.source,
                 put: RegisteredEntry.Put(revision: revision, time: time))
-            tombstones.removeAll { $0.tombstone.id == slot }
-            withdrawals[slot.id] = nil
+            tombstones.removeAll { $0.tombstone.id == entry.id }
+            withdrawals[entry.id.id] = nil
             logger.info(
-                "registered", ["service": slot.service, "id": slot.id, "endpoint": registration.endpoint])
-        case .withdraw(let slot, let reason, let container):
-            published?[slot] = nil
-            withdrawals[slot.id] = revision
-            if desired?.confirm.contains(slot.id) == true { confirmed.insert(slot) }
-            tombstones.removeAll { $0.tombstone.id == slot }
-            let tombstone = EntryStore.Tombstone(id: slot, revision: revision, container: container)
-            tombstones.append((tombstone, clock() + ttl * Self.graveTTLs))
-            logger.info("withdrawn", ["service": slot.service, "id": slot.id, "reason": reason])
+                "registered", ["service": entry.id.service, "id": entry.id.id, "endpoint": entry.endpoint])
+        case .withdraw(let id, let reason, let container):
+            registered?[id] = nil
+            withdrawals[id.id] = revision
+            if confirm.contains(id.id) { confirmed.insert(id) }
+            tombstones.removeAll { $0.tombstone.id == id }
+            let tombstone = EntryStore.Tombstone(id: id, revision: revision, container: container)
+            tombstones.append((tombstone, clock() + ttl * Self.tombstoneTTLs))
+            logger.info("withdrawn", ["service": id.service, "id": id.id, "reason": reason])
+        }
+    }
+
+    /// Has the entries of these changes read next time: they may have been made, although no answer says so.
+    private mutating func markUnknown(_ changes: some Sequence<EntryChange>) {
+        isUnknown = true
+        for case .put(let entry) in changes where registered?[entry.id] == nil {
+            registered?[entry.id] = RegisteredEntry(value: nil, meta: nil, isLeased: false, source: entry.source)
         }
     }
 
     /// For how many TTLs a withdrawn entry's meta tells why.
-    static let graveTTLs = 3
+    private static let tombstoneTTLs = 3
 
     /// Deletes the metas of entries that were withdrawn long enough ago.
-    mutating func bury() async throws {
+    private mutating func deleteTombstones() async throws {
         let now = clock()
-        while let grave = tombstones.first, grave.due <= now {
-            try await registry.delete(grave.tombstone)
+        while let first = tombstones.first, first.due <= now {
+            try await store.delete(first.tombstone)
             tombstones.removeFirst()
-            withdrawals[grave.tombstone.id.id] = nil
+            withdrawals[first.tombstone.id.id] = nil
         }
     }
-}
 
-// What a publisher knows of the registry.
+    // MARK: Reading
 
-extension Publisher {
-    /// Reads what is published: at first everything of ours, later what is in doubt.
-    mutating func learn() async throws {
-        guard let lease else { return }
-        guard let known = published else {
-            published = try await registry.entries(ownedBy: owner.text, lease: lease.id)
-            isInDoubt = false
-            return
+    /// Reads what is registered where that is not known: everything of ours, or what was registered or is desired.
+    private mutating func read(_ desired: Desired, again: Bool, under lease: Etcd.Lease) async throws {
+        if let known = registered {
+            guard again || isUnknown else { return }
+            try await reread(known, desired, under: lease)
+        } else {
+            registered = try await store.entries(ownedBy: owner.text, lease: lease.id)
         }
-        guard isInDoubt else { return }
-        let slots = Set(known.keys).union((desired?.entries ?? [:]).keys).sorted()
-        let found = try await registry.read(slots, lease: lease.id)
-        isInDoubt = false
-        let lost = slots.filter { slot in
-            guard let wanted = desired?.entries[slot], let before = known[slot], before.value != nil else {
-                return false
-            }
-            let now = found[slot]
-            let isChanged = before.value != now?.value || before.meta != now?.meta
-            // A change of ours that was done, but whose answer was lost, looks changed too.
-            return isChanged && (now?.value != wanted.value || now?.meta != wanted.meta)
+        isUnknown = false
+    }
+
+    private mutating func reread(
+        _ known: [EntryID: RegisteredEntry], _ desired: Desired, under lease: Etcd.Lease
+    ) async throws {
+        let ids = Set(known.keys).union(desired.entries.keys).sorted()
+        var found: [EntryID: RegisteredEntry] = [:]
+        for start in stride(from: 0, to: ids.count, by: Self.readAtOnce) {
+            let chunk = Array(ids[start..<min(start + Self.readAtOnce, ids.count)])
+            found.merge(try await store.read(chunk, lease: lease.id)) { _, new in new }
+            // Many entries may take longer than the lease lives.
+            guard try await keepLease() == lease else { throw LeaseLost() }
         }
-        if let first = lost.first {
-            contention.restored(at: .now)
-            let isAgain = contention.isHot
-            logger.warning(
-                isAgain
-                    ? "entries of ours are changed again and again; putting them back more slowly"
-                    : "entries of ours vanished or were changed; putting them back",
-                ["entries": lost.count, "first": registry.key(first)])
+        warn(of: ids.filter { isChanged(known[$0], found[$0], desired.entries[$0]) })
+        var registered = found.filter { id, state in
+            (state.value != nil || state.meta != nil) && (desired.entries[id] != nil || !isAnothers(state))
         }
-        published = found.filter { slot, state in
-            guard state.value != nil || state.meta != nil else { return false }
-            return desired?.entries[slot] != nil || !isAnothers(state)
+        for id in ids {
+            if registered[id] == nil && desired.entries[id] == nil { expectNothing(of: id) }
+            // A meta that somebody has changed does not say what the entry is about.
+            if let source = known[id]?.source ?? desired.entries[id]?.source { registered[id]?.source = source }
+            // etcd keeps revisions, and no times.
+            if let put = known[id]?.put, put.revision == registered[id]?.put?.revision { registered[id]?.put = put }
         }
-        for slot in slots where published?[slot] == nil && desired?.entries[slot] == nil { forget(slot) }
-        // A meta that somebody has changed says nothing of where the entry is from.
-        for slot in slots {
-            guard let source = known[slot]?.source ?? desired?.entries[slot]?.source else { continue }
-            published?[slot]?.source = source
-        }
-        // etcd keeps revisions, and no times.
-        for (slot, before) in known where before.put?.revision == published?[slot]?.put?.revision {
-            published?[slot]?.put = before.put
-        }
+        self.registered = registered
+    }
+
+    /// How many entries are read between two looks at the lease.
+    private static let readAtOnce = 1024
+
+    /// Whether somebody else has changed an entry that is still desired.
+    private func isChanged(
+        _ before: RegisteredEntry?, _ now: RegisteredEntry?, _ desired: DesiredEntry?
+    ) -> Bool {
+        guard let desired, let before, before.value != nil else { return false }
+        let isChanged = before.value != now?.value || before.meta != now?.meta
+        // A change of ours that was made, but whose answer was lost, looks changed too.
+        return isChanged && (now?.value != desired.value || now?.meta != desired.meta)
+    }
+
+    private mutating func warn(of changed: [EntryID]) {
+        guard let first = changed.first else { return }
+        restoring.restored(at: .now)
+        logger.warning(
+            restoring.isHot
+                ? "entries keep being changed by another client; restoring them with back-off"
+                : "entries were deleted or changed by another client; restoring them",
+            ["entries": changed.count, "first": store.key(first)])
     }
 
     /// Whether the meta names another agent, which has taken the entry over.
@@ -326,9 +290,49 @@ extension Publisher {
         return !owners.contains(owner)
     }
 
-    /// No longer expects an entry to stand there.
-    func forget(_ slot: EntryID) {
-        expectation.set(registry.key(slot), to: nil)
-        expectation.set(registry.metaKey(slot), to: nil)
+    private func expect(_ change: EntryChange) {
+        switch change {
+        case .put(let entry):
+            expected.set(store.key(entry.id), to: entry.value)
+            expected.set(store.metaKey(entry.id), to: entry.meta)
+        case .withdraw(let id, _, _): expectNothing(of: id)
+        }
+    }
+
+    private func expectNothing(of id: EntryID) {
+        expected.set(store.key(id), to: nil)
+        expected.set(store.metaKey(id), to: nil)
+    }
+
+    // MARK: Ending
+
+    /// Withdraws every entry, under a lease that outlives the agent: it is meant, and no loss.
+    func withdrawEverything(because reason: String) async throws {
+        guard registration.leader == nil else { return }
+        if let registered, !registered.isEmpty { try await withdraw(registered, because: reason) }
+        // Plain keys go with it.
+        guard let lease else { return }
+        do {
+            try await store.etcd.revoke(lease: lease.id, deadline: store.deadline)
+        } catch let error as Etcd.Error where error.isLeaseGone {
+            // Everything has gone with it already.
+        }
+    }
+
+    private func withdraw(_ entries: [EntryID: RegisteredEntry], because reason: String) async throws {
+        let ids = entries.keys.sorted()
+        let seconds = Int64(ttl.components.seconds) * Int64(Self.tombstoneTTLs)
+        let last = try await store.etcd.grantLease(ttl: seconds, deadline: store.deadline)
+        for start in stride(from: 0, to: ids.count, by: EntryStore.changesAtOnce) {
+            let chunk = ids[start..<min(start + EntryStore.changesAtOnce, ids.count)]
+            let changes = chunk.map { EntryChange.withdraw($0, reason: reason, container: entries[$0]?.container) }
+            _ = try await store.commit(changes, lease: last.id, at: Timestamp.text(Timestamp.now()))
+        }
+        logger.info("withdrew all entries", ["entries": ids.count, "reason": reason])
+    }
+
+    /// Deletes this agent's record; its entries stay until the lease ends.
+    func leave() async throws {
+        if lease != nil { try await registration.end() }
     }
 }

@@ -56,7 +56,7 @@ struct RegistryWatcher: Sendable {
                 }
             } catch {
                 try Task.checkCancellation()
-                logger.debug("watching the registry anew", ["error": "\(error)"])
+                logger.debug("watching the registry again", ["error": "\(error)"])
             }
             try await Task.sleep(for: backoff.next())
         }

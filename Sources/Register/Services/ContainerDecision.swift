@@ -87,9 +87,9 @@ struct ReasonLog {
         where !withdrawn.contains(where: { $0.key.id == new.id && $0.value.containerReason == new.reason }) {
             let fields: Logger.Fields = ["container": new.name, "reason": new.reason.text]
             if new.reason.isWarning {
-                logger.warning("container needs attention", fields)
+                logger.warning("container not registered, action required", fields)
             } else {
-                logger.info("container is left out", fields)
+                logger.info("container not registered", fields)
             }
         }
         logged = all

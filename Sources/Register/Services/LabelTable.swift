@@ -64,7 +64,7 @@ extension LabelDefinition {
         LabelDefinition(
             name: "TAGS", isOfPort: true, grammar: "words, separated by commas, at most \(longestTags) bytes",
             defaultText: "none",
-            description: "kept in the entry's meta for whoever reads it; they mean nothing to the agents"
+            description: "stored in the entry's meta for other programs; the agents ignore them"
         ) { text, fields, _ in
             guard text.utf8.count <= longestTags else { return nil }
             let tags = text.split(separator: ",").map { String($0.trimmingSpaces()) }.filter { !$0.isEmpty }

@@ -31,7 +31,7 @@ extension RegistrationPolicy {
         help: "where a service's name comes from without a label: image, or compose (the service in the Compose file)")
     private static let zoneSetting = Setting(
         flag: "--zone", variable: "ZONE", placeholder: "NAME",
-        help: "where this host is, such as eu-1a; consumers with the same ZONE prefer its endpoints")
+        help: "zone of this host, such as eu-1a; client hosts with the same ZONE prefer its endpoints")
 
     private static let internalSetting = Setting(
         flag: "--internal", variable: "INTERNAL",

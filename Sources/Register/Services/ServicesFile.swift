@@ -109,7 +109,7 @@ struct ServicesFileState: Sendable {
             file = try Self.read(path, keyspace)
         } catch {
             return logger.error(
-                "the services file cannot be used; what it said before counts",
+                "services file rejected; keeping the previous one",
                 ["file": path, "mistakes": error.count, "reason": error.problems.joined(separator: "; ")])
         }
         var changes = Changes()
@@ -117,7 +117,7 @@ struct ServicesFileState: Sendable {
             from: before.entries(by: owner, zone: nil), to: file.entries(by: owner, zone: nil))
         changes.note(from: before.plainKeys(of: owner), to: file.plainKeys(of: owner))
         logger.info(
-            "services file read",
+            "services file loaded",
             [
                 "file": path, "services": file.services.count, "keys": file.keys.count, "added": changes.added,
                 "changed": changes.changed, "removed": changes.removed,

@@ -74,7 +74,7 @@ extension FieldReader {
             return "is not a key: it begins with '/', has no empty part, no space and no '/' at its end"
         }
         guard let registry = keyspace?.prefix.dropLast() else { return nil }
-        // With the names that begin like it: Sidekick's own neighbours.
+        // With the names that begin like it: Sidekick's own neighbors.
         if key.beginning.hasPrefix(registry) { return "must not begin with the registry's prefix, \(registry)" }
         if !key.isConstant, registry.hasPrefix(key.beginning) {
             return "may come to lie in the registry, \(registry): a constant part has to tell it apart"

@@ -2,7 +2,7 @@ import Shared
 
 /// The commands that ask: what they are called, and what they answer from what is known.
 enum StatusCommands {
-    private static let json = Setting(flag: "--json", help: "as one JSON object, for programs")
+    private static let json = Setting(flag: "--json", help: "print one JSON object, for programs")
 
     /// Shows everything.
     static let status = Command(

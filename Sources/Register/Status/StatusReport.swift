@@ -82,7 +82,7 @@ struct StatusReport: Encodable, Equatable, Sendable {
         let store = snapshot.store
         etcd = Store(
             members: store.members, prefix: store.keyspace.prefix,
-            lease: store.lease.map { Lease(id: Publisher.hex($0), ttl: $0.ttl) },
+            lease: store.lease.map { Lease(id: $0.text, ttl: $0.ttl) },
             lost: store.trouble, lastError: store.lastTrouble)
         let desired = snapshot.desired
         containers = desired.decisions.map { ContainerReport($0, snapshot) }

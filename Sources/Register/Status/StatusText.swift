@@ -104,9 +104,9 @@ extension ContainerReport.Entry {
         case .registered: return "in etcd" + (since.map { " since \($0)" } ?? "") + revision
         case .differs: return "etcd has something else: \(foundEndpoint ?? "another meta")" + revision
         case .missing where reason != nil: return "not registered: \(reason ?? "")"
-        case .missing where report.etcd.lost != nil: return "not in etcd: etcd is lost"
+        case .missing where report.etcd.lost != nil: return "not in etcd: etcd unreachable"
         case .missing: return report.agent.running ? "not in etcd yet" : "not in etcd"
-        case .unknown: return "unknown: " + (report.etcd.lost == nil ? "etcd has not answered yet" : "etcd is lost")
+        case .unknown: return "unknown: " + (report.etcd.lost == nil ? "etcd has not answered yet" : "etcd unreachable")
         case .yielded: return "left to another docker-register of this engine"
         }
     }

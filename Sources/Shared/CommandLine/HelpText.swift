@@ -12,8 +12,8 @@ extension CommandLineParser {
         }
         if !commands.isEmpty { lines.append("") }
         let precedence = """
-            Each setting is a flag or an environment variable; the flag counts before the variable, an empty variable \
-            counts as unset, and what stands in brackets is the default.
+            Each setting is a flag or an environment variable. The flag takes precedence, an empty variable counts as unset, \
+            and the value in brackets is the default.
             """
         lines += wrapped(precedence, indent: 0) + [""]
         for setting in settings {
@@ -36,7 +36,7 @@ extension CommandLineParser {
 
     /// The README's table of settings.
     package var markdownTable: String {
-        let head = ["| flag | variable | default | what it says |", "|---|---|---|---|"]
+        let head = ["| flag | variable | default | description |", "|---|---|---|---|"]
         let rows = settings.map { setting in
             let cells = [
                 code(setting.usage), code(setting.variable), setting.shownFallback.map(code) ?? "", cell(setting.help),

@@ -38,6 +38,14 @@ package final class Doorbell<Reason: Hashable & Sendable>: Sendable {
         return nil
     }
 
+    /// Rings once after a wait, unless the task that it returns is cancelled before.
+    package func ring(_ reason: Reason, in wait: Duration) -> Task<Void, any Error> {
+        Task {
+            try await Task.sleep(for: wait)
+            ring(reason)
+        }
+    }
+
     /// Rings again and again until the task is cancelled.
     package func ring(_ reason: Reason, every interval: Duration) async throws {
         while true {

@@ -26,11 +26,15 @@ package struct CommandRouter: Sendable {
     }
 
     /// Where lines are answered; nil where that cannot be, which harms nothing else.
-    package func server(at path: String, _ logger: Logger) -> CommandServer? {
+    ///
+    /// - Parameter setting: the one that names another socket; nil where none does.
+    package func server(at path: String, setting: String? = nil, _ logger: Logger) -> CommandServer? {
         do {
             return try CommandServer(path: path) { await answer($0) }
         } catch {
-            logger.warning("commands are not answered", ["socket": path, "error": "\(error)"])
+            logger.warning(
+                "cannot listen on the control socket; commands will not find this agent",
+                ["socket": path, "setting": setting, "error": "\(error)"])
             return nil
         }
     }

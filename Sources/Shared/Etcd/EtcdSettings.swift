@@ -5,26 +5,26 @@ package enum EtcdSettings {
     /// `ETCD_HOST`: the members.
     package static let host = Setting(
         flag: "--etcd", variable: "ETCD_HOST", placeholder: "HOST[:PORT],...",
-        help: "etcd's members: host:port or URLs with http or https, separated by commas; the port is 2379 by default")
+        help: "etcd endpoints: host:port or http(s) URLs, comma-separated; the default port is 2379")
     /// `ETCD_PREFIX`: where the keys are.
     package static let prefix = Setting(
         flag: "--etcd-prefix", variable: "ETCD_PREFIX", placeholder: "PREFIX", fallback: Keyspace.standard,
-        help: "what the registry's keys begin with")
+        help: "prefix of the registry's keys")
     static let authorities = Setting(
         flag: "--etcd-cacert", variable: "ETCD_CACERT", placeholder: "FILE",
-        help: "the authorities that signed etcd's certificate, PEM; members without scheme are then reached by https")
+        help: "CA bundle (PEM) for etcd; endpoints without a scheme then use https")
     static let certificate = Setting(
-        flag: "--etcd-cert", variable: "ETCD_CERT", placeholder: "FILE", help: "our certificate for etcd, PEM")
+        flag: "--etcd-cert", variable: "ETCD_CERT", placeholder: "FILE", help: "client certificate (PEM) for etcd")
     static let key = Setting(
-        flag: "--etcd-key", variable: "ETCD_KEY", placeholder: "FILE", help: "the key of that certificate, PEM")
+        flag: "--etcd-key", variable: "ETCD_KEY", placeholder: "FILE", help: "private key (PEM) of that certificate")
     static let user = Setting(
-        flag: "--etcd-user", variable: "ETCD_USER", placeholder: "NAME", help: "the user to log in to etcd as")
+        flag: "--etcd-user", variable: "ETCD_USER", placeholder: "NAME", help: "etcd user to log in as")
     static let passwordFile = Setting(
         flag: "--etcd-password-file", variable: "ETCD_PASSWORD_FILE", placeholder: "FILE",
-        help: "the file with that user's password")
+        help: "file with that user's password")
     static let password = Setting(
         flag: "--etcd-password", variable: "ETCD_PASSWORD", placeholder: "PASSWORD",
-        help: "the password itself; others on the host may see it, so prefer the file", isSecret: true)
+        help: "the password itself; other users of the host may see it, so prefer the file", isSecret: true)
 
     /// All of them, in the order of the help.
     package static let settings = [host, prefix, authorities, certificate, key, user, passwordFile, password]

@@ -69,9 +69,9 @@ private final class Life: Sendable {
         switch verdict {
         case .done: break
         case .stopped: logger.info("stopped")
-        case .stoppedWithError(let error): logger.warning("stopped with an error", ["error": error])
-        case .failed(let error): logger.error("failed", ["error": error])
-        case .graceRanOut: logger.error("did not stop in time", ["grace": DurationText.text(grace)])
+        case .stoppedWithError(let error): logger.warning("stopped with errors", ["error": error])
+        case .failed(let error): logger.error("exiting", ["error": error])
+        case .graceRanOut: logger.error("shutdown timed out", ["grace": DurationText.text(grace)])
         }
         return verdict.status
     }
@@ -102,7 +102,7 @@ private final class Life: Sendable {
         handle(.graceOver)
         BackgroundThread.sleep(for: .seconds(1))
         guard !isOver.load(ordering: .relaxed) else { return }
-        logger.error("did not stop in time", ["grace": DurationText.text(grace), "reason": "blocked"])
+        logger.error("shutdown timed out", ["grace": DurationText.text(grace), "reason": "blocked"])
         _exit(ExitStatus.failure)
     }
 

@@ -116,7 +116,7 @@ extension Logger {
 package enum LogSettings {
     static let level = Setting(
         flag: "--log-level", variable: "LOG_LEVEL", placeholder: "LEVEL", fallback: "info",
-        help: "the least that is logged: debug, info, warning or error")
+        help: "minimum log level: debug, info, warning, or error")
     static let format = Setting(
         flag: "--log-format", variable: "LOG_FORMAT", placeholder: "FORMAT", fallback: "logfmt",
         help: "logfmt or json")

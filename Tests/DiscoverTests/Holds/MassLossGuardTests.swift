@@ -147,7 +147,7 @@ struct MassLossGuardTests {
         #expect(desk.held == [])
     }
 
-    @Test func `who else comes to the address ends it, in any service, but not the same container or an old neighbour`()
+    @Test func `who else comes to the address ends it, in any service, but not the same container or an old neighbor`()
     {
         var desk = Desk("web/1", "web/2", "web/3")
         let address = RegistryStory.address(of:)

@@ -31,12 +31,12 @@ private struct FateCase: CustomTestStringConvertible, Sendable {
             $0.sight?.endpoint = endpoint("10.0.0.9:80")
         },
         FateCase(
-            "down", .down, "HAProxy's checks find it down, for 7s; the last check: L7STS/404 in 3ms: Not Found"
+            "down", .down, "DOWN for 7s in HAProxy's health checks; the last check: L7STS/404 in 3ms: Not Found"
         ) {
             $0.sight?.status = "DOWN"
             $0.sight?.lastCheck = "L7STS/404 in 3ms: Not Found"
         },
-        FateCase("not checked yet", .down, "HAProxy's checks find it down, for 7s; no check has been made yet") {
+        FateCase("not checked yet", .down, "DOWN for 7s in HAProxy's health checks; no check has been made yet") {
             $0.sight?.status = "DOWN 1/2"
         },
         FateCase("maintenance", .maintenance, "it was put into maintenance by a command to HAProxy, 7s ago") {
@@ -55,7 +55,7 @@ private struct FateCase: CustomTestStringConvertible, Sendable {
             ($0.backup, $0.hasBetter) = ("its zone is b", true)
         },
         FateCase("a backup, no other works", .serving) { $0.backup = "its zone is b" },
-        FateCase("a backup that is down", .down, "HAProxy's checks find it down, for 7s; no check has been made yet") {
+        FateCase("a backup that is down", .down, "DOWN for 7s in HAProxy's health checks; no check has been made yet") {
             ($0.backup, $0.hasBetter) = ("its zone is b", true)
             $0.sight?.status = "DOWN"
         },

@@ -69,7 +69,7 @@ struct RegistryDumpTests {
             try mistakes(#"{"/backends/a/1": 7, "/other": "x", "/backends/a/2": "y", "/backends/a/2": "z"}"#) == [
                 "1:19: /backends/a/1: the value has to be a text, as etcd has it",
                 "1:22: /other: the key is not below /backends/",
-                "1:59: /backends/a/2: the key stands here a second time",
+                "1:59: /backends/a/2: duplicate key",
             ])
         #expect(try mistakes(#"{"kvs": 3}"#) == ["1:9: kvs: not a list"])
         #expect(

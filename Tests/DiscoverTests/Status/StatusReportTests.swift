@@ -55,7 +55,7 @@ struct StatusReportTests {
         let table = lines.firstIndex { $0.hasPrefix("SERVICE") }
         #expect(problems.flatMap { problems in table.map { problems < $0 } } == true)
         #expect(
-            text.contains("  web/2: HAProxy's checks find it down, for 9s; the last check: L4CON: Connection refused"))
+            text.contains("  web/2: DOWN for 9s in HAProxy's health checks; the last check: L4CON: Connection refused"))
         #expect(text.contains("9 read, 9 applied"))
     }
 

@@ -24,7 +24,7 @@ private struct WhyCase: CustomTestStringConvertible, Sendable {
         WhyCase("10.0.0.5:80", 0, "web/1 at 10.0.0.5:80"),
         WhyCase("web-1", 0, "container web-1"),
         WhyCase(
-            "web/2", 1, "web/2 at 10.0.0.6:80 gets no connections: HAProxy's checks find it down, for 9s",
+            "web/2", 1, "web/2 at 10.0.0.6:80 gets no connections: DOWN for 9s in HAProxy's health checks",
             "the last check: L7STS/404 in 3ms: Not Found"),
         WhyCase("web/3", 1, "it is used when none of the others works: it says so of itself"),
         WhyCase("zero", 1, "what it says of itself gives it weight 0"),
@@ -81,7 +81,8 @@ struct WhyReportTests {
         fixture.snapshot.store.health.trouble = ErrorRecord(time: "2026-08-01T10:00:00Z", error: "refused")
         let answer = WhyReport("web", in: fixture.silentReport)
         #expect(answer.status == 1)
-        #expect(answer.text.contains("etcd is lost since 2026-08-01T10:00:00Z (refused): newer changes are not known."))
+        #expect(
+            answer.text.contains("etcd unreachable since 2026-08-01T10:00:00Z (refused): newer changes are not known."))
         #expect(answer.text.contains("HAProxy does not answer: cannot connect."))
     }
 }

@@ -93,7 +93,7 @@ struct CommandLineParserTests {
     @Test func `the table for the README has a row for each setting`() {
         #expect(
             Self.options.markdownTable == """
-                | flag | variable | default | what it says |
+                | flag | variable | default | description |
                 |---|---|---|---|
                 | `--host-ip ADDRESS` | `HOST_IP` |  | The address of this host. |
                 | `--ttl TIME` | `TTL` | `15s` | How long an entry lives. |

@@ -63,7 +63,7 @@ struct LifecycleTests {
     @Test func `a body that throws gives status 1 and its error is logged`() async {
         let status = await Lifecycle.run(logger: logger, grace: .seconds(30)) { throw Failure() }
         #expect(status == 1)
-        #expect(lines.all == [#"level=error msg="failed" error="no luck""#])
+        #expect(lines.all == [#"level=error msg="exiting" error="no luck""#])
     }
 
     @Test(arguments: [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT")])
@@ -101,7 +101,7 @@ struct LifecycleTests {
             throw Failure()
         }
         #expect(status == 0)
-        #expect(lines.all.last == #"level=warning msg="stopped with an error" error="no luck""#)
+        #expect(lines.all.last == #"level=warning msg="stopped with errors" error="no luck""#)
     }
 
     @Test func `a body that does not end is left after the grace period with status 1`() async {
@@ -113,7 +113,7 @@ struct LifecycleTests {
         }
         release.continuation.finish()
         #expect(status == 1)
-        #expect(lines.all.last == #"level=error msg="did not stop in time" grace=50ms"#)
+        #expect(lines.all.last == #"level=error msg="shutdown timed out" grace=50ms"#)
     }
 
     @Test func `SIGHUP rings and stops nothing, and SIGPIPE is ignored`() async {

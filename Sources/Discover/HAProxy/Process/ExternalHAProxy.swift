@@ -116,7 +116,7 @@ struct ExternalHAProxy: HAProxyInstance {
 
     /// Leaves it to whoever runs it.
     func stop(grace: Duration) async {
-        logger.info("HAProxy goes on without docker-discover")
+        logger.info("leaving the external HAProxy running")
     }
 }
 

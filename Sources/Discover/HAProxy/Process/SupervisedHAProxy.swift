@@ -50,7 +50,7 @@ struct SupervisedHAProxy: HAProxyInstance {
         guard let master, !master.isAlive else { return false }
         self.master = nil
         restart.ended(at: .now)
-        logger.error("HAProxy ended; starting it again", ["pid": master.pid, "how": master.ending])
+        logger.error("HAProxy exited; restarting it", ["pid": master.pid, "how": master.ending])
         return true
     }
 

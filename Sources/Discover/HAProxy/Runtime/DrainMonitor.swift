@@ -39,7 +39,7 @@ struct DrainMonitor {
         do {
             try await finish(&running)
         } catch {
-            logger.debug("cannot see whether drained servers have connections", ["error": "\(error)"])
+            logger.debug("cannot read the connections of drained servers", ["error": "\(error)"])
         }
         let pause = backoff.next()
         due = .now + pause
@@ -50,7 +50,7 @@ struct DrainMonitor {
         let open = try await runtime.connections(of: Set(running.leaving.keys.map(\.service)).sorted())
         let (overdue, idle) = running.leavers(open, at: .now)
         for name in overdue {
-            logger.info("cutting connections to an endpoint that is gone", ["server": name, "open": open["\(name)"]])
+            logger.info("closing connections to a removed endpoint", ["server": name, "open": open["\(name)"]])
         }
         try await runtime.run(overdue.map { .cut($0) })
         for name in try await runtime.remove(idle) { running.remove(name) }
