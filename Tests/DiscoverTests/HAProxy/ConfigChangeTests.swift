@@ -70,6 +70,8 @@ struct ConfigChangeTests {
         let next = PlanFixture([Self.web]).configuration
         #expect(ConfigChange(from: .notRunning, to: next).load == .start)
         #expect(ConfigChange(from: .unknown(.unknownState), to: next).load == .reload(.unknownState))
+        // Whoever starts it is not to be asked for a start.
+        #expect(ConfigChange(from: .absent, to: next).load == .reload(.unknownState))
         for known in [KnownState.notRunning, .unknown(.unknownState)] {
             let change = ConfigChange(from: known, to: next)
             #expect(change.commands.isEmpty && change.sections.isEmpty && !change.isEmpty)
@@ -209,6 +211,17 @@ struct ServerDiffTests {
         #expect(change.sections.keys.map(\.text) == ["web"])
         let left = self.change(running.after(change, until: .now), next.configuration)
         #expect(left.commands.isEmpty && left.load == .reload(.keywordsChanged))
+    }
+
+    @Test func `the reason for a reload is the first one`() {
+        var running = PlanFixture(["api: 1=10.0.0.5:81", "web@80: 1=10.0.0.5:80"]).running
+        running.isDynamic = false
+        let next = PlanFixture(["api: 1=10.0.0.5:81", "web@80: 1=10.0.0.5:80 2=10.0.0.6:80"]) {
+            if $0.weight == 100 { $0.isBackup = true }
+        }
+        #expect(change(running, next.configuration).load == .reload(.keywordsChanged))
+        let moved = PlanFixture(["web@82: 1=10.0.0.5:80 2=10.0.0.6:80"]).configuration
+        #expect(change(running, moved).load == .reload(.listenersChanged))
     }
 
     @Test func `after commands failed all is loaded anew, and only that is left to do`() {

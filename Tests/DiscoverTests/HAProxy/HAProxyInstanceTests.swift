@@ -26,6 +26,8 @@ private struct ScriptedHAProxy: HAProxyInstance {
 
     mutating func load(_ request: LoadRequest) async throws -> LoadOutcome {
         requests.put(request)
+        // A load that no test expects.
+        guard !outcomes.isEmpty else { throw LoadFailure.refused(["unexpected"]) }
         let outcome = try outcomes.removeFirst().get()
         switch outcome {
         case .loaded: presence = .unknown(.unknownState)
@@ -90,6 +92,8 @@ struct HAProxyDecisionTests {
     }
 
     @Test func `what stands in at a start is what was accepted, then what is bare`() async throws {
+        // What an earlier run left counts only while something runs with it.
+        try AtomicFile(path: folder.path + "/haproxy.cfg").replace(with: Array(other.text.utf8))
         var (controller, requests) = try await controller(
             .notRunning,
             [
@@ -158,6 +162,12 @@ struct HAProxyDecisionTests {
         #expect(controller.isServing)
     }
 
+    @Test func `the file of an external HAProxy is known before it runs`() async throws {
+        try AtomicFile(path: folder.path + "/theirs.cfg").replace(with: Array(next.text.utf8))
+        let (controller, _) = try await controller(.absent, external: true, [])
+        #expect(controller.file?.mark == next.mark && controller.known == .absent)
+    }
+
     @Test func `an external HAProxy that is stopped in the middle of a reload is away`() async throws {
         var (controller, _) = try await controller(
             .absent, external: true,
@@ -171,6 +181,51 @@ struct HAProxyDecisionTests {
         #expect(controller.known == .absent)
         // The file before is in place.
         #expect(controller.file == next)
+    }
+
+    @Test func `the file that was written is what was accepted last`() async throws {
+        let more = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80"]).configuration
+        var (controller, requests) = try await controller(
+            .notRunning, [.success(.loaded(worker, next, rejection: nil)), .success(.waiting(.seconds(1)))],
+            looks: [.notRunning])
+        _ = try await apply(&controller, next)
+        try controller.writeFile(more)
+        #expect(controller.file == more)
+        #expect(try FileContents(folder.path + "/haproxy.cfg").text == more.text)
+        _ = await controller.look()
+        _ = requests.take()
+        _ = try await apply(&controller, other)
+        let request = try #require(requests.take())
+        #expect(request.accepted == more && request.inPlace == more)
+    }
+
+    @Test func `a reload that is no longer wanted leaves no haste`() async throws {
+        var (controller, _) = try await controller(.notRunning, [.success(.loaded(worker, next, rejection: nil))])
+        _ = try await apply(&controller, next)
+        #expect(try await apply(&controller, other).wait != nil)
+        #expect(try await apply(&controller, next).wait == nil)
+        // Longer than changes may put a reload off.
+        try await Task.sleep(for: ReloadThrottle.Timing().patience * 1.2)
+        #expect(try await apply(&controller, other).wait != nil)
+    }
+
+    @Test func `what one HAProxy cannot do, the next one is asked again`() async throws {
+        let both = PlanFixture(["web@80: 1=10.0.0.5:80 2=10.0.0.6:80"]).configuration
+        let loaded = Result<LoadOutcome, LoadFailure>.success(.loaded(worker, both, rejection: nil))
+        var (controller, _) = try await controller(
+            .notRunning, [.success(.loaded(worker, next, rejection: nil)), loaded, loaded], looks: [.notRunning])
+        let old = try StubServer(path: folder.path + "/haproxy-stats.sock") { connection in
+            _ = connection.everything()
+            connection.send("Unknown command. Please enter one of the following commands only :\n  help\n\n")
+        }
+        _ = try await apply(&controller, next)
+        #expect(controller.current?.isDynamic == true)
+        while let wait = try await apply(&controller, both).wait { try await Task.sleep(for: wait) }
+        #expect(controller.current?.isDynamic == false)
+        #expect(await controller.look())
+        _ = try await apply(&controller, both)
+        #expect(controller.current?.isDynamic == true)
+        withExtendedLifetime(old) {}
     }
 
     @Test
@@ -209,6 +264,7 @@ struct ExternalHAProxyTests {
     /// The process id that the stub of a worker tells; 0 for one that says nothing that is an answer.
     private final class Worker: Sendable {
         let pid = Atomic<Int>(7)
+        let hasChanged = Atomic(false)
     }
 
     private func stub(_ worker: Worker) throws -> StubServer {
@@ -225,6 +281,7 @@ struct ExternalHAProxyTests {
         let settings = ExternalHAProxy.Settings(path: folder.path + "/theirs.cfg", reload: .command("false"))
         var access = HAProxyAccess(program: program, directory: directory, external: settings)
         (access.timing.watch, access.timing.poll) = (.milliseconds(10), .milliseconds(1))
+        access.timing.takeover = .milliseconds(100)
         let logger = Logger(level: .debug, format: .logfmt, write: { [log] in log.add($0) })
         return try await ExternalHAProxy(access, reload: settings.reload, logger: logger)
     }
@@ -271,10 +328,50 @@ struct ExternalHAProxyTests {
         let external = try await attach()
         for pid in [7, 0] {
             worker.pid.store(pid, ordering: .relaxed)
-            await #expect(throws: (any Error).self) {
-                try await withDeadline(.milliseconds(100)) { try await external.changed() }
+            let before = stub.connections
+            await withTaskGroup { group in
+                group.addTask {
+                    if (try? await external.changed()) != nil { worker.hasChanged.store(true, ordering: .relaxed) }
+                }
+                #expect(await eventually { stub.connections > before + 2 })
+                group.cancelAll()
             }
+            let isOver = worker.hasChanged.load(ordering: .relaxed)
+            #expect(!isOver)
         }
+    }
+
+    @Test func `one that comes while its file waits is read, and not asked to reload`() async throws {
+        let file = PlanFixture(["web@80: 1=10.0.0.5:80"]).configuration
+        var external = try await attach()
+        let stub = try stub(Worker())
+        guard case .waiting(.zero, let inPlace) = try await external.load(LoadRequest(next: file, inPlace: file))
+        else {
+            Issue.record("it was asked to reload")
+            return
+        }
+        #expect(inPlace == file && external.presence == .absent)
         withExtendedLifetime(stub) {}
+    }
+
+    @Test func `a file that is not in place yet is checked before it is, and asked for again a moment later`()
+        async throws
+    {
+        let file = PlanFixture(["web@80: 1=10.0.0.5:80"]).configuration
+        var external = try await attach()
+        // There is no program that could check it.
+        await #expect(throws: (any Error).self) {
+            _ = try await external.load(LoadRequest(next: file, inPlace: PlanFixture([]).configuration))
+        }
+        #expect(log.all.isEmpty)
+        for _ in 0..<2 {
+            guard case .waiting(let wait, let inPlace) = try await external.load(LoadRequest(next: file, inPlace: file))
+            else {
+                Issue.record("it was loaded")
+                return
+            }
+            #expect(wait > .zero && inPlace == file)
+        }
+        #expect(log.count(of: "external HAProxy is not running") == 1)
     }
 }

@@ -111,6 +111,35 @@ struct SupervisedHAProxyTests {
         }
     }
 
+    @Test func `where nothing of several starts, the first rejection is told, from HAProxy's check`() async throws {
+        let holder = try StubServer { $0.waitForEnd() }
+        var process = try await attach()
+        let text = try configuration().text + "nonsense\n"
+        let wrong = try #require(HAProxyConfiguration(text: text))
+        let taken = try configuration(stats: BindAddress(port: port(holder.port)))
+        let error = await #expect(throws: HAProxyProgram.Rejection.self) {
+            _ = try await process.load(LoadRequest(next: wrong, fallbacks: [taken]))
+        }
+        #expect(try #require(error).description.contains("unknown keyword 'nonsense'"))
+        #expect(process.presence == .notRunning)
+        withExtendedLifetime(holder) {}
+    }
+
+    @Test func `what stands in at a start is loaded, and the rejection goes with it`() async throws {
+        var process = try await attach()
+        let good = try configuration()
+        let wrong = try #require(HAProxyConfiguration(text: good.text + "nonsense\n"))
+        let outcome = try await process.load(LoadRequest(next: wrong, fallbacks: [good]))
+        defer { process.master?.send(.kill) }
+        guard case .loaded(let worker, let loaded, let rejection) = outcome else {
+            Issue.record("nothing was loaded")
+            return
+        }
+        #expect(loaded == good && worker.mark == good.mark)
+        #expect("\(try #require(rejection))".contains("unknown keyword 'nonsense'"))
+        #expect(try FileContents(directory.configuration.path).text == good.text)
+    }
+
     @Test func `a start with the file that is there needs no room on the disk`() async throws {
         try await withProcess { process, master, first in
             #expect(await process.end(master, grace: .seconds(20)))

@@ -71,12 +71,17 @@ extension HAProxyController {
     /// Looks who serves; returns whether that is somebody else than before, or nobody any more.
     mutating func look() async -> Bool {
         guard await instance.look() else { return false }
-        (known, isDynamic, takesCookies) = (instance.presence, true, true)
+        begin()
         if isServing {
             if file == nil { readFile() }
             await readRunning()
         }
         return true
+    }
+
+    /// Begins anew with what serves now, or will.
+    private mutating func begin() {
+        (known, isDynamic, takesCookies) = (instance.presence, true, true)
     }
 
     /// Reads the file that is in place, if it is ours.
@@ -161,11 +166,10 @@ extension HAProxyController {
             let request = LoadRequest(next: change.next, inPlace: file, accepted: accepted, fallbacks: fallbacks)
             switch try await instance.load(request) {
             case .waiting(let wait, let file):
-                known = instance.presence
+                begin()
                 self.file = file ?? self.file
                 return Progress(done: change.withoutLoad, wait: wait)
             case .loaded(let worker, let loaded, let rejection):
-                if !wasServing { (isDynamic, takesCookies) = (true, true) }
                 (file, accepted) = (loaded, loaded)
                 confirm(RunningConfig(worker: worker.pid, loaded: loaded))
                 if let rejection { throw rejection }
