@@ -9,8 +9,8 @@ struct DiscoverSettings: Sendable {
     var etcd: Etcd.Configuration
     /// Where the registry lies in it.
     var keyspace: Keyspace
-    /// HAProxy's path, or its name.
-    var haproxy: String
+    /// HAProxy's path, or its name; nil for none, where only outputs are written.
+    var haproxy: String?
     /// The HAProxy that something else runs; nil where docker-discover runs its own.
     var external: ExternalHAProxy.Settings?
     /// The file that says who may see the stats page; nil for everybody.
@@ -23,6 +23,8 @@ struct DiscoverSettings: Sendable {
     var host: HostSettings
     /// Where it is said what is added to haproxy.cfg.
     var additionFiles: SnippetFiles
+    /// What is written for other programs; nil for nothing.
+    var outputs: OutputsFile?
     /// How long open connections may take when the program stops.
     var stopGrace: Duration
     /// How long they may take after a reload.
@@ -41,7 +43,7 @@ struct DiscoverSettings: Sendable {
         help: "time between two reads of the registry in poll mode")
     static let haproxy = Setting(
         flag: "--haproxy", variable: "HAPROXY", placeholder: "PROGRAM", fallback: "haproxy",
-        help: "HAProxy to run, 2.4 or newer: a path, or a name in PATH")
+        help: "HAProxy to run, 2.4 or newer: a path, or a name in PATH; none to write outputs only")
     static let stateDirectory = Setting(
         flag: "--state-dir", variable: "STATE_DIR", placeholder: "PATH", fallback: StateDirectory.standard,
         help: "folder for haproxy.cfg, the sockets, and the registry cache; each docker-discover needs its own")
@@ -66,6 +68,9 @@ struct DiscoverSettings: Sendable {
         help: "lines to add to the defaults section")
     static let extraFile = Setting(
         flag: "--extra-file", variable: "EXTRA_FILE", placeholder: "FILE", help: "sections to append to haproxy.cfg")
+    static let outputs = Setting(
+        flag: "--outputs", variable: "OUTPUTS_FILE", placeholder: "FILE",
+        help: "JSON file with files to keep up to date for other programs; read at startup and on SIGHUP")
     static let stopGrace = Setting(
         flag: "--stop-grace", variable: "STOP_GRACE", placeholder: "TIME", fallback: "10s",
         help: "how long open connections may take to finish when docker-discover stops")
@@ -89,7 +94,7 @@ struct DiscoverSettings: Sendable {
         settings: EtcdSettings.settings + [
             mode, pollInterval, haproxy, haproxyMaster, reloadCommand, haproxyConfig, stateDirectory, statsBind,
             statsAuth, listenAddress, portRange, zone,
-            globalFile, defaultsFile, extraFile, stopGrace,
+            globalFile, defaultsFile, extraFile, outputs, stopGrace,
             hardStopAfter, drainTimeout, holdTime,
         ] + LogSettings.settings, commands: DiscoverCommands.all)
 
@@ -111,6 +116,7 @@ struct DiscoverSettings: Sendable {
         external = Self.external(from: &reading)
         let host = Self.host(&reading)
         additionFiles = Self.additionFiles(&reading)
+        outputs = Self.outputs(from: &reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = Self.hardStopAfter(from: &reading)
         let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
@@ -121,13 +127,31 @@ struct DiscoverSettings: Sendable {
         self.mode = mode == .watch ? .watch : .poll(every: interval)
         self.etcd = etcd
         self.keyspace = keyspace
-        self.haproxy = haproxy
+        self.haproxy = haproxy == Self.noHAProxy ? nil : haproxy
         self.directory = directory
         self.host = host
+        self.host.hasHAProxy = haproxy != Self.noHAProxy
         self.stopGrace = stopGrace
         hardStopAfter = hardStop
         drainTimeout = drain
         holdTime = hold
+    }
+
+    /// What `HAPROXY` says where there is none.
+    static let noHAProxy = "none"
+
+    /// What is written for other programs; a file that is wrong is recorded.
+    static func outputs(from reading: inout ParsedSettings) -> OutputsFile? {
+        guard let path = reading.text(outputs) else {
+            if reading.text(haproxy) == noHAProxy { reading.problem(outputs, "must be set, as HAPROXY is none") }
+            return nil
+        }
+        do {
+            return try OutputsFile(path)
+        } catch {
+            for problem in error.problems { reading.problem(outputs, problem) }
+            return nil
+        }
     }
 
     /// Where its files are; commands need nothing else.
@@ -148,7 +172,7 @@ struct DiscoverSettings: Sendable {
         var files = SnippetFiles()
         for (place, setting) in settings {
             files.paths[place] = reading.value(setting, "an absolute path") { text in
-                isPath(text) ? text : nil
+                Folder.isPath(text) ? text : nil
             }
         }
         return files
@@ -200,10 +224,10 @@ extension DiscoverSettings {
     /// The HAProxy that something else runs; nil where there is none, or where a setting is wrong, which is then recorded.
     static func external(from reading: inout ParsedSettings) -> ExternalHAProxy.Settings? {
         let socket = reading.value(haproxyMaster, "an absolute path of at most \(LineSocket.longestPath) bytes") {
-            isPath($0) && $0.utf8.count <= LineSocket.longestPath ? $0 : nil
+            Folder.isPath($0) && $0.utf8.count <= LineSocket.longestPath ? $0 : nil
         }
         let command = reading.text(reloadCommand)
-        let path = reading.value(haproxyConfig, "an absolute path") { isPath($0) ? $0 : nil }
+        let path = reading.value(haproxyConfig, "an absolute path") { Folder.isPath($0) ? $0 : nil }
         if socket != nil, command != nil {
             reading.problem(haproxyMaster, "does not go together with \(reloadCommand.variable): set one of them")
         }
@@ -227,11 +251,6 @@ extension DiscoverSettings {
         }
     }
 
-    /// Whether a text is an absolute path that a command line and a message can carry.
-    static func isPath(_ text: String) -> Bool {
-        text.hasPrefix("/") && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f }
-    }
-
     /// What the stats page calls this host.
     static var hostName: String? {
         let name = ProcessInfo.processInfo.hostName
@@ -248,6 +267,14 @@ extension DiscoverSettings {
 }
 
 extension DiscoverSettings {
+    /// What outputs have in common; their programs get this process's environment without secrets.
+    var outputSetting: Outputs.Setting {
+        let secrets = Self.options.settings.filter(\.isSecret).map(\.variable)
+        return Outputs.Setting(
+            host: host, mode: mode, folder: directory.path + "/outputs",
+            environment: ProcessInfo.processInfo.environment.filter { !secrets.contains($0.key) })
+    }
+
     /// What haproxy.cfg says besides the services, for an HAProxy that can do this.
     func settings(for abilities: HAProxyFeatures) -> HAProxySettings {
         HAProxySettings(

@@ -112,6 +112,9 @@ struct Reconciler {
     /// The failure that was logged last; nil where all went well.
     var failure: String? { events.failure }
 
+    /// The revision of the registry that was accepted last; nil where none was.
+    var revision: Int64? { registry?.revision }
+
     /// Whether nothing runs, and nobody knows what should.
     var knowsNothing: Bool { registry == nil && !haproxy.isServing }
 }
@@ -168,6 +171,8 @@ extension Reconciler {
     struct Outcome {
         /// Whether there is an HAProxy to work with: ours runs, or another's is awaited.
         var hasHAProxy: Bool
+        /// What should run; nil where nothing was decided from what etcd says.
+        var decided: DesiredState?
         /// What has to be written into the registry so that all services keep their ports; nil where that is not new.
         var claims: [PortClaimUpdate]?
         /// The state of the registry that HAProxy runs, where somebody waits for that.
@@ -179,7 +184,7 @@ extension Reconciler {
     /// Observes, decides and applies what is due.
     mutating func turn() async -> Outcome {
         await observe()
-        var claims: [PortClaimUpdate]?
+        var (decided, claims): (DesiredState?, [PortClaimUpdate]?)
         if let due, due <= .now {
             await reviewSnippets()
             ports = PortObservation(ownAddresses: IPAddress.ofThisHost())
@@ -191,11 +196,13 @@ extension Reconciler {
                 desired = decide()
             }
             if let desired { claims = record(desired) }
+            if !isCached, registry != nil { decided = desired }
             self.due = await apply(desired).map { .now + $0 }
         }
         let wait = await maintain()
         return Outcome(
-            hasHAProxy: haproxy.known != .notRunning, claims: claims, confirmed: newlyConfirmed(), wait: wait)
+            hasHAProxy: haproxy.known != .notRunning, decided: decided, claims: claims, confirmed: newlyConfirmed(),
+            wait: wait)
     }
 
     /// Stops HAProxy within the grace period, with the cache up to date.

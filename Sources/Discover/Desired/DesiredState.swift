@@ -257,6 +257,7 @@ extension DesiredState.Server {
 extension HostSettings {
     /// What of this host is in the way of a listener.
     fileprivate func obstacle(to listener: DesiredState.Listener) -> Diagnostic? {
+        guard hasHAProxy else { return nil }
         if listener.bind.overlaps(statsBind) { return .portOfStats(listener.service, listener.port) }
         if reserved.names.contains(listener.service.text) { return .nameOfAddition(listener.service) }
         return reserved.binds.contains(where: listener.bind.overlaps)
@@ -312,6 +313,9 @@ struct DesiredStateCache {
 struct HostSettings: Equatable, Sendable {
     /// Where the stats page is: no service can listen there.
     var statsBind: BindAddress
+
+    /// Whether HAProxy runs here, and takes ports.
+    var hasHAProxy = true
 
     /// What the stats page calls the host: letters, digits, dots, dashes.
     var name = "localhost"

@@ -12,6 +12,8 @@ struct ServiceReport: Encodable, Equatable, Sendable {
         case leftOut
         /// It should be served, and HAProxy does not answer.
         case unknown
+        /// There is no HAProxy here; it is in the outputs.
+        case outputsOnly
     }
 
     /// A listener port that the service keeps.
@@ -50,7 +52,7 @@ struct ServiceReport: Encodable, Equatable, Sendable {
     var endpoints: [EndpointReport]
 
     /// Whether connections to it come to an endpoint.
-    var isRouted: Bool { state == .served && endpoints.contains { $0.state == .serving } }
+    var isRouted: Bool { [.served, .outputsOnly].contains(state) && endpoints.contains { $0.state == .serving } }
 }
 
 /// Something that is wrong, as `--json` prints it.
@@ -80,6 +82,7 @@ struct ReportSources {
     let problems: [ServiceName: [Diagnostic]]
     let sight: ProxyStats?
     let delay: String?
+    let hasHAProxy: Bool
 
     /// Puts them together.
     init(_ desired: DesiredState, _ snapshot: Snapshot, _ sight: ProxyStats?) {
@@ -91,6 +94,7 @@ struct ReportSources {
         problems = Self.byService(desired.diagnostics, snapshot.store.keyspace)
         self.sight = sight
         delay = snapshot.delay
+        hasHAProxy = snapshot.settings.host.hasHAProxy
     }
 
     private static func byService(_ problems: Set<Diagnostic>, _ keyspace: Keyspace) -> [ServiceName: [Diagnostic]] {
@@ -148,7 +152,11 @@ extension ServiceReport {
         let servers = sources.sight?.servers[name]
         // Of a listener without servers HAProxy says nothing.
         let isPending = servers == nil && listener?.servers.isEmpty == false
-        if listener != nil { state = sources.sight == nil ? .unknown : isPending ? .pending : .served }
+        if !sources.hasHAProxy {
+            state = .outputsOnly
+        } else if listener != nil {
+            state = sources.sight == nil ? .unknown : isPending ? .pending : .served
+        }
         let facts = EndpointSources(service, resolution, sources, servers ?? [:], isServed: listener != nil)
         endpoints = service.instances.map(facts.report)
         endpoints += facts.leaving
@@ -180,6 +188,7 @@ private struct EndpointSources {
         facts.isServed = isServed
         facts.loop = circular.contains(instance.id)
         facts.isSeen = sources.sight != nil
+        facts.hasHAProxy = sources.hasHAProxy
         facts.sight = servers[instance.id.text]
         facts.delay = refusal ?? sources.delay
         facts.zeroWeight = wanted[instance.id]?.keywords.weight == 0 ? sayer(\.weight) : nil

@@ -36,7 +36,8 @@ enum StatusCommands {
             let usages = [status, why].map(\.usage).joined(separator: "; ")
             return CommandResponse(status: ExitStatus.wrongUsage, "there are: \(usages)\n")
         }
-        let report = StatusReport(snapshot, await snapshot.process.statsOrSilence(deadline: deadline))
+        let sight = await snapshot.process?.statsOrSilence(deadline: deadline)
+        let report = StatusReport(snapshot, sight ?? .failure(.silent("HAPROXY is none; only outputs are written")))
         do {
             guard words.count == 2 else {
                 return CommandResponse(isJSON ? try ReportJSON.text(report) : report.text)

@@ -14,6 +14,8 @@ struct WhyReport: Encodable, Equatable, Sendable {
     var withdrawn: [StatusReport.Withdrawal]
     /// Whether the registry says something of it and has no endpoint of it.
     var empty: Bool
+    /// The output, where it is one.
+    var output: OutputStatus?
 
     /// Looks for a service, an id, a service with an id, or an address with a port.
     init(_ text: String, in report: StatusReport) {
@@ -23,12 +25,14 @@ struct WhyReport: Encodable, Equatable, Sendable {
         withdrawn = report.withdrawn.filter(target.matches)
         routed = services.contains(where: \.isRouted)
         empty = report.empty.contains(text)
+        output = report.outputs?.first { $0.file == text }
         answer = []
         answer = sentences(target, report)
     }
 
     /// The command's exit status.
     var status: Int32 {
+        if let output { return output.current ? ExitStatus.success : Self.notRouted }
         if services.isEmpty && withdrawn.isEmpty && !empty { return Self.unknown }
         return routed ? ExitStatus.success : Self.notRouted
     }
@@ -96,11 +100,14 @@ extension WhyReport {
             "\(gone.service)/\(gone.id)" + (gone.container.map { " of container \($0)" } ?? "") + " was withdrawn"
                 + (gone.at.map { " at \($0)" } ?? "") + ": \(gone.reason)."
         }
-        if services.isEmpty && withdrawn.isEmpty { lines += strange(report) }
+        if let output { lines += output.sentences }
+        if services.isEmpty, withdrawn.isEmpty, output == nil { lines += strange(report) }
         if let lost = report.etcd.lost {
             lines.append("etcd unreachable since \(lost.time) (\(lost.error)): newer changes are not known.")
         }
-        if let silence = report.haproxy.silence { lines.append("HAProxy does not answer: \(silence).") }
+        if report.haproxy.none != true, let silence = report.haproxy.silence {
+            lines.append("HAProxy does not answer: \(silence).")
+        }
         return lines
     }
 
@@ -117,6 +124,15 @@ extension WhyReport {
         lines.append(
             "On the host of its container, `docker-register why CONTAINER` tells why it is not registered.")
         return lines
+    }
+}
+
+extension OutputStatus {
+    /// What is said of it.
+    fileprivate var sentences: [String] {
+        var lines = ["\(file) is \(words)" + (written.map { ", written at \($0)" } ?? "") + "."]
+        if let failure { lines.append("Since \(failure.time) it cannot be brought up to date: \(failure.error).") }
+        return lines + problems.map { "\($0)." }
     }
 }
 
@@ -143,6 +159,7 @@ extension ServiceReport {
         switch state {
         case .served: return "\(name) is served at \(place), mode \(mode), balance \(balance), check \(check)."
         case .pending: return "\(name) is to be served at \(place), and HAProxy does not listen there yet."
+        case .outputsOnly: return "\(name) is in the outputs; no HAProxy runs here."
         case .unknown: return "\(name) should be served at \(place)."
         case .leftOut:
             return "\(name) is not served: it has no listener. It asks for port \(port) (by its \(portFrom))."
