@@ -114,6 +114,7 @@ extension Diagnostic {
     fileprivate var fields: Logger.Fields {
         switch self {
         case .badKey, .badValue, .badField: ["key": subject, "reason": explanation]
+        case .addressShared, .addressElsewhere: ["host_ip": subject, "reason": explanation]
         default: ["service": subject, "reason": explanation]
         }
     }
