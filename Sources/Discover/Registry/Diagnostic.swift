@@ -128,7 +128,9 @@ extension Diagnostic {
 extension Diagnostic: Comparable {
     /// Orders problems for the log by what they concern.
     static func < (left: Diagnostic, right: Diagnostic) -> Bool {
-        (left.subject, left.explanation) < (right.subject, right.explanation)
+        let (one, other) = (left.subject, right.subject)
+        // Texts are long to make, and there may be thousands of problems.
+        return one == other ? left.explanation < right.explanation : one < other
     }
 }
 
