@@ -1,6 +1,6 @@
 import Shared
 
-/// What docker-register is told by flags and variables.
+/// docker-register's settings, from flags and variables.
 struct RegisterSettings: Sendable {
     /// `HOST_IP`: the address under which other hosts reach this one, or how to find it.
     var hostAddress: HostAddress

@@ -17,7 +17,7 @@ extension EndpointResolver {
         /// Running containers of which nothing is known.
         let unreadable: Set<InstanceID>
 
-        /// Takes all that is known of the host.
+        /// Collects what is known of the host.
         init(
             _ containers: [Docker.Container], host: IPAddress, _ rules: RegistrationPolicy, _ listeners: ListeningPorts,
             unreadable: Set<InstanceID> = []

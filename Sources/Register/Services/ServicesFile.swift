@@ -113,9 +113,9 @@ struct ServicesFileState: Sendable {
                 ["file": path, "mistakes": error.count, "reason": error.problems.joined(separator: "; ")])
         }
         var changes = Changes()
-        changes.note(
+        changes.add(
             from: before.entries(by: owner, zone: nil), to: file.entries(by: owner, zone: nil))
-        changes.note(from: before.plainKeys(of: owner), to: file.plainKeys(of: owner))
+        changes.add(from: before.plainKeys(of: owner), to: file.plainKeys(of: owner))
         logger.info(
             "services file loaded",
             [
@@ -130,7 +130,7 @@ struct ServicesFileState: Sendable {
         var changed = 0
         var removed = 0
 
-        mutating func note<Name: Hashable, Value: Equatable>(from old: [Name: Value], to new: [Name: Value]) {
+        mutating func add<Name: Hashable, Value: Equatable>(from old: [Name: Value], to new: [Name: Value]) {
             added += new.keys.count { old[$0] == nil }
             removed += old.keys.count { new[$0] == nil }
             changed += new.count { name, value in old[name].map { $0 != value } ?? false }
@@ -139,8 +139,8 @@ struct ServicesFileState: Sendable {
 }
 
 extension ServicesFileState.Failure {
-    /// Mistakes that are told; whoever makes more has to try again in any case.
-    private static let mostTold = 50
+    /// Mistakes that are listed; with more of them, another try is needed in any case.
+    private static let mostListed = 50
 
     /// How many mistakes there are.
     var count: Int { if case .wrong(_, let mistakes) = self { mistakes.all.count } else { 1 } }
@@ -150,9 +150,9 @@ extension ServicesFileState.Failure {
         switch self {
         case .unreadable(let error): return [error.description]
         case .wrong(let path, let mistakes):
-            let told = mistakes.all.prefix(Self.mostTold).map { "\(path):\($0)" }
-            let rest = mistakes.all.count - told.count
-            return rest > 0 ? told + ["\(path): and \(rest) more mistakes"] : told
+            let listed = mistakes.all.prefix(Self.mostListed).map { "\(path):\($0)" }
+            let rest = mistakes.all.count - listed.count
+            return rest > 0 ? listed + ["\(path): and \(rest) more mistakes"] : listed
         }
     }
 }
@@ -167,7 +167,7 @@ struct StaticService: Equatable, Sendable {
     var address: IPAddress?
     /// What tells it from other instances; nil for one made of host, address and port.
     var id: InstanceID?
-    /// What consumers are told of it, its tags, and how the agent itself checks it.
+    /// What client hosts read of it, its tags, and how the agent itself checks it.
     var fields = Labels.Fields()
 
     /// How the agent itself checks it before it registers it, and while it is registered.
