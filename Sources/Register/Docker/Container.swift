@@ -146,6 +146,46 @@ extension Docker.Container {
     }
 }
 
+extension Docker.Container {
+    /// What a container is for that nobody runs as a service.
+    enum Helper: Hashable, Sendable {
+        /// `docker compose run` started it, with the labels of a service.
+        case oneOff
+        /// It is a step of the classic `docker build`, with the labels of the image that is being built.
+        case buildStep
+        /// It holds the network of a pod (Podman, Kubernetes).
+        case pod
+
+        /// How it goes on after "not registered".
+        var text: String {
+            switch self {
+            case .oneOff: "it is a one-off container of docker compose run"
+            case .buildStep: "it is a step of docker build"
+            case .pod: "it is the infrastructure container of a pod"
+            }
+        }
+    }
+
+    /// What it is for, where that is no service.
+    var helper: Helper? {
+        if isBuildStep { return .buildStep }
+        if labels["com.docker.compose.oneoff"]?.lowercased() == "true" { return .oneOff }
+        return isOfPod ? .pod : nil
+    }
+
+    /// Podman names these `<pod>-infra`, and their image differs with the version; newer ones have none.
+    private var isOfPod: Bool {
+        if labels["io.kubernetes.docker.type"] == "podsandbox" { return true }
+        let podID = name.hasSuffix("-infra") ? name.dropLast("-infra".count) : ""
+        if podID.utf8.count == 12, podID.allSatisfy(\.isHexDigit) { return true }
+        guard let image = ImageReference(image) else { return false }
+        return image.name == "podman-pause" || ["k8s.gcr.io/pause", "registry.k8s.io/pause"].contains(image.repository)
+    }
+
+    /// The service of Docker Swarm whose ports the routing mesh publishes; nil where that is none.
+    var serviceOfMesh: String? { networks["ingress"] == nil ? nil : labels["com.docker.swarm.service.name"] }
+}
+
 extension Docker.Binding: CustomStringConvertible {
     /// Host address and port, as `docker port` writes them.
     var description: String {

@@ -34,6 +34,10 @@ enum Docker {
         var networks: [String: NetworkAddresses] = [:]
         /// The TCP ports that it exposes, published or not.
         var exposed: Set<Port> = []
+        /// What it publishes besides TCP ports, such as `53/udp`.
+        var otherPorts: Set<String> = []
+        /// Whether it is a step of the classic `docker build`, which ends by itself.
+        var isBuildStep = false
 
         /// What tells it from others.
         var subject: ContainerRef { ContainerRef(id: id, name: name, image: image, state: ContainerRef.running) }
@@ -97,7 +101,7 @@ enum Docker {
         enum Reason: Hashable, Sendable {
             /// It does not run, is paused or restarts.
             case notRunning(state: String)
-            /// It was told to stop, and still runs.
+            /// It has been sent its stop signal, and still runs.
             case stopping
             /// The engine did not say how it is, not even once.
             case unreadable
@@ -117,7 +121,7 @@ enum Docker {
         }
     }
 
-    /// What one look at an engine has found.
+    /// What an engine has listed and inspected.
     struct ContainerList: Equatable, Sendable {
         /// The running containers, each in its last known state, without those that were told to stop.
         var containers: [Container]
