@@ -151,7 +151,7 @@ struct RegisterAgent: ~Copyable {
 
     /// Loads what is registered and which containers are drained, on which the first decision depends.
     ///
-    /// A restart of the agent takes nothing out for being checked anew, and what was drained does not come back for a
+    /// A restart of the agent withdraws nothing just to check it again, and what was drained does not come back for a
     /// moment. Until etcd answers, questions are answered without it.
     private mutating func load() async throws {
         while current == nil {
@@ -270,7 +270,7 @@ struct RegisterAgent: ~Copyable {
 
     // MARK: End
 
-    /// Leaves the registry as the settings say; the task is cancelled here, and etcd takes a moment.
+    /// Leaves the registry as the settings say; the task is cancelled here, and etcd needs a moment.
     private func end() async {
         let (publisher, logger, withdraws) = (publisher, logger, configuration.withdrawsOnExit)
         await Task {
@@ -322,7 +322,7 @@ extension RegisterAgent {
         }
     }
 
-    /// Takes a drain back.
+    /// Ends a drain.
     mutating func undrain(_ id: InstanceID) { drains.undrain(id) }
 
     /// At which revision a container was withdrawn; nil where it was not, or long ago.

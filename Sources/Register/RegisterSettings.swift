@@ -16,7 +16,7 @@ struct RegisterSettings: Sendable {
     var services: ServicesFileState?
     /// How long entries outlive the agent.
     var ttl: Duration
-    /// Between two looks at everything, events or not.
+    /// Between two full resynchronizations, events or not.
     var resync: Duration
 
     /// Whether the entries are withdrawn when the agent is stopped, rather than left to the TTL.

@@ -69,7 +69,7 @@ struct HostAddressLookup: Sendable {
         }
     }
 
-    /// The local address of the connection to the first member that tells one.
+    /// The local address of the connection to the first member that has one.
     private func addressTowardsEtcd() async throws -> IPAddress {
         var errors: [HostAddressError] = []
         for member in members {

@@ -37,7 +37,7 @@ final class ListeningPortMonitor: Sendable {
     /// - Parameters:
     ///   - limit: that of one connection.
     ///   - pause: between two probes, so that what begins to listen is registered well within a second.
-    ///   - calmPause: between two probes by connections once all ports accept them, as each is a connection to a service.
+    ///   - calmPause: between two probes by connections once all ports accept them: each one reaches a service.
     init(
         _ means: Means, limit: Duration = .milliseconds(500), pause: Duration = .milliseconds(400),
         calmPause: Duration = .seconds(5), logger: Logger
@@ -112,7 +112,7 @@ final class ListeningPortMonitor: Sendable {
 struct ListeningPorts: Equatable, Sendable {
     /// On which addresses something listens, by port.
     ///
-    /// Of a port that is not there nothing is known; one with an empty set was looked at, and nobody listens.
+    /// Nothing is known of a port that is missing here; one with an empty set was probed, and nothing listens.
     private(set) var known: [Port: Set<ListeningSocket>] = [:]
     /// Ports that nothing listened on at the last look, although something did before.
     private var missedOnce: Set<Port> = []

@@ -36,7 +36,7 @@ struct CheckSchedule: Sendable {
     /// Begins with nothing to check.
     init(room: Int) { self.room = room }
 
-    /// What the checks have come to.
+    /// The results of the checks.
     var results: [CheckTarget: CheckResult] { entries.mapValues(\.state.result) }
 
     /// Makes these the targets, each with whether it counts as passing until its checks say otherwise.
@@ -92,7 +92,7 @@ struct CheckSchedule: Sendable {
     var nextDue: CheckState.Instant? { earliest }
 }
 
-/// What the checks of a target have come to.
+/// The result of a target's checks.
 enum CheckResult: Equatable, Sendable {
     /// It has not passed yet.
     case pending
@@ -104,10 +104,10 @@ enum CheckResult: Equatable, Sendable {
 
 /// The state of one target's checks: when the next one is due, and what follows from each result.
 struct CheckState: Sendable {
-    /// The time, which all of this is told.
+    /// The time, which is an argument of all of this.
     typealias Instant = ContinuousClock.Instant
 
-    /// What they have come to.
+    /// Their result.
     private(set) var result: CheckResult
     /// When the next one begins.
     private(set) var due: Instant

@@ -3,7 +3,7 @@ import Synchronization
 
 /// Checks its targets again and again, and keeps the results.
 ///
-/// It takes whole sets of targets and calls out when a result changes; who asks gets all results.
+/// Targets are set as a whole; it calls back when a result changes, and its results are read as a whole.
 final class RegistrationChecker: Sendable {
     /// Why its loop turns.
     private enum Reason: Hashable {
@@ -26,7 +26,7 @@ final class RegistrationChecker: Sendable {
     /// Begins with nothing to check.
     init(_ http: HTTPClient) { self.http = http }
 
-    /// What the checks of each target have come to; those that were not looked at yet have none.
+    /// The results of each target; those that were not checked yet have none.
     var results: [CheckTarget: CheckResult] { known.withLock { $0 } }
 
     /// Makes these the targets, each with whether it counts as passing until its checks say otherwise.

@@ -10,7 +10,7 @@ extension Docker {
         /// It has failed as often in a row as makes it unhealthy, or more often.
         case unhealthy(failures: Int)
 
-        /// Takes the engine's word; nil where there is no HEALTHCHECK: `none`, and Podman's empty text.
+        /// Parses the engine's word; nil if there is no HEALTHCHECK: `none`, and Podman's empty text.
         init?(word: String, failures: Int) {
             switch word {
             case "starting": self = .starting
@@ -76,7 +76,7 @@ extension Docker {
 }
 
 extension Docker {
-    /// Whose network a container uses: what `docker run --network` was told.
+    /// Whose network a container uses: the argument of `docker run --network`.
     enum NetworkMode: Hashable, Sendable {
         /// Networks of its own.
         case own
@@ -87,7 +87,7 @@ extension Docker {
         /// That of another container, by its full id.
         case container(String)
 
-        /// Takes the engine's word: a network's name, `host`, `none` or `container:<id>`.
+        /// Parses the engine's word: a network's name, `host`, `none` or `container:<id>`.
         init(_ text: String) {
             let prefix = "container:"
             if text == "host" {
@@ -109,7 +109,7 @@ extension Docker {
         /// The way out, which is the host's address in a network that is a bridge.
         var gateways: Set<IPAddress> = []
 
-        /// The networks that the engine tells of, by name; addresses that make no sense are left out.
+        /// The networks in the engine's answer, by name; invalid addresses are left out.
         static func byName(_ wire: [String: WireNetwork?]?) -> [String: NetworkAddresses] {
             (wire ?? [:]).mapValues { network in
                 NetworkAddresses(
@@ -133,7 +133,7 @@ extension Docker.Container {
         return names.lazy.compactMap { name in networks[name].map { (name, $0) } }.first
     }
 
-    /// Whether it started after another one, as far as both tell: its network is then not the other one's.
+    /// Whether it started after another one, by both start times: its network is then not the other one's.
     func started(after other: Docker.Container) -> Bool {
         let (own, others) = (Self.comparable(started), Self.comparable(other.started))
         return own.second != others.second ? own.second > others.second : own.fraction > others.fraction
@@ -147,7 +147,7 @@ extension Docker.Container {
 }
 
 extension Docker.Container {
-    /// What a container is for that nobody runs as a service.
+    /// The purpose of a container that is no service.
     enum Helper: Hashable, Sendable {
         /// `docker compose run` started it, with the labels of a service.
         case oneOff

@@ -14,11 +14,11 @@ extension Docker {
             var isUnreadable = false
             /// Whether the first inspection has not ended.
             var isPending = false
-            /// That it was told to stop.
+            /// That it was sent its stop signal.
             var stop: Stop?
         }
 
-        /// That a container was told to stop, in the life that began at `started`.
+        /// That a container was sent its stop signal, in the life that began at `started`.
         ///
         /// One that lives on past `until` did not mean to.
         struct Stop {
@@ -81,7 +81,7 @@ extension Docker {
             return !before.isUnreadable
         }
 
-        /// Records which containers were told to stop, and forgets it of those that live on, or again.
+        /// Records which containers were sent their stop signal, and removes those that live on, or again.
         ///
         /// - Returns: whether there are more of them than before.
         @discardableResult

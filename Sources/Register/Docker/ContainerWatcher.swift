@@ -32,8 +32,8 @@ extension Docker {
         ///
         /// - Parameters:
         ///   - deadline: the limit of each request.
-        ///   - resync: between two looks without events.
-        ///   - stopMargin: for how long past its stop timeout a container that was told to stop counts as stopping.
+        ///   - resync: between two lists without events.
+        ///   - stopMargin: for how long past its stop timeout a container that got its stop signal counts as stopping.
         ///   - shortestStream: a stream of events that ends after more than this is no loss yet: proxies end each one
         ///     after some minutes.
         init(
@@ -52,7 +52,7 @@ extension Docker {
         /// Follows the engine until the task is cancelled.
         ///
         /// - Parameters:
-        ///   - handOver: takes the newest list.
+        ///   - handOver: is called with the newest list.
         ///   - lose: is called when the engine does not answer any more, with the error.
         func run(
             handOver: @escaping @Sendable (ContainerList) -> Void,
@@ -149,7 +149,7 @@ extension Docker {
                         try apply(inspection, to: &known)
                         isNew = true
                     }
-                    // At once, from what is known: with many containers a list takes longer than a stop may take to show.
+                    // At once, from what is known: with many containers a list takes longer than a stop may.
                     if known.recordStops(named, margin: stopMargin, now: .now) { handOver(known.list) }
                     if !reasons.isSubset(of: [.inspected, .patience]) {
                         let isFull = reasons.contains(.resync)

@@ -123,7 +123,7 @@ extension Docker {
         /// The networks that it is in, by name.
         var networks: [String: NetworkAddresses]
 
-        /// Takes what the engine sent.
+        /// Converts what the engine sent.
         init(_ wire: WireListed) {
             id = wire.Id
             name = String((wire.Names?.first ?? "").drop { $0 == "/" })
@@ -144,7 +144,7 @@ extension Docker {
         /// Whether it runs, rather than being paused or restarting.
         var isRunning: Bool { state == ContainerRef.running }
 
-        /// What tells it from others; nil where its id makes no sense.
+        /// Which container it is; nil if its id is invalid.
         var subject: ContainerRef? {
             InstanceID(containerID: id).map { ContainerRef(id: $0, name: name, image: image, state: state) }
         }
@@ -161,7 +161,7 @@ extension Docker {
         /// Whether the container has begun a life.
         var isStart: Bool
 
-        /// Takes what the engine sent.
+        /// Converts what the engine sent.
         init(_ wire: WireEvent) {
             isOfContainer = wire.Type != "network"
             isStart = isOfContainer && wire.Action == "start"

@@ -20,7 +20,7 @@ struct AddressConflicts {
 
     /// Begins without knowing any.
     ///
-    /// - Parameter pause: between two looks at a host of which it is not known yet whether it is alive.
+    /// - Parameter pause: between two reads while it is not certain whether another host is alive.
     init(
         _ registry: EntryStore, pause: Duration, logger: Logger,
         clock: @escaping @Sendable () -> ContinuousClock.Instant = { .now }
@@ -45,7 +45,7 @@ struct AddressConflicts {
         }
     }
 
-    /// Between two looks, for each started hundred of agents.
+    /// Between two reads, for each hundred agents.
     private static let longPause = Duration.seconds(60)
 
     private mutating func read(_ owner: Owner, _ now: ContinuousClock.Instant) async throws {

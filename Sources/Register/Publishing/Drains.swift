@@ -1,7 +1,7 @@
 import FoundationEssentials
 import Shared
 
-/// Which containers and instances of the services file somebody has drained, kept in etcd so that it outlives the agent.
+/// Which containers and instances of the services file are drained, kept in etcd so that it outlives the agent.
 ///
 /// The loop that owns it is the one place where drains change; etcd is brought to what it says.
 struct Drains {
@@ -74,7 +74,7 @@ struct Drains {
         wanted[id] = Drain(container: name, started: started, owner: owner.text, at: time)
     }
 
-    /// Takes a drain back.
+    /// Ends a drain.
     mutating func undrain(_ id: InstanceID) { wanted[id] = nil }
 
     /// Says that what is drained is withdrawn: a later withdrawal has its own reason, and nobody to confirm it.
@@ -109,7 +109,7 @@ struct Drains {
     /// Applies a newer list of containers; the drains of those that ended or were started anew are over.
     ///
     /// With the first one it is known whose the loaded drains are: one that an agent of this host left under another
-    /// `HOST_IP`, or another id of the engine, is told by the container's id and start.
+    /// `HOST_IP`, or another id of the engine, is recognized by the container's id and start.
     ///
     /// - Parameter services: the instances of the services file.
     mutating func accept(_ list: Docker.ContainerList, services: Set<InstanceID> = []) {

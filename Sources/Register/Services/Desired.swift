@@ -94,7 +94,7 @@ extension Desired {
         for index in decisions.indices { explain(&decisions[index]) }
     }
 
-    /// Takes out of a decision what is not ready, and says why.
+    /// Removes from a decision what is not ready, and adds why.
     private func explain(_ decision: inout ContainerDecision) {
         for id in decision.entries.map(\.entry.id) {
             guard let reason = notReady[id]?.containerReason else { continue }

@@ -101,7 +101,7 @@ struct Labels: Equatable, Sendable {
         return LabelDefinition.named[ofPort]?.isOfPort == true || RegistratorLabel.named[ofPort] != nil
     }
 
-    /// Splits `8000_NAME` into port and field; nil where no number stands in front.
+    /// Splits `8000_NAME` into port and field; nil if it does not begin with a number.
     private static func splitPort(_ field: some StringProtocol) -> (port: Substring, field: String)? {
         let field = Substring(field)
         guard let underscore = field.firstIndex(of: "_") else { return nil }

@@ -58,7 +58,7 @@ struct ReadinessGate: Equatable, Sendable {
         }
     }
 
-    /// Whether the check counts as passing until it says otherwise: a restart of the agent takes nothing out.
+    /// Whether the check counts as passing until it says otherwise: a restart of the agent withdraws nothing.
     func passes(_ check: CheckTarget, _ current: CurrentEntry?) -> Bool {
         current?.endpoint == check.endpoint && current?.started == started
     }

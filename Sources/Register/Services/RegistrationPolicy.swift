@@ -65,7 +65,7 @@ struct ServiceNaming {
     private let container: Docker.Container
     private let labels: Labels
 
-    /// Takes what names are made of.
+    /// Collects what names are made of.
     init(_ rules: RegistrationPolicy, _ container: Docker.Container, _ labels: Labels) {
         self.rules = rules
         self.container = container

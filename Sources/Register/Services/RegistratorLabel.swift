@@ -2,12 +2,11 @@ import Shared
 
 /// A label of registrator (https://gliderlabs.github.io/registrator/latest/user/backends/) that has another name here.
 ///
-/// They are known by name so that they are not dropped silently: as a variable, what nobody knows is the
-/// application's own.
+/// They are known by name so that they are not dropped silently: any other unknown variable is the application's own.
 struct RegistratorLabel: Sendable {
     /// The name in capitals, without `SERVICE_` and port.
     let name: String
-    /// What to write instead, of its value and of what stands before the name.
+    /// What to write instead, for its value and for the text before its name.
     let advice: @Sendable (_ value: String, _ prefix: String) -> String
 
     /// The labels by name.

@@ -1,6 +1,6 @@
 import Shared
 
-/// What the services file says: instances that are not containers, and keys that tell what the host is.
+/// What the services file says: instances that are not containers, and keys that describe the host.
 ///
 /// docs/services-file.md has the schema.
 struct ServicesFile: Equatable, Sendable {
@@ -165,7 +165,7 @@ struct StaticService: Equatable, Sendable {
     var port: Port
     /// The address on which it is reached; nil for the host's own.
     var address: IPAddress?
-    /// What tells it from other instances; nil for one made of host, address and port.
+    /// Its id among the instances; nil for one made of host, address and port.
     var id: InstanceID?
     /// What client hosts read of it, its tags, and how the agent itself checks it.
     var fields = Labels.Fields()
@@ -175,7 +175,7 @@ struct StaticService: Equatable, Sendable {
 
     /// Its entry.
     ///
-    /// It has no time of start: nobody knows it, and one of the agent's own would make each restart rewrite the entry.
+    /// It has no time of start: that is not known, and the agent's would make each restart rewrite the entry.
     func entry(by owner: Owner, zone: Zone?) -> DesiredEntry? {
         let endpoint = Endpoint(address: address ?? owner.address, port: port)
         guard let id = id ?? Self.id(of: endpoint, on: owner) else { return nil }
