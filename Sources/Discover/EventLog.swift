@@ -68,14 +68,38 @@ struct EventLog {
     /// These diagnostics are there now, and no others.
     mutating func log(_ current: Set<Diagnostic>) {
         let changes = diagnostics.update(to: current)
-        for diagnostic in changes.appeared {
-            if diagnostic.isSevere {
-                logger.error(diagnostic.message, diagnostic.fields)
+        for diagnostics in Self.byMessage(changes.appeared) {
+            let (isSevere, logger) = (diagnostics[0].isSevere, logger)
+            let log = { (message: StaticString, fields: Logger.Fields) in
+                isSevere ? logger.error(message, fields) : logger.warning(message, fields)
+            }
+            for diagnostic in diagnostics.prefix(Self.mostOfOne) { log(diagnostic.message, diagnostic.fields) }
+            let rest = diagnostics.count - Self.mostOfOne
+            if rest > 0 { log("more problems of this kind", ["kind": "\(diagnostics[0].message)", "count": rest]) }
+        }
+        for diagnostics in Self.byMessage(changes.gone) {
+            for diagnostic in diagnostics.prefix(Self.mostOfOne) { logger.info("problem resolved", diagnostic.fields) }
+            let rest = diagnostics.count - Self.mostOfOne
+            if rest > 0 { logger.info("more problems resolved", ["kind": "\(diagnostics[0].message)", "count": rest]) }
+        }
+    }
+
+    /// The most lines with one message at a time; `status` has them all.
+    private static let mostOfOne = 10
+
+    /// Those with one message together, in the order in which the messages come.
+    private static func byMessage(_ diagnostics: [Diagnostic]) -> [[Diagnostic]] {
+        var (groups, places) = ([[Diagnostic]](), [String: Int]())
+        for diagnostic in diagnostics {
+            let message = "\(diagnostic.message) \(diagnostic.isSevere)"
+            if let place = places[message] {
+                groups[place].append(diagnostic)
             } else {
-                logger.warning(diagnostic.message, diagnostic.fields)
+                places[message] = groups.count
+                groups.append([diagnostic])
             }
         }
-        for diagnostic in changes.gone { logger.info("problem resolved", diagnostic.fields) }
+        return groups
     }
 }
 
@@ -114,6 +138,7 @@ extension Diagnostic {
     fileprivate var fields: Logger.Fields {
         switch self {
         case .badKey, .badValue, .badField: ["key": subject, "reason": explanation]
+        case .addressShared, .addressElsewhere: ["host_ip": subject, "reason": explanation]
         default: ["service": subject, "reason": explanation]
         }
     }

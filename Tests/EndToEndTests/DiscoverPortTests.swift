@@ -111,6 +111,28 @@ struct DiscoverPortTests {
         }
     }
 
+    @Test func `two hosts with one HOST_IP, and one on no interface of this host, are warned of`() async throws {
+        try await withDiscoverLab { lab in
+            let agent = try lab.start()
+            let name = ProcessInfo.processInfo.hostName
+            func meta(_ host: String) -> String { #"{"host":"\#(host)","owner":"E@192.0.2.77"}"# }
+            try await lab.put([
+                "one/1/meta": meta("other"), "one/1": "127.0.0.1:\(one.port)", "one/port": "\(shared)",
+                "two/1/meta": meta(name), "two/1": "127.0.0.1:\(two.port)",
+            ])
+            #expect(await DiscoverLab.answers(shared, "one"))
+            #expect(
+                await agent.logs(
+                    "level=warning", "several hosts register with the same HOST_IP", "host_ip=192.0.2.77", name, "other"
+                ))
+            #expect(
+                await agent.logs(
+                    "level=warning", "HOST_IP is on no interface of this host", "host_ip=192.0.2.77", "NAT"))
+            try await lab.etcd.ctl("del", "--prefix", "/backends/two/")
+            #expect(await agent.logs("level=info", "problem resolved", "host_ip=192.0.2.77", "NAT"))
+        }
+    }
+
     @Test func `an address that is not the host's makes only its service wait`() async throws {
         try await withDiscoverLab { lab in
             let agent = try lab.start()

@@ -139,6 +139,47 @@ struct DiscoverQuestionTests {
         }
     }
 
+    @Test func `why of a port tells the service, of an unknown field what is meant, of a check what came`() async throws
+    {
+        try await withScene { lab, agent, port in
+            for question in ["\(port)", "localhost:\(port)", "127.0.0.1:\(port)"] {
+                let answer = try await lab.command("why", question)
+                #expect(answer.ending == .exited(0), "\(answer.lines)")
+                #expect(answer.lines.first?.hasPrefix("web is served at :\(port)") == true)
+            }
+            let free = try FreePort.take()
+            #expect(try await lab.command("why", "localhost:\(free)").ending == .exited(2))
+            try await lab.put(["web/config": #"{"check":"http:/health","check_status":"404","blance":"source"}"#])
+            let unknown = "blance: there is no such field; did you mean balance?"
+            #expect(await agent.logs("level=warning", "key=/backends/web/config", unknown))
+            #expect(try await lab.command("status").lines.contains("  /backends/web/config: \(unknown)"))
+            #expect(
+                await eventually {
+                    let answer = try? await lab.command("why", "web/1")
+                    let words = "GET /health answered 200, check_status wants 404"
+                    return answer?.ending == .exited(1) && answer?.lines.contains { $0.contains(words) } == true
+                })
+            #expect(try await lab.command("why", "web").lines.contains { $0.contains(unknown) })
+        }
+    }
+
+    @Test func `an endpoint that is down is warned of once, also after reloads`() async throws {
+        try await withScene { lab, agent, _ in
+            #expect(await agent.logs("level=warning", "Server web/2 is DOWN"))
+            let isWarning = { (line: String) in line.contains("level=warning") && line.contains("Server web/2 is DOWN")
+            }
+            let warnings = { agent.log.all.count(where: isWarning) }
+            let before = warnings()
+            for number in 0..<3 {
+                try await lab.put(["other\(number)/port": "\(try FreePort.take())", "other\(number)/1": "10.0.0.1:1"])
+                #expect(await agent.applies("services=\(number + 2)"))
+                #expect(await eventually { lab.haproxies().workers.count == 1 })
+            }
+            #expect(warnings() == before)
+            #expect(await agent.logs("level=debug", "Server web/2 is DOWN, changed from server-state"))
+        }
+    }
+
     @Test func `a service without a port tells which process has it`() async throws {
         try await withScene { lab, _, _ in
             let other = try DiscoverLab.backend("other")

@@ -110,6 +110,7 @@ struct DesiredState: Equatable, Sendable {
         let host = inputs.host
         let catalog = Catalog(inputs.registry.holding(inputs.held))
         (services, portClaims, diagnostics) = (catalog.services, catalog.claims, catalog.problems)
+        diagnostics.formUnion(inputs.ports.problems(of: catalog.hosts, on: host))
         let resolved = cache.resolved(services, zone: host.zone)
         let assignment = PortAssignment(resolved, claims: portClaims, range: host.portRange)
         claims = assignment.changes + inputs.expiredClaims(of: catalog) + inputs.lostClaims
@@ -229,6 +230,16 @@ struct PortObservation: Equatable, Sendable {
     }
 }
 
+extension PortObservation {
+    /// The problem of a docker-register on this host whose `HOST_IP` is not this host's.
+    fileprivate func problems(of hosts: Set<RegisteringHost>, on host: HostSettings) -> [Diagnostic] {
+        guard !ownAddresses.isEmpty, host.name != HostSettings.anyName else { return [] }
+        return hosts.filter { $0.name == host.name && !ownAddresses.contains($0.address) }.map {
+            .addressElsewhere($0.address, host: $0.name)
+        }
+    }
+}
+
 extension DesiredState.Listener {
     /// A service's listener on a host.
     init(_ service: ResolvedService, _ port: Port, on host: HostSettings) {
@@ -318,7 +329,10 @@ struct HostSettings: Equatable, Sendable {
     var hasHAProxy = true
 
     /// What the stats page calls the host: letters, digits, dots, dashes.
-    var name = "localhost"
+    var name = anyName
+
+    /// What a host is called of which no name is known.
+    static let anyName = "localhost"
 
     /// Where services listen that do not say so themselves; nil for all IPv4 addresses.
     var listenAddress: IPAddress?

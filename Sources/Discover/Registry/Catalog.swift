@@ -82,6 +82,9 @@ struct Catalog: Equatable, Sendable {
     /// What was wrong, and left out.
     let problems: Set<Diagnostic>
 
+    /// The hosts that have registered instances.
+    let hosts: Set<RegisteringHost>
+
     /// How many instances there are.
     var instanceCount: Int { services.reduce(0) { $0 + $1.instances.count } }
 
@@ -90,11 +93,21 @@ struct Catalog: Equatable, Sendable {
         services = state.groups.values.compactMap(\.service).sorted { $0.name < $1.name }
         var claims: [ServiceName: Claim] = [:]
         var problems: Set<Diagnostic> = []
+        var hosts: Set<RegisteringHost> = []
         for (name, group) in state.groups {
+            hosts.formUnion(group.hosts)
             if let name, let claim = group.claim { claims[name] = claim }
             problems.formUnion(group.problems)
         }
-        (self.claims, self.problems) = (claims, problems)
+        (self.claims, self.problems, self.hosts) = (claims, problems.union(Self.sharedAddresses(of: hosts)), hosts)
+    }
+}
+
+extension Catalog {
+    /// The problem of several hosts that have one `HOST_IP`.
+    private static func sharedAddresses(of hosts: Set<RegisteringHost>) -> [Diagnostic] {
+        let names = Dictionary(grouping: hosts, by: \.address).mapValues { Set($0.map(\.name)).sorted() }
+        return names.filter { $1.count > 1 }.map { .addressShared($0, hosts: $1) }
     }
 }
 
@@ -108,6 +121,8 @@ final class ServiceRecords: Sendable {
     let service: Catalog.Service?
     /// Its claim of a port.
     let claim: Catalog.Claim?
+    /// The hosts that have registered its instances.
+    let hosts: Set<RegisteringHost>
     /// What was wrong, and left out.
     let problems: Set<Diagnostic>
 
@@ -118,7 +133,7 @@ final class ServiceRecords: Sendable {
         self.records = records
         var parts = Parts()
         for record in records.values { parts.take(record) }
-        claim = parts.claim
+        (claim, hosts) = (parts.claim, parts.hosts)
         service = name.flatMap { parts.service($0, records) }
         var problems = parts.problems
         if let mixture = service?.mixture { problems.insert(mixture) }
@@ -129,6 +144,7 @@ final class ServiceRecords: Sendable {
     private struct Parts {
         private(set) var problems: Set<Diagnostic> = []
         private(set) var claim: Catalog.Claim?
+        private(set) var hosts: Set<RegisteringHost> = []
         private var config = ServiceConfig()
         private var port: Port?
         private var metas: [InstanceID: RegistryRecord] = [:]
@@ -136,7 +152,10 @@ final class ServiceRecords: Sendable {
         mutating func take(_ record: RegistryRecord) {
             problems.formUnion(record.problems)
             switch record.content {
-            case .meta(_, let id, _): metas[id] = record
+            case .meta(_, let id, let meta):
+                metas[id] = record
+                // What was withdrawn has a host too, which may since have another address.
+                if let host = meta.host?.value, !meta.isWithdrawn { hosts.insert(host) }
             case .config(_, let config): self.config = config
             case .port(_, let port): self.port = port
             case .claim(_, let claim):

@@ -8,6 +8,8 @@ struct CompactMeta: Equatable, Sendable {
     let options: Interned<ServiceOptions>
     /// Its image without tag and digest; nil where it does not say one.
     let repository: String?
+    /// Which host registered it; nil where it does not say.
+    let host: Interned<RegisteringHost>?
     /// Whether it stands in for an entry that was meant to go.
     let isWithdrawn: Bool
     /// Whether somebody waits until all consumers have confirmed that.
@@ -17,8 +19,24 @@ struct CompactMeta: Equatable, Sendable {
     init(_ meta: Meta, sharing pool: inout MetaPool) {
         options = pool.options(meta.options)
         repository = meta.image.flatMap { pool.repository(of: $0) }
+        host = RegisteringHost(meta).map { pool.host($0) }
         isWithdrawn = meta.withdrawn != nil
         asksConfirmation = meta.confirm == true
+    }
+}
+
+/// A host with a docker-register, as its metas name it.
+struct RegisteringHost: Hashable, Sendable {
+    /// The host's name.
+    let name: String
+    /// Its `HOST_IP`.
+    let address: IPAddress
+
+    /// Reads `host` and `owner`; nil where one of them is missing, or is not what docker-register writes.
+    init?(_ meta: Meta) {
+        guard let name = meta.host, let address = meta.owner?.split(separator: "@").last.flatMap({ IPAddress($0) })
+        else { return nil }
+        (self.name, self.address) = (name, address)
     }
 }
 
@@ -31,12 +49,16 @@ extension ServiceOptions {
 struct MetaPool: Sendable {
     private var options = InternPool(ServiceOptions.unsaid)
     private var repositories: [String: String] = [:]
+    private var hosts = InternPool<RegisteringHost>()
 
     /// Makes an empty one.
     init() {}
 
     /// Those that stand for all equal ones.
     mutating func options(_ options: ServiceOptions) -> Interned<ServiceOptions> { self.options.interned(options) }
+
+    /// The one that stands for all equal ones.
+    mutating func host(_ host: RegisteringHost) -> Interned<RegisteringHost> { hosts.interned(host) }
 
     /// The repository of an image; nil for what names none.
     mutating func repository(of image: String) -> String? {

@@ -12,6 +12,10 @@ enum Diagnostic: Hashable, Sendable {
     case badField(key: String, field: String)
     /// One service's instances come from different image repositories.
     case repositoriesDiffer(ServiceName, repositories: [String])
+    /// Several hosts register with one `HOST_IP`.
+    case addressShared(IPAddress, hosts: [String])
+    /// This host registers with a `HOST_IP` that none of its interfaces has.
+    case addressElsewhere(IPAddress, host: String)
     /// The instances of a service say different things of the whole service; the newest deployment decides.
     case valuesDiffer(ServiceName, field: String, values: [String], chosen: String)
     /// An option that does not go with the others and counts as not said.
@@ -42,6 +46,8 @@ extension Diagnostic {
         case .refusedByHAProxy(_, _, true): "HAProxy rejected a service; serving its last accepted form"
         case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable, .refusedByHAProxy:
             "service not served"
+        case .addressShared: "several hosts register with the same HOST_IP"
+        case .addressElsewhere: "HOST_IP is on no interface of this host"
         default: "invalid registry entry ignored"
         }
     }
@@ -49,7 +55,9 @@ extension Diagnostic {
     /// Whether a person must act before the service is reachable again.
     var isSevere: Bool {
         switch self {
-        case .badKey, .badValue, .badField, .repositoriesDiffer, .valuesDiffer, .optionMisfits: false
+        case .addressShared, .addressElsewhere, .badKey, .badValue, .badField, .repositoriesDiffer, .valuesDiffer,
+            .optionMisfits:
+            false
         case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .loop, .portUnavailable,
             .refusedByHAProxy:
             true
@@ -60,6 +68,7 @@ extension Diagnostic {
     var subject: String {
         switch self {
         case .badKey(let key, _), .badValue(let key, _, _), .badField(let key, _): key
+        case .addressShared(let address, _), .addressElsewhere(let address, _): address.text
         case .repositoriesDiffer(let service, _), .valuesDiffer(let service, _, _, _),
             .optionMisfits(let service, _, _),
             .portClaimed(let service, _, _, _), .portOfStats(let service, _), .portOfAddition(let service, _),
@@ -79,6 +88,12 @@ extension Diagnostic {
             "one service is fed by several repositories: \(repositories.map(\.shortened).joined(separator: ", "))"
         case .valuesDiffer(_, let field, let values, let chosen):
             "instances differ in \(field): \(values.map(\.shortened).joined(separator: ", ")); \(chosen) is used"
+        case .addressShared(_, let hosts):
+            "HOST_IP of \(hosts.prefix(10).map(\.shortened).joined(separator: ", ")): each host needs its own, "
+                + "or connections reach the wrong one"
+        case .addressElsewhere(_, let host):
+            "HOST_IP of \(host.shortened), which is this host, and no interface of it has this address; "
+                + "that is right behind NAT alone"
         case .optionMisfits(_, let field, let why): "\(field): \(why); it counts as not said"
         case .portClaimed(_, let port, let winner, let other):
             Self.claimed(port, by: winner) + (other.map { "; \($0) is used" } ?? ", and PORT_RANGE has none left")
@@ -113,7 +128,9 @@ extension Diagnostic {
 extension Diagnostic: Comparable {
     /// Orders problems for the log by what they concern.
     static func < (left: Diagnostic, right: Diagnostic) -> Bool {
-        (left.subject, left.explanation) < (right.subject, right.explanation)
+        let (one, other) = (left.subject, right.subject)
+        // Texts are long to make, and there may be thousands of problems.
+        return one == other ? left.explanation < right.explanation : one < other
     }
 }
 

@@ -99,10 +99,12 @@ extension RegistryRecord {
             return accepted(.entry(service, id, endpoint))
         case .meta(let service, let id):
             guard let meta = Meta(json: value) else { return refused("a JSON object") }
-            return accepted(.meta(service, id, CompactMeta(meta, sharing: &pool)), wrong: meta.problems)
+            // What has no lease a person has written; agents may be newer than this one.
+            let unknown = keyValue.lease == 0 ? UnknownFields.ofMeta(value) : []
+            return accepted(.meta(service, id, CompactMeta(meta, sharing: &pool)), wrong: meta.problems + unknown)
         case .config(let service):
             guard let config = ServiceConfig(json: value) else { return refused("a JSON object") }
-            return accepted(.config(service, config), wrong: config.problems)
+            return accepted(.config(service, config), wrong: config.problems + UnknownFields.ofConfig(value))
         case .port(let service):
             guard let port = text(value).flatMap({ Port(text: $0) }) else { return refused(Port.grammar) }
             return accepted(.port(service, port))

@@ -151,6 +151,10 @@ struct EndpointStatus: Equatable, Sendable {
         var isSeen = true
         /// What HAProxy says of it; nil where it has no such server.
         var sight: ServerStats?
+        /// How its service is checked; nil where that is not known.
+        var options: ListenerOptions?
+        /// The port that is checked instead of its own.
+        var checkPort: Port?
         /// Why HAProxy may be behind the registry; nil where it should not be.
         var delay: String?
         /// Who says that its weight is 0; nil where nobody does.
@@ -197,7 +201,8 @@ struct EndpointStatus: Equatable, Sendable {
             self.init(.maintenance, "it was put into maintenance by a command to HAProxy, \(age) ago")
         } else if sight.isDown {
             let check = sight.lastCheck.map { "; the last check: \($0)" } ?? "; no check has been made yet"
-            self.init(.down, "DOWN for \(age) in HAProxy's health checks\(check)")
+            let expected = facts.expectation(sight).map { "; \($0)" } ?? ""
+            self.init(.down, "DOWN for \(age) in HAProxy's health checks\(check)\(expected)")
         } else if let sayer = facts.zeroWeight {
             self.init(.drained, "\(sayer) gives it weight 0: it keeps its connections and gets no new one")
         } else if sight.isDrained {
@@ -217,5 +222,27 @@ struct EndpointStatus: Equatable, Sendable {
     static func leaving(connections: Int) -> EndpointStatus {
         let rest = connections == 0 ? "is about to go" : "ends its \(connections) open connections"
         return EndpointStatus(.leaving, "it is no longer in the registry, and \(rest)")
+    }
+}
+
+extension EndpointStatus.Facts {
+    /// What the last check expected, and what came instead; nil where HAProxy's own words say it.
+    fileprivate func expectation(_ sight: ServerStats) -> String? {
+        guard let options, let result = sight.checkResult else { return nil }
+        let place = checkPort.map { " at port \($0) (check_port)" } ?? ""
+        guard case .http(let path) = options[ServiceOptions.check] else {
+            return checkPort == nil || !result.word.hasPrefix("L4") ? nil : "it connects\(place)"
+        }
+        let request = "\(options[ServiceOptions.checkMethod].rawValue) \(path)\(place)"
+        switch result.word {
+        case "L7STS":
+            guard let status = result.status else { return nil }
+            return "\(request) answered \(status), check_status wants \(options[ServiceOptions.checkStatus])"
+        case "L7RSP": return "\(request) was not answered in HTTP"
+        case "L7TOUT":
+            let limit = DurationText.text(options[ServiceOptions.checkTimeout])
+            return "\(request) was not answered within \(limit) (check_timeout)"
+        default: return checkPort == nil ? nil : "it asks for \(request)"
+        }
     }
 }

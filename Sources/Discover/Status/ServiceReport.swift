@@ -70,6 +70,9 @@ extension DiagnosticReport {
     init(_ problem: Diagnostic) {
         self.init(of: problem.subject, problem: problem.explanation, severe: problem.isSevere)
     }
+
+    /// What it concerns, and what is wrong.
+    var sentence: String { "\(of): \(problem)" + (problem.hasSuffix("?") ? "" : ".") }
 }
 
 /// All that a report of services is made from, looked up once.
@@ -169,6 +172,7 @@ private struct EndpointSources {
     let sources: ReportSources
     let servers: [String: ServerStats]
     let isServed: Bool
+    private let options: ListenerOptions
     private let wanted: [InstanceID: DesiredState.Server]
     private let hasPrimary: Bool
 
@@ -177,6 +181,7 @@ private struct EndpointSources {
         _ servers: [String: ServerStats], isServed: Bool
     ) {
         (self.service, self.sources, self.servers, self.isServed) = (service, sources, servers, isServed)
+        options = resolution.options
         wanted = Dictionary(resolution.servers.map { ($0.id, $0) }) { first, _ in first }
         hasPrimary = servers.values.contains { !$0.isBackup && $0.isUsable }
     }
@@ -190,6 +195,8 @@ private struct EndpointSources {
         facts.isSeen = sources.sight != nil
         facts.hasHAProxy = sources.hasHAProxy
         facts.sight = servers[instance.id.text]
+        facts.options = options
+        facts.checkPort = wanted[instance.id]?.keywords.check?.port
         facts.delay = refusal ?? sources.delay
         facts.zeroWeight = wanted[instance.id]?.keywords.weight == 0 ? sayer(\.weight) : nil
         facts.backup = wanted[instance.id]?.keywords.isBackup == true ? backup(instance) : nil

@@ -15,7 +15,8 @@ enum StatusCommands {
     static let why = Command(
         "why", operands: ["WHAT"], flags: [json],
         help: """
-            Tells why a service, or an endpoint by its id, container, SERVICE/ID or ADDRESS:PORT, is routed or is not. \
+            Tells why a service (by name, or by a port such as 8200 or localhost:8200), or an endpoint (by its id, \
+            container, SERVICE/ID or ADDRESS:PORT), is routed or is not. \
             Exit status 0: it gets connections; 1: it does not; 2: nothing is known of it.
             """)
 

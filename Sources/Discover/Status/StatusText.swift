@@ -4,6 +4,9 @@ extension StatusReport {
     /// The most lines of endpoints that get no connections; the table below has them all.
     private static let mostIdle = 20
 
+    /// The most lines of problems; `--json` has them all.
+    private static let mostProblems = 100
+
     /// What `status` prints for people.
     var text: String {
         var lines = head
@@ -50,12 +53,16 @@ extension StatusReport {
         var lines: [String] = []
         if let lost = etcd.lost { lines.append("etcd unreachable since \(lost.time): \(lost.error)") }
         if let failure = haproxy.failure { lines.append("HAProxy: since \(failure.time): \(failure.error)") }
-        lines += problems.map { "\($0.of): \($0.problem)" }
-        let idle = services.flatMap { service in
-            service.endpoints.filter { $0.isTrouble || $0.held != nil }.map { "\(service.name)/\($0.id): \($0.remark)" }
+        var groups = RemarkGroups()
+        for problem in problems { groups.add(problem.of, problem.problem, cause: problem.problem) }
+        lines += groups.lines(most: Self.mostProblems, "problems")
+        var idle = RemarkGroups()
+        for service in services {
+            for endpoint in service.endpoints where endpoint.isTrouble || endpoint.held != nil {
+                idle.add("\(service.name)/\(endpoint.id)", endpoint.remark, cause: endpoint.cause)
+            }
         }
-        lines += idle.prefix(Self.mostIdle)
-        if idle.count > Self.mostIdle { lines.append("and \(idle.count - Self.mostIdle) endpoints more") }
+        lines += idle.lines(most: Self.mostIdle, "endpoints")
         return lines.map { OneLine.text($0) }
     }
 
@@ -150,6 +157,20 @@ extension EndpointReport {
         (reasons + [heldWords].compactMap(\.self)).joined(separator: "; ")
     }
 
+    /// The same without what differs among endpoints with one cause: times, and what a check took.
+    fileprivate var cause: String {
+        let lost = held.map { "lost: \($0.because)" } ?? ""
+        switch state {
+        case .down:
+            let check = haproxy?.lastCheck ?? ""
+            let words = check.firstRange(of: ": ").map { check[$0.upperBound...] } ?? ""
+            return "down: \(check.prefix { $0 != " " && $0 != ":" }) \(words) \(lost)"
+        case .maintenance: return "maintenance \(lost)"
+        case .drained where haproxy?.status.hasPrefix("DRAIN") == true && weight != 0: return "drained \(lost)"
+        default: return reasons.joined(separator: "; ") + lost
+        }
+    }
+
     /// That its entry was lost.
     var heldWords: String? {
         held.map { "its entry was lost at \($0.since) (\($0.because)), and it is held until \($0.until)" }
@@ -168,4 +189,44 @@ extension EndpointReport {
 extension EndpointStatus.State {
     /// For people.
     var words: String { self == .leftOut ? "left out" : rawValue }
+}
+
+/// Lines about many things: what has one cause is one line with a count.
+private struct RemarkGroups {
+    private struct Group {
+        let remark: String
+        var names: [String]
+        var count: Int
+    }
+
+    private var groups: [Group] = []
+    private var places: [String: Int] = [:]
+
+    /// The most names of one line.
+    private static let mostNames = 3
+
+    /// Adds a thing with what is said of it.
+    mutating func add(_ name: String, _ remark: String, cause: String) {
+        guard let place = places[cause] else {
+            places[cause] = groups.count
+            groups.append(Group(remark: remark, names: [name], count: 1))
+            return
+        }
+        groups[place].count += 1
+        if groups[place].count <= Self.mostNames { groups[place].names.append(name) }
+    }
+
+    /// The lines, in the order in which their causes came.
+    ///
+    /// - Parameter kind: what they are about, such as `endpoints`.
+    func lines(most: Int, _ kind: String) -> [String] {
+        var lines = groups.prefix(most).map { group in
+            let more = group.count - group.names.count
+            let names = group.names.joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")
+            return "\(names): \(group.remark)"
+        }
+        let left = groups.dropFirst(most).reduce(0) { $0 + $1.count }
+        if left > 0 { lines.append("and \(left) \(kind) more") }
+        return lines
+    }
 }

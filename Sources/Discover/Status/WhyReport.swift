@@ -17,13 +17,20 @@ struct WhyReport: Encodable, Equatable, Sendable {
     /// The output, where it is one.
     var output: OutputStatus?
 
-    /// Looks for a service, an id, a service with an id, or an address with a port.
+    /// Looks for a service, an id, a service with an id, an address with a port, or a port of this host.
     init(_ text: String, in report: StatusReport) {
         question = text
-        let target = Target(text)
+        var target = Target(text)
         services = report.services.compactMap { target.part(of: $0) }
+        if services.isEmpty, let port = Target(portOfThisHost: text) {
+            let asking = report.services.filter { port.part(of: $0) != nil }
+            // A service that bears a number for its name, and has gone, is still what is meant.
+            if !asking.isEmpty || !report.withdrawn.contains(where: target.matches) {
+                (target, services) = (port, asking)
+            }
+        }
         withdrawn = report.withdrawn.filter(target.matches)
-        routed = services.contains(where: \.isRouted)
+        routed = services.contains { $0.isRouted && target.isServed(by: $0) }
         empty = report.empty.contains(text)
         output = report.outputs?.first { $0.file == text }
         answer = []
@@ -50,6 +57,8 @@ struct WhyReport: Encodable, Equatable, Sendable {
         case server(service: String, id: String)
         /// An address.
         case endpoint(String)
+        /// What programs on this host reach at a port; nil for any of the host's addresses.
+        case listener(Port, at: IPAddress?)
 
         /// Reads what somebody typed.
         init(_ text: String) {
@@ -61,9 +70,38 @@ struct WhyReport: Encodable, Equatable, Sendable {
             self = parts.count == 2 ? .server(service: parts[0], id: parts[1]) : .name(text)
         }
 
+        /// Reads a port of this host: `8200`, `:8200`, `localhost:8200`, `127.0.0.1:8200`; nil for anything else.
+        init?(portOfThisHost text: String) {
+            if let endpoint = Endpoint(text) {
+                guard endpoint.address.isLoopback || endpoint.address.isUnspecified else { return nil }
+                self = .listener(endpoint.port, at: endpoint.address.isUnspecified ? nil : endpoint.address)
+                return
+            }
+            let lowercased = text.lowercased()
+            let prefix = ["localhost:", "*:", ":"].first { lowercased.hasPrefix($0) } ?? ""
+            guard let port = Port(text: lowercased.dropFirst(prefix.count)) else { return nil }
+            self = .listener(port, at: nil)
+        }
+
+        /// Whether it is about all of a service.
+        func isWhole(_ service: String) -> Bool {
+            if case .listener = self { return true }
+            return self == .name(service)
+        }
+
+        /// Whether a service's listener is what is meant; of endpoints there may be any.
+        func isServed(by service: ServiceReport) -> Bool {
+            guard case .listener(let port, let address) = self else { return true }
+            guard let bind = service.listener.flatMap({ BindAddress($0) }), bind.port == port else { return false }
+            return address.map { bind.overlaps(BindAddress(address: $0, port: port)) } ?? true
+        }
+
         /// The service with those of its endpoints that are meant; nil where none is.
         func part(of service: ServiceReport) -> ServiceReport? {
             if self == .name(service.name) { return service }
+            if case .listener(let port, _) = self {
+                return isServed(by: service) || service.port == port.number ? service : nil
+            }
             var part = service
             part.endpoints = service.endpoints.filter { matches($0, of: service.name) }
             return part.endpoints.isEmpty ? nil : part
@@ -74,6 +112,7 @@ struct WhyReport: Encodable, Equatable, Sendable {
             case .name(let text): isID(endpoint.id, text) || endpoint.container == text
             case .server(let name, let id): service == name && isID(endpoint.id, id)
             case .endpoint(let text): endpoint.endpoint == text
+            case .listener: false
             }
         }
 
@@ -87,7 +126,7 @@ struct WhyReport: Encodable, Equatable, Sendable {
             switch self {
             case .name(let text): gone.service == text || isID(gone.id, text) || gone.container == text
             case .server(let service, let id): gone.service == service && isID(gone.id, id)
-            case .endpoint: false
+            case .endpoint, .listener: false
             }
         }
     }
@@ -95,13 +134,13 @@ struct WhyReport: Encodable, Equatable, Sendable {
 
 extension WhyReport {
     private func sentences(_ target: Target, _ report: StatusReport) -> [String] {
-        var lines = services.flatMap { $0.sentences(isWhole: target == .name($0.name)) }
+        var lines = services.flatMap { $0.sentences(isWhole: target.isWhole($0.name)) }
         lines += withdrawn.map { gone in
             "\(gone.service)/\(gone.id)" + (gone.container.map { " of container \($0)" } ?? "") + " was withdrawn"
                 + (gone.at.map { " at \($0)" } ?? "") + ": \(gone.reason)."
         }
         if let output { lines += output.sentences }
-        if services.isEmpty, withdrawn.isEmpty, output == nil { lines += strange(report) }
+        if services.isEmpty, withdrawn.isEmpty, output == nil { lines += strange(target, report) }
         if let lost = report.etcd.lost {
             lines.append("etcd unreachable since \(lost.time) (\(lost.error)): newer changes are not known.")
         }
@@ -112,15 +151,23 @@ extension WhyReport {
     }
 
     /// What is said of what nobody knows.
-    private func strange(_ report: StatusReport) -> [String] {
+    private func strange(_ target: Target, _ report: StatusReport) -> [String] {
         guard report.etcd.revision != nil else { return ["Nothing is known of the registry."] }
         let key = report.etcd.prefix
         let place = "below \(key), at revision \(report.etcd.revision ?? 0)"
+        if case .listener(let port, _) = target {
+            let isStats = BindAddress(report.haproxy.stats)?.port == port
+            return [
+                isStats
+                    ? "Port \(port) is that of HAProxy's stats page."
+                    : "No service listens on port \(port) or asks for it (\(place))."
+            ]
+        }
         var lines =
             report.empty.contains(question)
             ? ["\(question) has no endpoint, only what an operator says of it (\(place))."]
             : ["\(question) is not in the registry (\(place))."]
-        lines += report.problems.filter { $0.of.contains(question) }.map { "\($0.of): \($0.problem)." }
+        lines += report.problems.filter { $0.of.contains(question) }.map(\.sentence)
         lines.append(
             "On the host of its container, `docker-register why CONTAINER` tells why it is not registered.")
         return lines
@@ -140,7 +187,7 @@ extension ServiceReport {
     /// What is said of it; of all of it, or of the endpoints that are meant.
     fileprivate func sentences(isWhole: Bool) -> [String] {
         var lines = [standing]
-        lines += problems.map { "\($0.of): \($0.problem)." }
+        lines += problems.map(\.sentence)
         if !config.isEmpty {
             let said = config.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
             lines.append("An operator's config overrides: \(said).")

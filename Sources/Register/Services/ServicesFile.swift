@@ -1,6 +1,6 @@
 import Shared
 
-/// What the services file says: instances that are not containers, and keys that tell what the host is.
+/// What the services file says: instances that are not containers, and keys that describe the host.
 ///
 /// docs/services-file.md has the schema.
 struct ServicesFile: Equatable, Sendable {
@@ -76,9 +76,9 @@ struct ServicesFileState: Sendable {
                 ["file": path, "mistakes": error.count, "reason": error.problems.joined(separator: "; ")])
         }
         var changes = Changes()
-        changes.note(
+        changes.add(
             from: before.entries(by: owner, zone: nil), to: file.entries(by: owner, zone: nil))
-        changes.note(from: before.plainKeys(of: owner), to: file.plainKeys(of: owner))
+        changes.add(from: before.plainKeys(of: owner), to: file.plainKeys(of: owner))
         logger.info(
             "services file loaded",
             [
@@ -93,7 +93,7 @@ struct ServicesFileState: Sendable {
         var changed = 0
         var removed = 0
 
-        mutating func note<Name: Hashable, Value: Equatable>(from old: [Name: Value], to new: [Name: Value]) {
+        mutating func add<Name: Hashable, Value: Equatable>(from old: [Name: Value], to new: [Name: Value]) {
             added += new.keys.count { old[$0] == nil }
             removed += old.keys.count { new[$0] == nil }
             changed += new.count { name, value in old[name].map { $0 != value } ?? false }
@@ -109,9 +109,9 @@ struct StaticService: Equatable, Sendable {
     var port: Port
     /// The address on which it is reached; nil for the host's own.
     var address: IPAddress?
-    /// What tells it from other instances; nil for one made of host, address and port.
+    /// Its id among the instances; nil for one made of host, address and port.
     var id: InstanceID?
-    /// What consumers are told of it, its tags, and how the agent itself checks it.
+    /// What client hosts read of it, its tags, and how the agent itself checks it.
     var fields = Labels.Fields()
 
     /// How the agent itself checks it before it registers it, and while it is registered.
@@ -119,7 +119,7 @@ struct StaticService: Equatable, Sendable {
 
     /// Its entry.
     ///
-    /// It has no time of start: nobody knows it, and one of the agent's own would make each restart rewrite the entry.
+    /// It has no time of start: that is not known, and the agent's would make each restart rewrite the entry.
     func entry(by owner: Owner, zone: Zone?) -> DesiredEntry? {
         let endpoint = Endpoint(address: address ?? owner.address, port: port)
         guard let id = id ?? Self.id(of: endpoint, on: owner) else { return nil }

@@ -3,7 +3,7 @@ import Shared
 extension FieldReader {
     /// The most bytes of a key.
     private static let longestKey = 512
-    /// The most bytes of a value: as many keys as one transaction takes stay below etcd's limit of 1.5 MB.
+    /// The most bytes of a value: as many keys as one transaction holds stay below etcd's limit of 1.5 MB.
     private static let longestValue = 8192
 
     /// The constants of a file, by name.

@@ -53,6 +53,11 @@ package struct Meta: Equatable, Sendable {
 }
 
 extension Meta: Codable {
+    /// The fields besides the options.
+    static let ownFields = [
+        "container", "image", "host", "owner", "created", "tags", "withdrawn", "at", "confirm",
+    ]
+
     /// Reads the known fields, each for itself.
     package init(from decoder: any Decoder) throws {
         var fields = try LenientDecoder(decoder)

@@ -62,6 +62,27 @@ struct DesiredStateTests {
         #expect(plan.diagnostics == Set(example.problems))
     }
 
+    @Test func `two hosts with one HOST_IP, and one with another host's, are told`() {
+        func meta(_ host: String, _ address: String) -> String { #"{"host":"\#(host)","owner":"E@\#(address)"}"# }
+        let fixture = RegistryFixture([
+            "a/1": "10.0.0.5:80", "a/1/meta": meta("one", "10.0.0.5"), "b/1": "10.0.0.5:81",
+            "b/1/meta": meta("two", "10.0.0.5"), "c/1": "172.17.0.2:82", "c/1/meta": meta("three", "10.0.0.7"),
+            "d/1/meta": #"{"host":"four","owner":"E@10.0.0.7","withdrawn":"stopped"}"#,
+        ])
+        let (one, seven) = (IPAddress("10.0.0.5"), IPAddress("10.0.0.7"))
+        var inputs = DesiredInputs(registry: fixture.state, host: HAProxySettings.sample.host)
+        let shared = one.map { Diagnostic.addressShared($0, hosts: ["one", "two"]) }
+        // Which addresses this host has is not known.
+        inputs.host.name = "three"
+        #expect(DesiredState(inputs).diagnostics == Set([shared].compactMap(\.self)))
+        inputs.ports.ownAddresses = [endpoint("10.0.0.9:1").address]
+        let elsewhere = seven.map { Diagnostic.addressElsewhere($0, host: "three") }
+        #expect(DesiredState(inputs).diagnostics == Set([shared, elsewhere].compactMap(\.self)))
+        #expect(DesiredState(inputs).listeners.count == 3)
+        inputs.ports.ownAddresses.formUnion([seven].compactMap(\.self))
+        #expect(DesiredState(inputs).diagnostics == Set([shared].compactMap(\.self)))
+    }
+
     @Test func `a service whose port another process holds is left out alone`() {
         let fixture = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81"])
         let (web, api) = (BindAddress(port: port(80)), BindAddress(port: port(81)))

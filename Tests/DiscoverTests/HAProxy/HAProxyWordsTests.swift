@@ -54,6 +54,10 @@ struct HAProxyWordsTests {
             "Server web/1 is DOWN, changed from server-state after a reload. 1 active", true
         ),
         (
+            "[WARNING]  (4529) : config : Server web/1 is DOWN, changed from server-state after a reload. 1 active",
+            .warning, "Server web/1 is DOWN, changed from server-state after a reload. 1 active", true
+        ),
+        (
             "[WARNING]  (4529) : Server web/1 is UP, reason: Layer4 check passed", .warning,
             "Server web/1 is UP, reason: Layer4 check passed", false
         ),

@@ -87,11 +87,23 @@ struct CatalogTests {
             ("web/1/meta", #"{"image": 5}"#, "image: not a string"), ("web/config", "80", "a JSON object"),
             ("web/config", #"{"port": 70000}"#, "port: not a port"), ("web/port", "eighty", "a port from 1"),
             ("web/port", "", "a port from 1"),
+            ("web/config", #"{"prot": 81}"#, "prot: there is no such field; did you mean port?"),
+            ("web/1/meta", #"{"prot": 81}"#, "prot: there is no such field; did you mean port?"),
         ])
     func `wrong meta, config and port count as absent`(key: String, value: String, expected: String) throws {
         let fixture = RegistryFixture(["web/1": "10.0.0.5:80", key: value])
         #expect(fixture.plan.listeners.map(\.port.number) == [80])
         #expect(try #require(fixture.catalog.problems.first).explanation.contains(expected))
+    }
+
+    @Test func `what an agent has written may be newer than this version`() {
+        let entries = [("web/1", "10.0.0.5:80"), ("web/1/meta", #"{"prot": 81}"#)].map { key, value in
+            Etcd.KeyValue(
+                key: Array("/backends/\(key)".utf8), value: Array(value.utf8), createRevision: 1, modRevision: 1,
+                lease: 7)
+        }
+        let listing = Etcd.RangeResult(revision: 1, clusterID: "c", keyValues: entries)
+        #expect(Catalog(RegistryState(keyspace: RegistryFixture.keyspace, listing: listing)).problems.isEmpty)
     }
 
     @Test(

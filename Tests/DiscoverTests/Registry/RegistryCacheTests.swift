@@ -23,7 +23,10 @@ struct RegistryCacheTests {
         try copy.save(RegistryCache.Copy(registry: fixture.state))
         let loaded = try #require(try copy.load()).registry
         #expect(Catalog(loaded).services == fixture.catalog.services)
-        #expect(Catalog(loaded).problems.isEmpty)
+        #expect(
+            Catalog(loaded).problems == [
+                .badField(key: "/backends/web/1/meta", field: "later: there is no such field")
+            ])
         #expect(loaded.revision == fixture.state.revision)
         #expect(loaded.records[Array("/backends/web/1/meta".utf8)]?.keyValue.value.count == 28)
     }

@@ -17,6 +17,8 @@ private struct FateCase: CustomTestStringConvertible, Sendable {
         (testDescription, self.state, self.reason, self.adjust) = (name, state, reason, adjust)
     }
 
+    private static let down = "DOWN for 7s in HAProxy's health checks; the last check: "
+
     static let all = [
         FateCase("up", .serving),
         FateCase("not checked", .serving) { $0.sight?.status = "no check" },
@@ -36,6 +38,27 @@ private struct FateCase: CustomTestStringConvertible, Sendable {
             $0.sight?.status = "DOWN"
             $0.sight?.lastCheck = "L7STS/404 in 3ms: Not Found"
         },
+        FateCase(
+            "a response that is not the expected one", .down,
+            "\(down)L7STS/200 in 3ms: OK; GET /health answered 200, check_status wants 404"
+        ) { $0.fails("L7STS/200 in 3ms: OK", "L7STS", 200, ["check": "http:/health", "check_status": "404"]) },
+        FateCase(
+            "no response in time", .down,
+            "\(down)L7TOUT in 500ms; HEAD / at port 81 (check_port) was not answered within 500ms (check_timeout)"
+        ) {
+            $0.fails(
+                "L7TOUT in 500ms", "L7TOUT", nil,
+                ["check": "http", "check_method": "HEAD", "check_timeout": "500ms", "check_port": "81"])
+        },
+        FateCase(
+            "no HTTP", .down, "\(down)L7RSP in 1ms; GET / was not answered in HTTP"
+        ) { $0.fails("L7RSP in 1ms", "L7RSP", nil, ["check": "http"]) },
+        FateCase(
+            "another port is checked", .down, "\(down)L4CON: Connection refused; it connects at port 81 (check_port)"
+        ) { $0.fails("L4CON: Connection refused", "L4CON", nil, ["check_port": "81"]) },
+        FateCase(
+            "what HAProxy's words say already", .down, "\(down)L4CON: Connection refused"
+        ) { $0.fails("L4CON: Connection refused", "L4CON", nil, [:]) },
         FateCase("not checked yet", .down, "DOWN for 7s in HAProxy's health checks; no check has been made yet") {
             $0.sight?.status = "DOWN 1/2"
         },
@@ -79,5 +102,17 @@ struct EndpointStatusTests {
             EndpointStatus.leaving(connections: 3).reasons
                 == ["it is no longer in the registry, and ends its 3 open connections"])
         #expect(EndpointStatus.leaving(connections: 0).state == .leaving)
+    }
+}
+
+extension EndpointStatus.Facts {
+    /// Has a check fail that these options describe.
+    fileprivate mutating func fails(_ check: String, _ word: String, _ status: Int?, _ said: [String: String]) {
+        var options = ServiceOptions()
+        for (name, value) in said { _ = ServiceOptions.field(name)?.set(value, &options) }
+        (self.options, checkPort) = (ListenerOptions(options), options.checkPort)
+        sight?.status = "DOWN"
+        sight?.lastCheck = check
+        sight?.checkResult = ServerStats.CheckResult(word: word, status: status)
     }
 }

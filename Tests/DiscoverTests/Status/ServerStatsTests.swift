@@ -21,7 +21,8 @@ struct ServerStatsTests {
             sight
                 == ServerStats(
                     status: "DOWN 1/2", endpoint: endpoint("10.0.0.5:80"), weight: 50, isBackup: true, connections: 5,
-                    age: 7, lastCheck: "L7STS/404 in 12ms: Not Found"))
+                    age: 7, lastCheck: "L7STS/404 in 12ms: Not Found",
+                    checkResult: ServerStats.CheckResult(word: "L7STS", status: 404)))
     }
 
     @Test(arguments: [

@@ -59,6 +59,25 @@ struct StatusReportTests {
         #expect(text.contains("9 read, 9 applied"))
     }
 
+    @Test func `what has one cause is one line with a count`() {
+        var fixture = SnapshotFixture(["web/port": "8000"])
+        var registry = RegistryFixture(["web/port": "8000"])
+        for number in 0..<50 { registry.put("web/\(number)", "10.0.0.\(number + 1):80") }
+        fixture.snapshot.inputs = DesiredInputs(registry: registry.state, host: HAProxySettings.sample.host)
+        fixture.runs()
+        for number in 0..<48 {
+            fixture.servers["web"]?["\(number)"]?.status = "DOWN"
+            fixture.servers["web"]?["\(number)"]?.age = number
+            fixture.servers["web"]?["\(number)"]?.lastCheck =
+                number < 45 ? "L4CON in \(number)ms: Connection refused" : "L7STS/404 in 1ms: Not Found"
+        }
+        let lines = fixture.report.text.split(separator: "\n")
+        let problems = lines.drop { $0 != "PROBLEMS" }.prefix { !$0.hasPrefix("SERVICE") }.dropFirst()
+        #expect(problems.count == 2)
+        #expect(problems.first?.hasPrefix("  web/0, web/1, web/10 and 42 more: DOWN for ") == true)
+        #expect(problems.last?.hasPrefix("  web/45, web/46, web/47: DOWN for ") == true)
+    }
+
     @Test func `a revision that waits is told with its time and the failure`() {
         var fixture = Self.fixture()
         fixture.snapshot.appliedRevision = 3

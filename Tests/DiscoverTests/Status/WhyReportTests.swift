@@ -40,6 +40,16 @@ private struct WhyCase: CustomTestStringConvertible, Sendable {
         WhyCase("web/9", 2, "not in the registry"),
         WhyCase("10.0.0.5:81", 2, "not in the registry"),
         WhyCase("broken", 2, "/backends/broken/1: the value 'nonsense' is not IP:PORT"),
+        WhyCase(
+            "8000", 0, "web is served at :8000", "1 of 3 endpoints get connections.", "api is served at :19005",
+            "api: port 8000 belongs to service web"),
+        WhyCase("localhost:8000", 0, "web is served at :8000"),
+        WhyCase("127.0.0.1:19005", 0, "api is served at :19005"),
+        WhyCase(":81", 1, "taken is not served", "taken: port 81 is in use by process 7 (nginx)."),
+        WhyCase("localhost:8200", 2, "No service listens on port 8200 or asks for it (below /backends/, at revision"),
+        WhyCase("localhost:1936", 1, "stats: port 1936 is the stats page's."),
+        WhyCase("8001", 0, "8001 is served at :84"),
+        WhyCase("typo", 0, "/backends/typo/config: wieght: there is no such field; did you mean weight?"),
         WhyCase("0123456789abcdef", 0, "cut/0123456789ab at 10.0.0.9:83"),
     ]
 }
@@ -56,7 +66,8 @@ struct WhyReportTests {
             "taken/1": "10.0.0.9:81", "stats/1": "10.0.0.9:1936", "broken/1": "nonsense",
             "old/1/meta": #"{"withdrawn":"container stopped","at":"2026-08-01T09:00:00Z"}"#,
             "old/2/meta": #"{"withdrawn":"drained","container":"old-1"}"#,
-            "config-only/config": "{}", "cut/0123456789ab": "10.0.0.9:83",
+            "config-only/config": "{}", "cut/0123456789ab": "10.0.0.9:83", "8001/1": "10.0.0.9:84",
+            "typo/1": "10.0.0.9:85", "typo/config": #"{"wieght":50}"#,
         ])
         fixture.snapshot.inputs?.ports.add([], obstacles: [BindAddress(port: port(81)): "in use by process 7 (nginx)"])
         fixture.runs(["web/2": { ($0.status, $0.lastCheck) = ("DOWN", "L7STS/404 in 3ms: Not Found") }])

@@ -80,6 +80,8 @@ struct HAProxyLine: Equatable, Sendable {
         }
         // What follows from a command of the runtime API.
         if rest.hasPrefix("CLI : ") { rest = rest.dropFirst("CLI : ".count) }
+        // What a new worker finds in the states of the old one's servers.
+        if rest.hasPrefix("config : Server ") { rest = rest.dropFirst("config : ".count) }
         (self.level, text) = (level, String(rest))
     }
 

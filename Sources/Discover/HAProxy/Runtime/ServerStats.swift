@@ -17,6 +17,16 @@ struct ServerStats: Equatable, Sendable {
     var age = 0
     /// The last check in one sentence; nil where there was none.
     var lastCheck: String?
+    /// What came of it.
+    var checkResult: CheckResult?
+
+    /// What came of a check.
+    struct CheckResult: Equatable, Sendable {
+        /// HAProxy's word, such as `L4CON` or `L7STS`.
+        var word: String
+        /// The status of an HTTP response.
+        var status: Int?
+    }
 
     /// Whether checks have found it down.
     var isDown: Bool { status.hasPrefix("DOWN") }
@@ -42,14 +52,20 @@ extension ServerStats {
             let connections = (Int(row[2]) ?? 0) + (Int(row[3]) ?? 0)
             table[row[0], default: [:]][row[1]] = ServerStats(
                 status: row[4], endpoint: endpoint, weight: Int(row[5]) ?? 0, isBackup: row[6] == "1",
-                connections: connections, age: Int(row[7]) ?? 0, lastCheck: lastCheck(row))
+                connections: connections, age: Int(row[7]) ?? 0, lastCheck: lastCheck(row),
+                checkResult: checkWord(row).map { CheckResult(word: $0, status: Int(row[9])) })
         }
     }
 
-    /// Such as `L7STS/404 in 3ms: HTTP status check returned code <404>`; a `*` marks a check that is going on.
+    /// Such as `L7STS`; a `*` marks a check that is going on.
+    private static func checkWord(_ row: [String]) -> String? {
+        let word = row[8].drop { $0 == "*" || $0 == " " }
+        return word.isEmpty || word == "INI" ? nil : String(word)
+    }
+
+    /// Such as `L7STS/404 in 3ms: HTTP status check returned code <404>`.
     private static func lastCheck(_ row: [String]) -> String? {
-        let status = row[8].drop { $0 == "*" || $0 == " " }
-        guard !status.isEmpty, status != "INI" else { return nil }
+        guard let status = checkWord(row) else { return nil }
         let code = row[9].isEmpty ? "" : "/\(row[9])"
         let time = row[10].isEmpty ? "" : " in \(row[10])ms"
         let words = row[11].isEmpty ? row[12] : row[11]
