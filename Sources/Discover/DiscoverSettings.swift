@@ -277,11 +277,12 @@ extension DiscoverSettings {
 
     /// What haproxy.cfg says besides the services, for an HAProxy that can do this.
     func settings(for abilities: HAProxyFeatures) -> HAProxySettings {
-        HAProxySettings(
+        var host = host
+        if external == nil { host.openFiles = FileDescriptorLimit.limit.map { OpenFileBudget(limit: $0) } }
+        return HAProxySettings(
             host: host, statsSocket: directory.statsSocket, statesFile: directory.serverStates.path,
             hardStopAfter: hardStopAfter, abilities: abilities,
-            openFiles: external == nil ? FileDescriptorLimit.limit : nil, hasOtherFiles: external != nil,
-            statsUsers: statsUsers)
+            hasOtherFiles: external != nil, statsUsers: statsUsers)
     }
 
     /// How the HAProxy is reached that they name, or one of docker-discover's own.

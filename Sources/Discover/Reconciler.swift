@@ -253,20 +253,27 @@ extension Reconciler {
         if let obstacle = await obstacle(to: snippets) { return obstacle }
         var trial = settings
         trial.snippets = snippets
-        var desired = DesiredState.empty
+        var desired = DesiredState.empty(on: trial.host)
         if var inputs {
             inputs.host = trial.host
             desired = DesiredState(inputs, &decisions)
         }
         let whole = HAProxyConfiguration(desired, trial)
         guard let rejection = try await haproxy.rejection(of: whole) else { return nil }
+        // A service that they lead to may have come in another mode than theirs, which is its own fault.
+        let others = desired.with(desired.listeners.filter { trial.host.named[$0.service] == nil })
+        if others.listeners.count < desired.listeners.count,
+            try await haproxy.rejection(of: HAProxyConfiguration(others, trial)) == nil
+        {
+            return nil
+        }
         var without = settings
         without.snippets = ConfigSnippets()
         guard try await haproxy.rejection(of: HAProxyConfiguration(desired, without)) != nil else {
             return whole.explain(rejection.description, snippets)
         }
         // It is the services' fault, and may be the snippets' too.
-        let alone = HAProxyConfiguration(.empty, trial)
+        let alone = HAProxyConfiguration(.empty(on: trial.host), trial)
         return try await haproxy.rejection(of: alone).map { alone.explain($0.description, snippets) }
     }
 
@@ -300,7 +307,7 @@ extension Reconciler {
     private mutating func decide() -> DesiredState? {
         guard let inputs else {
             // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
-            return haproxy.known == .notRunning && haproxy.file == nil ? .empty : nil
+            return haproxy.known == .notRunning && haproxy.file == nil ? .empty(on: settings.host) : nil
         }
         // What runs is at least as new as the cache, which may be behind: endpoints that have gone would come back.
         return isCached && haproxy.current != nil ? nil : DesiredState(inputs, &decisions)

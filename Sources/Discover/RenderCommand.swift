@@ -72,7 +72,7 @@ struct RenderCommand: Sendable {
         // This host's name stands on the stats page: without --probe the file is the same on every machine.
         if probes {
             settings.abilities = try await abilities(searchPath)
-            settings.openFiles = FileDescriptorLimit.limit
+            settings.host.openFiles = FileDescriptorLimit.limit.map { OpenFileBudget(limit: $0) }
         } else {
             settings.host.name = "localhost"
         }

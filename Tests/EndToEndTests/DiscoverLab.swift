@@ -120,6 +120,14 @@ final class DiscoverLab: Sendable {
         return outcome.lines.joined(separator: "\n")
     }
 
+    /// The HTTP status that is answered on a port of this host; nil where none is.
+    static func status(_ port: Int, _ path: String) async -> String? {
+        let program = Program(
+            "curl", ["-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:\(port)\(path)"])
+        guard let outcome = try? await program.run(deadline: .seconds(10)), outcome.isSuccess else { return nil }
+        return outcome.lines.first
+    }
+
     /// Whether that text is answered before long.
     static func answers(_ port: Int, _ text: String, at address: String = "127.0.0.1") async -> Bool {
         await eventually { await get(port, at: address) == text }

@@ -87,6 +87,12 @@ struct DesiredState: Equatable, Sendable {
     /// The claims of ports, also those of services without an instance.
     private(set) var portClaims: [ServiceName: Catalog.Claim] = [:]
 
+    /// The services that something else in haproxy.cfg leads to, with the mode in which it does.
+    private(set) var named: [ServiceName: ServiceMode] = [:]
+
+    /// What `/healthz` says of services that are beyond a limit of this host; nil where there are none.
+    private(set) var noteOfLimit: String?
+
     /// Where services should listen, whether they can or not.
     private(set) var wantedBinds: Set<BindAddress> = []
 
@@ -95,6 +101,14 @@ struct DesiredState: Equatable, Sendable {
 
     /// Where it listens.
     var binds: Set<BindAddress> { Set(listeners.map(\.bind)) }
+
+    /// The named services without a listener, whatever the reason: without a section of theirs HAProxy would refuse the
+    /// whole file.
+    var emptySections: [(service: ServiceName, mode: ServiceMode)] {
+        guard !named.isEmpty else { return [] }
+        let listening = Set(listeners.map(\.service))
+        return named.filter { !listening.contains($0.key) }.sorted { $0.key < $1.key }.map { ($0, $1) }
+    }
 
     /// How many servers there are.
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
@@ -111,6 +125,8 @@ struct DesiredState: Equatable, Sendable {
         let catalog = Catalog(inputs.registry.holding(inputs.held))
         (services, portClaims, diagnostics) = (catalog.services, catalog.claims, catalog.problems)
         diagnostics.formUnion(inputs.ports.problems(of: catalog.hosts, on: host))
+        named = inputs.named
+        diagnostics.formUnion(Set(named.keys).subtracting(services.map(\.name)).map { .namedWithoutEndpoint($0) })
         let resolved = cache.resolved(services, zone: host.zone)
         let assignment = PortAssignment(resolved, claims: portClaims, range: host.portRange)
         claims = assignment.changes + inputs.expiredClaims(of: catalog) + inputs.lostClaims
@@ -131,15 +147,19 @@ struct DesiredState: Equatable, Sendable {
         wantedBinds = binds
         untestedBinds = wantedBinds.subtracting(inputs.ports.tried)
         remove(inputs.ports.obstacles)
+        if let budget = host.openFiles { removeYoungest(beyond: budget, resolved) }
         removeLoops(of: inputs.ports.ownAddresses)
     }
 
     /// No service at all.
     static let empty = DesiredState(listeners: [])
 
+    /// No service with an endpoint, for what else is in haproxy.cfg on a host.
+    static func empty(on host: HostSettings) -> DesiredState { DesiredState(listeners: [], named: host.named) }
+
     /// The state with these listeners, which share no port, in the order of their names.
-    init(listeners: [Listener]) {
-        self.listeners = listeners
+    init(listeners: [Listener], named: [ServiceName: ServiceMode] = [:]) {
+        (self.listeners, self.named) = (listeners, named)
     }
 
     /// The state with other listeners.
@@ -160,6 +180,18 @@ struct DesiredState: Equatable, Sendable {
             diagnostics.insert(.portUnavailable(listener.service, listener.port, obstacle: obstacle))
             return true
         }
+    }
+
+    /// Removes the services that came last, where HAProxy may not have files open enough to listen for them.
+    private mutating func removeYoungest(beyond budget: OpenFileBudget, _ resolved: [ResolvedService]) {
+        guard listeners.count > budget.maxServices else { return }
+        let ages = Dictionary(resolved.map { ($0.service, $0.port.age) }) { first, _ in first }
+        let byAge = listeners.map(\.service).sorted { (ages[$0] ?? .max, $0) < (ages[$1] ?? .max, $1) }
+        let needed = OpenFileBudget.needed(for: listeners.count)
+        let young = Set(byAge.dropFirst(budget.maxServices))
+        listeners.removeAll { young.contains($0.service) }
+        diagnostics.formUnion(young.map { .beyondOpenFiles($0, limit: budget.limit, needed: needed) })
+        noteOfLimit = "\(young.count) services are not served: \(Diagnostic.limit(budget.limit, needed: needed))"
     }
 
     /// Removes the endpoints from which connections would come back to this HAProxy, again and again.
@@ -194,6 +226,11 @@ struct DesiredInputs: Sendable {
     var ports = PortObservation()
     /// What this host contributes.
     var host: HostSettings
+
+    /// The services that something else in haproxy.cfg leads to, with the mode in which it does.
+    ///
+    /// Each has a section also while it has no endpoint, which answers 503, or closes connections in mode tcp.
+    fileprivate var named: [ServiceName: ServiceMode] { host.named }
 
     /// The claims that nobody needs any more are given up.
     fileprivate func expiredClaims(of catalog: Catalog) -> [PortClaimUpdate] {
@@ -343,11 +380,17 @@ struct HostSettings: Equatable, Sendable {
     /// Ports for services that do not get the one that they ask for.
     var portRange = PortRange.standard
 
+    /// How many files HAProxy may have open; nil where that is not known.
+    var openFiles: OpenFileBudget?
+
     /// The shortest interval between two checks of an endpoint, which depends on how many client hosts there are.
     var minCheckInterval = Duration.zero
 
     /// The names and addresses of what its operator adds to haproxy.cfg: no service can have them.
     var reserved = Reserved()
+
+    /// The services that its operator's sections lead to, with the mode in which they do.
+    var named: [ServiceName: ServiceMode] = [:]
 
     /// Names of sections, and where they listen.
     struct Reserved: Equatable, Sendable {

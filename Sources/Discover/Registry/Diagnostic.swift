@@ -29,6 +29,10 @@ enum Diagnostic: Hashable, Sendable {
     case portOfAddition(ServiceName, Port)
     /// What this host's operator adds to haproxy.cfg has a section of the service's name.
     case nameOfAddition(ServiceName)
+    /// HAProxy may not have files open enough to listen for the service, which came later than the others.
+    case beyondOpenFiles(ServiceName, limit: Int, needed: Int)
+    /// Something else in haproxy.cfg leads to the service, which has no endpoint.
+    case namedWithoutEndpoint(ServiceName)
     /// An endpoint is a listener of this HAProxy, from which its connections would come back, again and again.
     case loop(ServiceName, InstanceID, Endpoint)
     /// HAProxy could not listen on the port, mostly because another process on this host does.
@@ -44,10 +48,12 @@ extension Diagnostic {
         case .portClaimed(_, _, _, .some): "port conflict: service listens on another port"
         case .loop: "endpoint not served"
         case .refusedByHAProxy(_, _, true): "HAProxy rejected a service; serving its last accepted form"
-        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable, .refusedByHAProxy:
+        case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .portUnavailable, .refusedByHAProxy,
+            .beyondOpenFiles:
             "service not served"
         case .addressShared: "several hosts register with the same HOST_IP"
         case .addressElsewhere: "HOST_IP is on no interface of this host"
+        case .namedWithoutEndpoint: "service has no endpoint"
         default: "invalid registry entry ignored"
         }
     }
@@ -56,10 +62,10 @@ extension Diagnostic {
     var isSevere: Bool {
         switch self {
         case .addressShared, .addressElsewhere, .badKey, .badValue, .badField, .repositoriesDiffer, .valuesDiffer,
-            .optionMisfits:
+            .optionMisfits, .namedWithoutEndpoint:
             false
         case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .loop, .portUnavailable,
-            .refusedByHAProxy:
+            .refusedByHAProxy, .beyondOpenFiles:
             true
         }
     }
@@ -72,8 +78,9 @@ extension Diagnostic {
         case .repositoriesDiffer(let service, _), .valuesDiffer(let service, _, _, _),
             .optionMisfits(let service, _, _),
             .portClaimed(let service, _, _, _), .portOfStats(let service, _), .portOfAddition(let service, _),
-            .nameOfAddition(let service), .loop(let service, _, _),
-            .portUnavailable(let service, _, _), .refusedByHAProxy(let service, _, _):
+            .nameOfAddition(let service), .namedWithoutEndpoint(let service), .loop(let service, _, _),
+            .portUnavailable(let service, _, _), .refusedByHAProxy(let service, _, _),
+            .beyondOpenFiles(let service, _, _):
             service.text
         }
     }
@@ -100,9 +107,12 @@ extension Diagnostic {
         case .portOfStats(_, let port): "port \(port) is the stats page's"
         case .portOfAddition(_, let port): "EXTRA_FILE listens on port \(port)"
         case .nameOfAddition: "EXTRA_FILE has a section of the same name"
+        case .namedWithoutEndpoint:
+            "EXTRA_FILE leads to it; until it has one, requests are answered 503, and connections in mode tcp are closed"
         case .loop(_, let id, let endpoint):
             "its endpoint \(id) at \(endpoint) would loop back to this HAProxy's own listener"
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
+        case .beyondOpenFiles(_, let limit, let needed): Self.limit(limit, needed: needed)
         case .refusedByHAProxy(_, let words, _): "HAProxy says: \(words)"
         }
     }
@@ -113,10 +123,17 @@ extension Diagnostic {
     var identity: Diagnostic {
         switch self {
         case .portUnavailable(let service, let port, _): .portUnavailable(service, port, obstacle: "")
+        case .beyondOpenFiles(let service, let limit, _): .beyondOpenFiles(service, limit: limit, needed: 0)
         case .portClaimed(let service, let port, let winner, .some):
             .portClaimed(service, port, by: winner, instead: port)
         default: self
         }
+    }
+
+    /// What is said of the limit of open files.
+    static func limit(_ limit: Int, needed: Int) -> String {
+        "HAProxy may have \(limit) files open, and all services need a limit of \(needed); raise LimitNOFILE of the systemd "
+            + "unit, --ulimit nofile of the container, or ulimit -n, and restart docker-discover"
     }
 
     private static func claimed(_ port: Port, by winner: ServiceName?) -> String {

@@ -34,11 +34,18 @@ extension HAProxyConfiguration {
 
     /// Renders a plan, and remembers the sections for the next one.
     init(_ plan: DesiredState, _ settings: HAProxySettings, _ memory: inout SectionCache) {
-        let common = Self.globals(settings) + Self.defaults(settings) + settings.statsSections
-        let rendered = memory.sections(of: plan, settings)
+        let shares = settings.shares(among: plan.listeners.count)
+        let common =
+            Self.globals(settings, shares) + Self.defaults(settings, shares)
+            + settings.statsSections(shares, note: plan.noteOfLimit)
+        let rendered = memory.sections(of: plan, settings, shares)
         let extra = Self.added(settings.snippets, at: .extra)
         var digest = ConfigHash(common)
         for section in rendered { digest.add(section.head) }
+        let empty = plan.emptySections.map {
+            "\n" + Self.section("backend \($0.service)", ["mode \($0.mode.rawValue)"])
+        }
+        for section in empty { digest.add(section) }
         digest.add(extra)
         mark = Self.markPrefix + digest.text
         let head = """
@@ -47,7 +54,7 @@ extension HAProxyConfiguration {
                 \(Self.description) \(mark)
             \(common)
             """
-        pieces = [head] + rendered.map(\.text) + (extra.isEmpty ? [] : ["\n" + extra])
+        pieces = [head] + rendered.map(\.text) + empty + (extra.isEmpty ? [] : ["\n" + extra])
         binds = plan.binds.union([settings.statsBind]).union(settings.snippets.binds)
         sections = Dictionary(rendered.map { ($0.service, $0.lines) }) { first, _ in first }
         configured = Dictionary(rendered.map { ($0.service, $0.configured) }) { first, _ in first }
@@ -107,11 +114,13 @@ extension HAProxyConfiguration {
     /// Process-wide settings.
     ///
     /// `hard-stop-after` bounds how long workers of earlier configurations may finish their connections, at about 8 MB
-    /// each; ``ReloadPace`` bounds how many there come to be. `mworker-max-reloads` is the last resort where both fail:
+    /// each; ``ReloadThrottle`` bounds how many there come to be. Without `no strict-limits` HAProxy would not start where
+    /// it could not have a file open for each server's check at the same time (``OpenFileBudget``). `mworker-max-reloads` is the last resort where both fail:
     /// it ends a worker that has seen so many reloads, connections or not. `spread-checks` lets no two consumers check an
     /// endpoint at the same moments for long. The HTTP client would read all of the system's certificates at each start,
     /// only for scripts; where there may be some, that is left to their operator.
-    private static func globals(_ settings: HAProxySettings) -> String {
+    private static func globals(_ settings: HAProxySettings, _ shares: ConnectionShares?) -> String {
+        let limit = settings.configuredConnections == nil ? shares.map { "    maxconn \($0.all)\n" } ?? "" : ""
         let client = settings.abilities.httpClientVerify && settings.leavesHTTPClientUnused
         return """
                 stats socket \(settings.statsSocket) mode 600 level admin expose-fd listeners
@@ -120,8 +129,10 @@ extension HAProxyConfiguration {
                 hard-stop-after \(settings.hardStopAfter.components.seconds)s
                 mworker-max-reloads 1000
                 spread-checks 20
+                no strict-limits
 
-            """ + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.snippets, at: .global) + "\n"
+            """ + limit + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.snippets, at: .global)
+                + "\n"
     }
 
     /// What holds for every service.
@@ -130,8 +141,8 @@ extension HAProxyConfiguration {
     /// find peers that are gone. A connection that fails goes to the next server at once (`redispatch 1`), so often that
     /// also most of the servers may be dead (docs/decisions/0010). Hashes are consistent, since only such servers can
     /// come and go while HAProxy runs. Of servers that are spare all are used, not only the first.
-    private static func defaults(_ settings: HAProxySettings) -> String {
-        let limit = settings.connectionsOfOne.map { "    maxconn \($0)\n" } ?? ""
+    private static func defaults(_ settings: HAProxySettings, _ shares: ConnectionShares?) -> String {
+        let limit = shares.map { "    maxconn \($0.ofOne)\n" } ?? ""
         // Each of these is a whole number of one unit.
         func time(_ option: ServiceOption<Duration>) -> String { DurationText.text(option.defaultValue) }
         return """

@@ -128,7 +128,9 @@ extension HAProxyController {
             let due = throttle.due(for: change.next.mark, at: now)
             if due > now { return Progress(done: change.withoutLoad, wait: now.duration(to: due)) }
         }
-        return try await load(change, fallbacks: [withoutSnippets, accepted, bare].compactMap(\.self))
+        // What an earlier run left in place is better than nothing.
+        let before = accepted ?? (isServing ? nil : access.file.read())
+        return try await load(change, fallbacks: [withoutSnippets, before, bare].compactMap(\.self))
     }
 
     /// Runs the commands of a change and reads back what they came to; where that fails, what runs is not known.
