@@ -18,7 +18,8 @@ struct LoopDetector {
 
     /// Finds them among listeners on a host with these addresses.
     init(_ listeners: [DesiredState.Listener], ownAddresses: Set<IPAddress>) {
-        let byPort = Dictionary(grouping: listeners, by: \.port)
+        let binds = listeners.flatMap { listener in listener.binds.map { (listener.service, $0) } }
+        let byPort = Dictionary(grouping: binds) { $0.1.port }
         var steps: [Step] = []
         for listener in listeners {
             for server in listener.servers {
@@ -26,8 +27,8 @@ struct LoopDetector {
                 let (address, port) = (server.endpoint.reached, server.endpoint.port)
                 guard address.isLoopback || ownAddresses.contains(address) else { continue }
                 let place = BindAddress(address: address, port: port)
-                guard let other = others.first(where: { $0.bind.overlaps(place) }) else { continue }
-                steps.append(Step(from: listener.service, server: server, to: other.service))
+                guard let other = others.first(where: { $0.1.overlaps(place) }) else { continue }
+                steps.append(Step(from: listener.service, server: server, to: other.0))
             }
         }
         let loops = Self.loops(of: steps)

@@ -89,6 +89,15 @@ struct DesiredStateTests {
         #expect(DesiredState(inputs).diagnostics == Set([shared].compactMap(\.self)))
     }
 
+    @Test func `an endpoint that is any of its service's listeners would loop back`() {
+        let fixture = RegistryFixture(["web/1": "10.0.0.5:80", "-ports/web": #"{"port":20000,"instead_of":80}"#])
+        var inputs = DesiredInputs(registry: fixture.state, host: HAProxySettings.sample.host)
+        inputs.ports.ownAddresses = [endpoint("10.0.0.5:1").address]
+        let desired = DesiredState(inputs)
+        #expect(desired.listeners.map(\.servers.count) == [0])
+        #expect(desired.diagnostics == [.loop(service("web"), instance("1"), endpoint("10.0.0.5:80"))])
+    }
+
     @Test func `a service whose port another process holds is left out alone`() {
         let fixture = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:81"])
         let (web, api) = (BindAddress(port: port(80)), BindAddress(port: port(81)))
