@@ -5,17 +5,22 @@ extension HAProxySettings {
     /// no service, so that the file never lacks a listener.
     ///
     /// `/healthz` is answered before anybody is asked for a password; a note is for whoever reads its answer.
-    func statsSections(_ shares: ConnectionShares?, note: String?) -> String {
+    ///
+    /// - Parameter other: where it is besides.
+    func statsSections(_ shares: ConnectionShares?, note: String?, also other: BindAddress?) -> String {
         var text = ""
         if !statsUsers.isEmpty {
             text = HAProxyConfiguration.section("userlist \(HealthPage.section)", statsUsers.map(\.line)) + "\n"
         }
-        return text + HAProxyConfiguration.section("frontend \(HealthPage.section)", statsLines(shares, note: note))
+        return text
+            + HAProxyConfiguration.section(
+                "frontend \(HealthPage.section)", statsLines(shares, note: note, also: other))
     }
 
-    private func statsLines(_ shares: ConnectionShares?, note: String?) -> [String] {
-        var lines = [
-            "mode http", "bind \(statsBind.words)", "timeout client 30s", "timeout http-request 10s",
+    private func statsLines(_ shares: ConnectionShares?, note: String?, also other: BindAddress?) -> [String] {
+        var lines = ["mode http"] + [statsBind, other].compactMap { $0.map { "bind \($0.words)" } }
+        lines += [
+            "timeout client 30s", "timeout http-request 10s",
             // A browser that waits for the next refresh must not hold up a stop.
             "timeout http-keep-alive 1s",
         ]
