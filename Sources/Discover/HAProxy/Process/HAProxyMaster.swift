@@ -60,6 +60,9 @@ struct HAProxyMaster: Sendable {
 
     /// Whether it still runs; another process that got the same id later is not it.
     var isAlive: Bool {
+    /// Hands over each line that it prints, where an earlier run has started it; returns whether it can be read.
+    func followOutput(onLine: @escaping @Sendable (String) -> Void) -> Bool { status.followOutput(onLine: onLine) }
+
         if let child { return child.ending == nil }
         return status.isAlive
     }

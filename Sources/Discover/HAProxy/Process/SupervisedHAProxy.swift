@@ -46,6 +46,9 @@ struct SupervisedHAProxy: HAProxyInstance {
     var presence: KnownState { master == nil ? .notRunning : .unknown(.unknownState) }
 
     /// Looks whether it has ended.
+            if !master.followOutput(onLine: output.take) {
+                logger.warning("cannot read what HAProxy prints, until it is restarted", ["pid": master.pid])
+            }
     mutating func look() async -> Bool {
         guard let master, !master.isAlive else { return false }
         self.master = nil
