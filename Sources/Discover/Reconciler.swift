@@ -22,6 +22,8 @@ struct Reconciler {
         var health = HealthPage.Timing()
     }
 
+        /// How long a worker may give no answer before another one takes its place.
+        var workerPatience: Duration = .seconds(5)
     private let agent = Snapshot.Agent.thisProcess
     private let timing: Timing
     private let log: Logger
@@ -76,6 +78,7 @@ struct Reconciler {
     private var health: HealthPage
 
     // When something is to be done.
+    private var workerProbe: WorkerProbe
 
     private var backoff: Backoff
     /// When HAProxy is to be brought to what should be; nil where it is there.
@@ -94,6 +97,7 @@ struct Reconciler {
         health = HealthPage(timing.health)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         events = EventLog(logger)
+        workerProbe = WorkerProbe(patience: timing.workerPatience)
         massLoss = MassLossGuard(holdTime: holdTime)
         restore()
     }
@@ -441,10 +445,7 @@ extension Reconciler {
 extension Reconciler {
     /// Sees to `/healthz`, to servers that are leaving, and to the cache; returns when to look again.
     private mutating func maintain() async -> Duration? {
-        let worker = haproxy.current?.worker
-        if haproxy.isServing, let message = health.message(for: worker, at: .now) {
-            health.noteTold(await haproxy.access.runtime.setHealth(message), to: worker, at: .now)
-        }
+        await tellHealth()
         let drains = await haproxy.finishDrains()
         beginCache()
         let dues = [due, cacheDue, rate.due, rejected.due, haproxy.isServing ? health.due(at: .now) : nil]
@@ -459,6 +460,21 @@ extension Reconciler {
 
     /// Has the cache follow what was applied; what is held is nowhere else, so with that it does at once.
     private mutating func scheduleCache() async {
+    /// Has the worker answer at `/healthz` what is due, which also shows whether it answers at all.
+    private mutating func tellHealth() async {
+        let worker = haproxy.current?.worker
+        let asked = ContinuousClock.now
+        guard haproxy.isServing, let message = health.message(for: worker, at: asked) else { return }
+        let answer = await haproxy.access.runtime.setHealth(message)
+        health.noteTold(answer == .accepted, to: worker, at: .now)
+        guard let worker, !Task.isCancelled else { return }
+        let finding = workerProbe.note(isSilent: answer == .silent, worker, asked: asked, at: .now)
+        if let finding { events.found(finding, worker) }
+        guard finding == .hangs else { return }
+        haproxy.giveUpWorker()
+        due = .now
+    }
+
         guard let next = nextCache, !next.isAsOld(as: cache.saved) else { return }
         if next.holds != cache.saved?.holds ?? [] {
             cacheDue = nil

@@ -183,6 +183,11 @@ extension HAProxyController {
         return Progress(done: change)
     }
 
+    /// Has the next change load the file, as the worker does not answer any more.
+    mutating func giveUpWorker() {
+        if isServing { known = .unknown(.workerHangs) }
+    }
+
     /// Brings the file to the configuration that runs already.
     mutating func writeFile(_ next: HAProxyConfiguration) throws {
         guard file != next else { return }

@@ -214,7 +214,7 @@ extension SupervisedHAProxy {
     /// Has the master load the file that is in place, and waits until a new worker serves.
     private func reload(_ master: HAProxyMaster, expecting mark: String) async throws -> HAProxyWorker {
         output.forgetAlerts()
-        let before = await workers()
+        let (before, silent) = await workers()
         do {
             // Before 2.7 the connection is cut when the master executes itself anew; what answers after that is new.
             try LoadFailure.check(try await masterSocket.send("reload", deadline: access.timing.load))
@@ -240,12 +240,25 @@ extension SupervisedHAProxy {
         }
     }
 
-    /// The workers of now, old ones included.
-    private func workers() async -> Set<Int32> {
+    /// The workers of now, old ones included, and those of them that should answer and do not.
+    private func workers() async -> (all: Set<Int32>, silent: [Int32]) {
         let list = try? await access.processes()
+        for old in silent where old != worker.pid { await endIfHung(old) }
         let newest = try? await worker()
-        return Set((list?.workers ?? []) + (list?.oldWorkers ?? []) + [newest?.pid].compactMap(\.self))
+        let all = Set((list?.workers ?? []) + (list?.oldWorkers ?? []) + [newest?.pid].compactMap(\.self))
+        return (all, newest == nil ? list?.workers ?? [] : [])
     }
+    /// Kills a worker of before the reload that gives no answer: it would keep its share of new connections for ever.
+    private func endIfHung(_ pid: Int32) async {
+        guard let worker = ProcessStatus(pid) else { return }
+        do {
+            _ = try await masterSocket.send("@!\(pid) show info", deadline: access.timing.answer)
+        } catch LineSocket.Failure.timedOut {
+            worker.send(.kill)
+            logger.warning("killed an HAProxy worker that did not answer", ["worker": pid])
+        } catch {}
+    }
+
 
     /// Waits until a worker that is none of `others` says that it has loaded what was asked for.
     ///
