@@ -153,3 +153,33 @@ package enum Folder {
         unsafe access(path, F_OK) != 0 && errno == ENOENT
     }
 }
+    /// Who besides this account and root may change what is in a folder.
+    package enum Exposure: Equatable, Sendable {
+        /// The folder is another account's, with that number.
+        case owner(UInt32)
+        /// Its mode lets others write.
+        case mode(UInt32)
+    }
+
+    /// Who else may change what is in a folder; nil for nobody, and where there is none.
+    package static func exposure(of path: String) -> Exposure? {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        if status.st_uid != geteuid(), status.st_uid != 0 { return .owner(status.st_uid) }
+        return status.st_mode & (S_IWGRP | S_IWOTH) == 0 ? nil : .mode(status.st_mode & 0o7777)
+    }
+
+    /// The number of the account of this process.
+    package static var ownAccount: UInt32 { geteuid() }
+
+    /// Whether a process finds at a path the folder that this process finds there, which in another mount namespace it
+    /// need not; nil where the system does not tell.
+    package static func isSame(_ path: String, for pid: Int32) -> Bool? {
+        var (own, other) = (stat(), stat())
+        guard unsafe stat(path, &own) == 0 else { return nil }
+        guard unsafe stat("/proc/\(pid)/root\(path)", &other) == 0 else {
+            return errno == EACCES || errno == EPERM ? nil : false
+        }
+        return own.st_dev == other.st_dev && own.st_ino == other.st_ino
+    }
+
