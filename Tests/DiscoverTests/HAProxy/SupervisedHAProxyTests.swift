@@ -238,4 +238,23 @@ struct SupervisedHAProxyTests {
         }
         #expect(try #require(error).description.contains(expected))
     }
+
+    @Test(arguments: ["sleep 600", "while :; do echo HAProxy; done", "exec tr '\\0' x </dev/zero"])
+    func `what does not end when it is asked for its version is no HAProxy`(script: String) async throws {
+        let path = folder.path + "/haproxy"
+        try AtomicFile(path: path).replace(with: Array("#!/bin/sh\n\(script)\n".utf8))
+        #expect(unsafe chmod(path, 0o755) == 0)
+        // A program that another test starts at this moment may hold the file open for writing until it executes itself.
+        #expect(
+            await eventually {
+                do {
+                    _ = try await HAProxyProgram.probe(
+                        path, searchPath: "", scratch: AtomicFile(path: folder.path + "/probe"),
+                        limit: .milliseconds(500))
+                    return false
+                } catch {
+                    return error as? HAProxyProgram.Failure == .silent(path: path, after: .milliseconds(500))
+                }
+            })
+    }
 }
