@@ -10,6 +10,8 @@ struct Reconciler {
         var firstRetry: Duration = .milliseconds(250)
         /// The longest.
         var retryLimit: Duration = .seconds(15)
+        /// Between two tries to write a file for which there was no room.
+        var fileInterval: Duration = .seconds(1)
         /// Between two looks at a port that another process holds.
         var portInterval: Duration = .seconds(1)
         /// How long a dead HAProxy may take to let go of its ports.
@@ -20,6 +22,8 @@ struct Reconciler {
         var cacheInterval: Duration = .seconds(1)
         /// Of what `/healthz` answers.
         var health = HealthPage.Timing()
+        /// How long a worker may give no answer before another one takes its place.
+        var workerPatience: Duration = .seconds(5)
     }
 
     private let agent = Snapshot.Agent.thisProcess
@@ -76,6 +80,7 @@ struct Reconciler {
     private var events: EventLog
     private var history = ReloadHistory()
     private var health: HealthPage
+    private var workerProbe: WorkerProbe
 
     // When something is to be done.
 
@@ -94,6 +99,7 @@ struct Reconciler {
         snippets = SnippetStore(logger)
         self.haproxy = haproxy
         health = HealthPage(timing.health)
+        workerProbe = WorkerProbe(patience: timing.workerPatience)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         events = EventLog(logger)
         massLoss = MassLossGuard(holdTime: holdTime)
@@ -359,7 +365,9 @@ extension Reconciler {
             return min(wait, retryOfPorts ?? wait)
         } catch {
             guard !Task.isCancelled else { return nil }
-            return await recover(from: error, desired, withoutSnippets: withoutSnippets)
+            let wait = await recover(from: error, desired, withoutSnippets: withoutSnippets)
+            // It was started with the file that was there: what needs no file is done at once.
+            return change.load == .start && haproxy.isServing && Self.isOfFiles(error) ? .zero : wait
         }
     }
 
@@ -388,7 +396,7 @@ extension Reconciler {
             events.wrote()
         } catch {
             events.cannotWrite(error)
-            return backoff.next()
+            return timing.fileInterval
         }
         backoff.reset()
         accepted = next
@@ -417,9 +425,12 @@ extension Reconciler {
         history.record(error)
         events.failed(error)
         health.failed()
-        let wait = backoff.next()
+        let wait = Self.isOfFiles(error) ? timing.fileInterval : backoff.next()
         return min(wait, retryOfPorts ?? wait)
     }
+
+    /// Whether the system refused a file, such as for want of room: looking for that costs little.
+    private static func isOfFiles(_ error: any Error) -> Bool { error is FileError || error is StateDirectory.Failure }
 
     /// Finds the services for whose sake HAProxy rejects what is desired; returns whether something can be done without.
     private mutating func findRejected(in desired: DesiredState) async -> Bool {
@@ -461,15 +472,27 @@ extension Reconciler {
 extension Reconciler {
     /// Sees to `/healthz`, to servers that are leaving, and to the cache; returns when to look again.
     private mutating func maintain() async -> Duration? {
-        let worker = haproxy.current?.worker
-        if haproxy.isServing, let message = health.message(for: worker, at: .now) {
-            health.noteTold(await haproxy.access.runtime.setHealth(message), to: worker, at: .now)
-        }
+        await tellHealth()
         let drains = await haproxy.finishDrains()
         beginCache()
         let dues = [due, cacheDue, rate.due, rejected.due, haproxy.isServing ? health.due(at: .now) : nil]
         let waits = dues.map { due in due.map { max(ContinuousClock.now.duration(to: $0), .zero) } }
         return (waits + [drains, massLoss.wait(at: clock.now), published.wait(at: clock.now)]).compactMap(\.self).min()
+    }
+
+    /// Has the worker answer at `/healthz` what is due, which also shows whether it answers at all.
+    private mutating func tellHealth() async {
+        let worker = haproxy.current?.worker
+        let asked = ContinuousClock.now
+        guard haproxy.isServing, let message = health.message(for: worker, at: asked) else { return }
+        let answer = await haproxy.access.runtime.setHealth(message)
+        health.noteTold(answer == .accepted, to: worker, at: .now)
+        guard let worker, !Task.isCancelled else { return }
+        let finding = workerProbe.note(isSilent: answer == .silent, worker, asked: asked, at: .now)
+        if let finding { events.found(finding, worker) }
+        guard finding == .hangs else { return }
+        haproxy.giveUpWorker()
+        due = .now
     }
 
     /// What the cache for the next start should have; nil before anything was applied.

@@ -46,9 +46,15 @@ package struct AtomicFile: Sendable {
             let path = path
             // What the process's mask takes away at the creation was asked for.
             guard mode == 0o600 || fchmod(file, mode) == 0 else { throw FileError("change the permissions of", path) }
-            try fill { try Self.write($0, to: file, path) }
-            guard !isFlushed || fsync(file) == 0 else { throw FileError("flush", path) }
             self.isFlushed = isFlushed
+            do {
+                try fill { try Self.write($0, to: file, path) }
+                guard !isFlushed || fsync(file) == 0 else { throw FileError("flush", path) }
+            } catch {
+                // On a full disk half a file would only take the room that others need.
+                unsafe unlink(path)
+                throw error
+            }
         }
 
         private static func write(_ bytes: [UInt8], to file: Int32, _ path: String) throws(FileError) {
@@ -180,6 +186,36 @@ package enum Folder {
             throw FileError("create", folder)
         }
         guard unsafe access(path, R_OK | W_OK | X_OK) == 0 else { throw FileError("use", path) }
+    }
+
+    /// Who besides this account and root may change what is in a folder.
+    package enum Exposure: Equatable, Sendable {
+        /// The folder is another account's, with that number.
+        case owner(UInt32)
+        /// Its mode lets others write.
+        case mode(UInt32)
+    }
+
+    /// Who else may change what is in a folder; nil for nobody, and where there is none.
+    package static func exposure(of path: String) -> Exposure? {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        if status.st_uid != geteuid(), status.st_uid != 0 { return .owner(status.st_uid) }
+        return status.st_mode & (S_IWGRP | S_IWOTH) == 0 ? nil : .mode(status.st_mode & 0o7777)
+    }
+
+    /// The number of the account of this process.
+    package static var ownAccount: UInt32 { geteuid() }
+
+    /// Whether a process finds at a path the folder that this process finds there, which in another mount namespace it
+    /// need not; nil where the system does not tell.
+    package static func isSame(_ path: String, for pid: Int32) -> Bool? {
+        var (own, other) = (stat(), stat())
+        guard unsafe stat(path, &own) == 0 else { return nil }
+        guard unsafe stat("/proc/\(pid)/root\(path)", &other) == 0 else {
+            return errno == EACCES || errno == EPERM ? nil : false
+        }
+        return own.st_dev == other.st_dev && own.st_ino == other.st_ino
     }
 
     /// Whether there is nothing at a path.

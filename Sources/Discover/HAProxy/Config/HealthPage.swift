@@ -8,8 +8,8 @@ struct HealthPage: Sendable {
     struct Timing: Sendable {
         /// How long a change may wait for its turn before it counts as not done.
         var patience: Duration = .seconds(2)
-        /// Between two renewals; ``lapse`` is far longer.
-        var renewal: Duration = .seconds(10)
+        /// Between two renewals, by which a worker that hangs is noticed; ``lapse`` is far longer.
+        var renewal: Duration = .seconds(5)
         /// Between two tries where the worker was not reached.
         var retry: Duration = .seconds(1)
     }
