@@ -80,7 +80,7 @@ extension StatusReport {
     /// What the services file has of one service, or the instance with an id.
     func servicesFile(_ text: String) throws(NotFound) -> ServicesFileReport {
         let found = services.filter { $0.service == text || $0.key.hasSuffix("/\(text)") }
-        guard !found.isEmpty else { throw services.isEmpty ? .none(text) : .neither(text) }
+        guard !found.isEmpty else { throw services.isEmpty ? NotFound.none(text) : NotFound.neither(text) }
         return ServicesFileReport(services: found)
     }
 
