@@ -134,6 +134,9 @@ struct DesiredState: Equatable, Sendable {
         return named.filter { !listening.contains($0.key) }.sorted { $0.key < $1.key }.map { ($0, $1) }
     }
 
+    /// At how many addresses it listens for services.
+    var listenerCount: Int { listeners.reduce(0) { $0 + $1.binds.count } }
+
     /// How many servers there are.
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
 
@@ -212,11 +215,20 @@ struct DesiredState: Equatable, Sendable {
 
     /// Removes the services that came last, where HAProxy may not have files open enough to listen for them.
     private mutating func removeYoungest(beyond budget: OpenFileBudget, _ resolved: [ResolvedService]) {
-        guard listeners.count > budget.maxServices else { return }
+        guard listenerCount > budget.maxListeners else { return }
+        let needed = OpenFileBudget.needed(for: listenerCount)
+        // A service that is at one of two addresses is better than none.
+        for index in listeners.indices { listeners[index].loopback6 = [] }
+        guard listenerCount > budget.maxListeners else { return }
         let ages = Dictionary(resolved.map { ($0.service, $0.port.age) }) { first, _ in first }
         let byAge = listeners.map(\.service).sorted { (ages[$0] ?? .max, $0) < (ages[$1] ?? .max, $1) }
-        let needed = OpenFileBudget.needed(for: listeners.count)
-        let young = Set(byAge.dropFirst(budget.maxServices))
+        let sizes = Dictionary(listeners.map { ($0.service, $0.binds.count) }) { first, _ in first }
+        var taken = 0
+        let old = byAge.prefix { service in
+            taken += sizes[service] ?? 0
+            return taken <= budget.maxListeners
+        }
+        let young = Set(byAge.dropFirst(old.count))
         listeners.removeAll { young.contains($0.service) }
         diagnostics.formUnion(young.map { .beyondOpenFiles($0, limit: budget.limit, needed: needed) })
         noteOfLimit = "\(young.count) services are not served: \(Diagnostic.limit(budget.limit, needed: needed))"

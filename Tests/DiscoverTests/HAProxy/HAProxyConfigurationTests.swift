@@ -153,7 +153,7 @@ struct HAProxyConfigurationTests {
         var settings = HAProxySettings.sample
         settings.host.openFiles = files.map { OpenFileBudget(limit: $0) }
         if !added.isEmpty { settings.snippets[.global] = ConfigSnippet(path: "/a", lines: added) }
-        #expect(settings.shares(among: 0)?.all == all)
+        #expect(settings.shares(beside: 0)?.all == all)
         let lines = HAProxyConfiguration.init(.empty, settings).text.split(separator: "\n")
         let defaults = lines.drop { $0 != "defaults" }.prefix { !$0.hasPrefix("frontend") }
         #expect(defaults.filter { $0.contains("maxconn") } == all.map { ["    maxconn \(max($0 / 2, 1))"] } ?? [])
@@ -167,14 +167,14 @@ struct HAProxyConfigurationTests {
     func `the limit of open files is shared out among listeners, connections and the rest`(limit: Int) {
         let budget = OpenFileBudget(limit: limit)
         var before = Int.max
-        for services in stride(from: 0, through: budget.maxServices, by: max(limit / 100, 1)) {
-            let connections = budget.connections(beside: services)
-            #expect(services + 2 * connections <= limit * 3 / 4 + limit / 8)
+        for listeners in stride(from: 0, through: budget.maxListeners, by: max(limit / 100, 1)) {
+            let connections = budget.connections(beside: listeners)
+            #expect(listeners + 2 * connections <= limit * 3 / 4 + limit / 8)
             #expect(connections >= limit / 16 && connections <= before)
             before = connections
         }
-        #expect(OpenFileBudget.needed(for: budget.maxServices) <= limit)
-        #expect(OpenFileBudget.needed(for: budget.maxServices + 1) > limit)
+        #expect(OpenFileBudget.needed(for: budget.maxListeners) <= limit)
+        #expect(OpenFileBudget.needed(for: budget.maxListeners + 1) > limit)
     }
 
     @Test func `beyond the limit of open files the youngest services are left out, and the file says so`() throws {

@@ -34,7 +34,7 @@ extension HAProxyConfiguration {
 
     /// Renders a plan, and remembers the sections for the next one.
     init(_ plan: DesiredState, _ settings: HAProxySettings, _ memory: inout SectionCache) {
-        let shares = settings.shares(among: plan.listeners.count)
+        let shares = settings.shares(beside: plan.listenerCount)
         let common =
             Self.globals(settings, shares) + Self.defaults(settings, shares)
             + settings.statsSections(shares, note: plan.noteOfLimit, also: plan.statsLoopback6)

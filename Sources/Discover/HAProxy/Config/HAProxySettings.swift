@@ -42,9 +42,9 @@ struct HAProxySettings: Equatable, Sendable {
         }.last
     }
 
-    /// How connections are shared out among so many services; nil where nobody knows how many HAProxy takes.
-    func shares(among services: Int) -> ConnectionShares? {
-        let all = configuredConnections ?? host.openFiles?.connections(beside: services)
+    /// How connections are shared out beside so many listeners; nil where nobody knows how many HAProxy takes.
+    func shares(beside listeners: Int) -> ConnectionShares? {
+        let all = configuredConnections ?? host.openFiles?.connections(beside: listeners)
         return all.map { ConnectionShares(all: $0) }
     }
 
