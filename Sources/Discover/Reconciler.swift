@@ -10,6 +10,8 @@ struct Reconciler {
         var firstRetry: Duration = .milliseconds(250)
         /// The longest.
         var retryLimit: Duration = .seconds(15)
+        /// Between two tries to write a file for which there was no room.
+        var fileInterval: Duration = .seconds(1)
         /// Between two looks at a port that another process holds.
         var portInterval: Duration = .seconds(1)
         /// How long a dead HAProxy may take to let go of its ports.
@@ -20,10 +22,10 @@ struct Reconciler {
         var cacheInterval: Duration = .seconds(1)
         /// Of what `/healthz` answers.
         var health = HealthPage.Timing()
-    }
-
         /// How long a worker may give no answer before another one takes its place.
         var workerPatience: Duration = .seconds(5)
+    }
+
     private let agent = Snapshot.Agent.thisProcess
     private let timing: Timing
     private let log: Logger
@@ -76,9 +78,9 @@ struct Reconciler {
     private var events: EventLog
     private var history = ReloadHistory()
     private var health: HealthPage
+    private var workerProbe: WorkerProbe
 
     // When something is to be done.
-    private var workerProbe: WorkerProbe
 
     private var backoff: Backoff
     /// When HAProxy is to be brought to what should be; nil where it is there.
@@ -95,9 +97,9 @@ struct Reconciler {
         snippets = SnippetStore(logger)
         self.haproxy = haproxy
         health = HealthPage(timing.health)
+        workerProbe = WorkerProbe(patience: timing.workerPatience)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         events = EventLog(logger)
-        workerProbe = WorkerProbe(patience: timing.workerPatience)
         massLoss = MassLossGuard(holdTime: holdTime)
         restore()
     }
@@ -343,7 +345,9 @@ extension Reconciler {
             return min(wait, retryOfPorts ?? wait)
         } catch {
             guard !Task.isCancelled else { return nil }
-            return await recover(from: error, desired, withoutSnippets: withoutSnippets)
+            let wait = await recover(from: error, desired, withoutSnippets: withoutSnippets)
+            // It was started with the file that was there: what needs no file is done at once.
+            return change.load == .start && haproxy.isServing && Self.isOfFiles(error) ? .zero : wait
         }
     }
 
@@ -372,7 +376,7 @@ extension Reconciler {
             events.wrote()
         } catch {
             events.cannotWrite(error)
-            return backoff.next()
+            return timing.fileInterval
         }
         backoff.reset()
         accepted = next
@@ -401,9 +405,12 @@ extension Reconciler {
         history.record(error)
         events.failed(error)
         health.failed()
-        let wait = backoff.next()
+        let wait = Self.isOfFiles(error) ? timing.fileInterval : backoff.next()
         return min(wait, retryOfPorts ?? wait)
     }
+
+    /// Whether the system refused a file, such as for want of room: looking for that costs little.
+    private static func isOfFiles(_ error: any Error) -> Bool { error is FileError || error is StateDirectory.Failure }
 
     /// Finds the services for whose sake HAProxy rejects what is desired; returns whether something can be done without.
     private mutating func findRejected(in desired: DesiredState) async -> Bool {
@@ -453,13 +460,6 @@ extension Reconciler {
         return (waits + [drains, massLoss.wait(at: clock.now)]).compactMap(\.self).min()
     }
 
-    /// What the cache for the next start should have; nil before anything was applied.
-    private var nextCache: RegistryCache.Copy? {
-        applied.map { RegistryCache.Copy(registry: $0, holds: massLoss.persisted, checkFloor: rate.minInterval) }
-    }
-
-    /// Has the cache follow what was applied; what is held is nowhere else, so with that it does at once.
-    private mutating func scheduleCache() async {
     /// Has the worker answer at `/healthz` what is due, which also shows whether it answers at all.
     private mutating func tellHealth() async {
         let worker = haproxy.current?.worker
@@ -475,6 +475,13 @@ extension Reconciler {
         due = .now
     }
 
+    /// What the cache for the next start should have; nil before anything was applied.
+    private var nextCache: RegistryCache.Copy? {
+        applied.map { RegistryCache.Copy(registry: $0, holds: massLoss.persisted, checkFloor: rate.minInterval) }
+    }
+
+    /// Has the cache follow what was applied; what is held is nowhere else, so with that it does at once.
+    private mutating func scheduleCache() async {
         guard let next = nextCache, !next.isAsOld(as: cache.saved) else { return }
         if next.holds != cache.saved?.holds ?? [] {
             cacheDue = nil

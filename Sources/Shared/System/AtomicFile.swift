@@ -41,9 +41,15 @@ package struct AtomicFile: Sendable {
             guard file >= 0 else { throw FileError("create", path) }
             defer { close(file) }
             let path = path
-            try fill { try Self.write($0, to: file, path) }
-            guard !isFlushed || fsync(file) == 0 else { throw FileError("flush", path) }
             self.isFlushed = isFlushed
+            do {
+                try fill { try Self.write($0, to: file, path) }
+                guard !isFlushed || fsync(file) == 0 else { throw FileError("flush", path) }
+            } catch {
+                // On a full disk half a file would only take the room that others need.
+                unsafe unlink(path)
+                throw error
+            }
         }
 
         private static func write(_ bytes: [UInt8], to file: Int32, _ path: String) throws(FileError) {
@@ -148,11 +154,6 @@ package enum Folder {
         guard unsafe access(path, R_OK | W_OK | X_OK) == 0 else { throw FileError("use", path) }
     }
 
-    /// Whether there is nothing at a path.
-    package static func isMissing(_ path: String) -> Bool {
-        unsafe access(path, F_OK) != 0 && errno == ENOENT
-    }
-}
     /// Who besides this account and root may change what is in a folder.
     package enum Exposure: Equatable, Sendable {
         /// The folder is another account's, with that number.
@@ -183,3 +184,8 @@ package enum Folder {
         return own.st_dev == other.st_dev && own.st_ino == other.st_ino
     }
 
+    /// Whether there is nothing at a path.
+    package static func isMissing(_ path: String) -> Bool {
+        unsafe access(path, F_OK) != 0 && errno == ENOENT
+    }
+}

@@ -62,7 +62,18 @@ struct FilesTests {
         #expect(StateDirectory(text)?.path == expected)
     }
 
-    @Test func `a state directory is made, and belongs to one at a time`() throws {
+    @Test func `what cannot be written whole leaves nothing behind`() throws {
+        struct Full: Error {}
+        #expect(throws: Full.self) {
+            try file.replace { write in
+                try write(Array("half".utf8))
+                throw Full()
+            }
+        }
+        #expect(names == [])
+    }
+
+    @Test func `a state directory is made, and belongs to one at a time`() async throws {
         let directory = try #require(StateDirectory(folder.path + "/a/b"))
         let lock = try directory.open()
         let error = #expect(throws: StateDirectory.Failure.self) { _ = try directory.open() }

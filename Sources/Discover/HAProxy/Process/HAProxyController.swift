@@ -225,9 +225,19 @@ extension HAProxyController {
     ///
     /// - Parameter patience: how long one of our own that has died may take to let go of its ports.
     func obstacles(to binds: Set<BindAddress>, patience: Duration) async -> [BindAddress: String] {
-        if isServing { return await PortCheck.obstacles(to: binds, beside: file?.binds ?? [], patience: .zero) }
+        if isServing {
+            let obstacles = await PortCheck.obstacles(to: binds, beside: file?.binds ?? [], patience: .zero)
+            return file == nil ? await withoutOwn(obstacles) : obstacles
+        }
         guard access.isExternal else { return await PortCheck.obstacles(to: binds, patience: patience) }
         return await PortCheck.obstacles(to: binds, patience: .zero).filter { !mayHold($0.key) }
+    }
+
+    /// Those that are not the HAProxy that serves; where its file is gone, only who listens tells where it does.
+    private func withoutOwn(_ obstacles: [BindAddress: String]) async -> [BindAddress: String] {
+        guard !obstacles.isEmpty, let list = try? await access.processes() else { return obstacles }
+        let own = Set(list.workers + list.oldWorkers + [list.master])
+        return obstacles.filter { bind, _ in PortOwner(of: bind.port).map { !own.contains($0.pid) } ?? true }
     }
 
     /// Whether a port that is taken may be so by an HAProxy that serves although it is not seen.
