@@ -41,6 +41,14 @@ final class DiscoverLab: Sendable {
                 standard.merging(settings) { $1 }))
     }
 
+    /// Starts docker-discover with a file system of this size at STATE_DIR, which nobody else has there.
+    func start(stateSize: String, _ settings: [String: String] = [:]) throws -> Agent {
+        let mount = "mkdir -p \(statePath) && mount -t tmpfs -o size=\(stateSize),mode=700 none \(statePath)"
+        let line = "\(mount) && exec \(Laboratory.programFolder)/docker-discover"
+        let arguments = ["--mount", "/bin/sh", "-c", line]
+        return try keep(Agent(program: "unshare", arguments, standard.merging(settings) { $1 }))
+    }
+
     /// Starts docker-discover so that it and HAProxy may have no more files open.
     func start(openFiles: Int) throws -> Agent {
         let line = "ulimit -n \(openFiles) && exec \(Laboratory.programFolder)/docker-discover"
