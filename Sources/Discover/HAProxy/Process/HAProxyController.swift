@@ -238,7 +238,7 @@ extension HAProxyController {
     /// Those that are not the HAProxy that serves; where its file is gone, only who listens tells where it does.
     private func withoutOwn(_ obstacles: [BindAddress: String]) async -> [BindAddress: String] {
         guard !obstacles.isEmpty, let list = try? await access.processes() else { return obstacles }
-        let own = Set(list.workers + list.oldWorkers)
+        let own = Set(list.workers + list.oldWorkers + [list.master])
         return obstacles.filter { bind, _ in PortOwner(of: bind.port).map { !own.contains($0.pid) } ?? true }
     }
 
