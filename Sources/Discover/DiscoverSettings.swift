@@ -50,7 +50,10 @@ struct DiscoverSettings: Sendable {
         help: "address of HAProxy's stats page, /metrics, and /healthz")
     static let listenAddress = Setting(
         flag: "--listen-address", variable: "LISTEN_ADDRESS", placeholder: "ADDRESS", fallback: "0.0.0.0",
-        help: "default listen address of services; :: listens on IPv4 and IPv6")
+        help: "default listen address of services; 0.0.0.0 and 127.0.0.1 include ::1, and :: is all of IPv4 and IPv6")
+    static let allowedPorts = Setting(
+        flag: "--allowed-ports", variable: "ALLOWED_PORTS", placeholder: "PORTS", fallback: "1-65535",
+        help: "ports that containers' labels may ask for on this host, such as 80,443,1024-65535")
     static let portRange = Setting(
         flag: "--port-range", variable: "PORT_RANGE", placeholder: "FIRST-LAST",
         fallback: PortRange.standard.description,
@@ -88,7 +91,7 @@ struct DiscoverSettings: Sendable {
         summary: "Balances connections over the services in etcd with HAProxy.",
         settings: EtcdSettings.settings + [
             mode, pollInterval, haproxy, haproxyMaster, reloadCommand, haproxyConfig, stateDirectory, statsBind,
-            statsAuth, listenAddress, portRange, zone,
+            statsAuth, listenAddress, allowedPorts, portRange, zone,
             globalFile, defaultsFile, extraFile, stopGrace,
             hardStopAfter, drainTimeout, holdTime,
         ] + LogSettings.settings, commands: DiscoverCommands.all)
@@ -159,11 +162,12 @@ struct DiscoverSettings: Sendable {
         let statsBind = reading.value(Self.statsBind, BindAddress.grammar) { BindAddress($0) }
         let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
         let zone = reading.value(Self.zone, ServiceName.grammar) { Zone($0) }
+        let allowedPorts = reading.value(Self.allowedPorts, AllowedPorts.grammar) { AllowedPorts($0) }
         let portRange = reading.value(Self.portRange, PortRange.grammar) { PortRange($0) }
-        guard let statsBind, let listenAddress, let portRange else { return nil }
+        guard let statsBind, let listenAddress, let allowedPorts, let portRange else { return nil }
         return HostSettings(
             statsBind: statsBind, name: hostName ?? "localhost", listenAddress: listenAddress, zone: zone,
-            portRange: portRange)
+            portRange: portRange, allowedPorts: allowedPorts)
     }
 }
 

@@ -42,6 +42,7 @@ struct OfflineCollector: Sendable {
         if let copy { _ = snapshot.massLoss.restore(copy.holds, besides: copy.registry, at: now) }
         let registry = try await registry(&snapshot.store, else: copy)
         snapshot.accept(registry)
+        snapshot.inputs?.published = PublishedPorts(copy?.published ?? [], at: now)
         // What is over by the clock is over, also where nobody has looked yet.
         _ = snapshot.massLoss.evaluate(nil, at: now)
         snapshot.inputs?.held = snapshot.massLoss.records

@@ -49,6 +49,8 @@ struct Reconciler {
     private var snippets: SnippetStore
     /// What was seen of this host's ports and addresses.
     private var ports = PortObservation()
+    /// What endpoints on this host have published.
+    private var published = PublishedPorts()
 
     // What was decided.
 
@@ -103,6 +105,7 @@ struct Reconciler {
         if let saved = cache.saved {
             (registry, isCached) = (saved.registry, true)
             events.log(massLoss.restore(saved.holds, besides: saved.registry, at: clock.now))
+            published = PublishedPorts(saved.published, at: clock.now)
         }
         rate = CheckRateLimiter(minInterval: cache.saved?.checkFloor, timing: timing.rate)
         settings.host.minCheckInterval = rate.minInterval
@@ -222,6 +225,7 @@ extension Reconciler {
             due = .now
         }
         if rejected.retryDue(at: .now) { due = .now }
+        if published.expire(at: clock.now) { due = .now }
     }
 
     /// Tries addresses; those at which HAProxy listens already are free.
@@ -285,7 +289,8 @@ extension Reconciler {
         registry.map { registry in
             DesiredInputs(
                 registry: registry, held: massLoss.records, rejected: rejected,
-                expiredClaims: claimExpiry.expired(at: .now), ports: ports, host: settings.host)
+                expiredClaims: claimExpiry.expired(at: .now), ports: ports,
+                published: published, host: settings.host)
         }
     }
 
@@ -304,6 +309,7 @@ extension Reconciler {
         wantedBinds = desired.wantedBinds
         rejected.evict(except: desired.services)
         claimExpiry.update(desired.idleClaims, at: .now)
+        published.update(desired.publishedHere, taken: ports.obstacles.keys, at: clock.now)
         events.log(desired.diagnostics)
         defer { isNews = false }
         return isNews ? desired.claims : nil
@@ -449,12 +455,15 @@ extension Reconciler {
         beginCache()
         let dues = [due, cacheDue, rate.due, rejected.due, haproxy.isServing ? health.due(at: .now) : nil]
         let waits = dues.map { due in due.map { max(ContinuousClock.now.duration(to: $0), .zero) } }
-        return (waits + [drains, massLoss.wait(at: clock.now)]).compactMap(\.self).min()
+        return (waits + [drains, massLoss.wait(at: clock.now), published.wait(at: clock.now)]).compactMap(\.self).min()
     }
 
     /// What the cache for the next start should have; nil before anything was applied.
     private var nextCache: RegistryCache.Copy? {
-        applied.map { RegistryCache.Copy(registry: $0, holds: massLoss.persisted, checkFloor: rate.minInterval) }
+        applied.map {
+            RegistryCache.Copy(
+                registry: $0, holds: massLoss.persisted, checkFloor: rate.minInterval, published: published.persisted)
+        }
     }
 
     /// Has the cache follow what was applied; what is held is nowhere else, so with that it does at once.

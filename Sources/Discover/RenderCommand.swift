@@ -78,7 +78,8 @@ struct RenderCommand: Sendable {
         }
         let host = settings.host
         var inputs = DesiredInputs(registry: dump.state, host: host)
-        if probes { inputs.ports.ownAddresses = IPAddress.ofThisHost() }
+        // Without --probe it is a host as most are, with both loopback addresses.
+        inputs.ports.ownAddresses = probes ? IPAddress.ofThisHost() : [.loopback4, .loopback6]
         inputs.registry = dump.settled { DesiredState(DesiredInputs(registry: $0, host: host)).claims }
         let desired = DesiredState(inputs)
         let wrong =

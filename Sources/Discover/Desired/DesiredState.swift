@@ -7,9 +7,13 @@ struct DesiredState: Equatable, Sendable {
         /// The service, which gives the section its name.
         let service: ServiceName
         /// Where consumers connect.
-        let port: Port
+        private(set) var port: Port
         /// On which address; nil for all IPv4 addresses.
         var address: IPAddress?
+        /// Another port where they may connect too.
+        var otherPort: Port?
+        /// Those of its ports that it has at the loopback address of IPv6 too, which is `localhost` as well.
+        var loopback6: [Port] = []
         /// How connections are treated; states share it.
         private(set) var sharedOptions: Interned<ListenerOptions>
         /// Where they go, by name.
@@ -27,11 +31,12 @@ struct DesiredState: Equatable, Sendable {
 
         /// Makes one.
         init(
-            service: ServiceName, port: Port, address: IPAddress? = nil,
+            service: ServiceName, port: Port, address: IPAddress? = nil, otherPort: Port? = nil, loopback6: [Port] = [],
             options: Interned<ListenerOptions> = Interned(ListenerOptions()), servers: [Server],
             minCheckInterval: Duration = .zero, written: Written? = nil
         ) {
             (self.service, self.port, self.address, sharedOptions) = (service, port, address, options)
+            (self.otherPort, self.loopback6) = (otherPort, loopback6)
             (self.servers, self.minCheckInterval, self.written) = (servers, minCheckInterval, written)
         }
 
@@ -45,6 +50,19 @@ struct DesiredState: Equatable, Sendable {
 
         /// Address and port.
         var bind: BindAddress { BindAddress(address: address, port: port) }
+
+        /// All its addresses with their ports, ``bind`` first.
+        var binds: [BindAddress] {
+            let others = otherPort.map { [BindAddress(address: address, port: $0)] } ?? []
+            return [bind] + others + loopback6.map { BindAddress(address: .loopback6, port: $0) }
+        }
+
+        /// Gives up one of its two ports.
+        mutating func leave(_ lost: Port) {
+            if lost == port, let otherPort { port = otherPort }
+            otherPort = nil
+            loopback6.removeAll { $0 == lost }
+        }
     }
 
     /// One instance behind a listener.
@@ -93,8 +111,14 @@ struct DesiredState: Equatable, Sendable {
     /// The addresses among those that nobody has tried yet: they count as free.
     private(set) var untestedBinds: Set<BindAddress> = []
 
+    /// Where the stats page is besides: at the loopback address of IPv6.
+    private(set) var statsLoopback6: BindAddress?
+
+    /// The endpoints of agents that are on this host.
+    private(set) var publishedHere: [Endpoint: EntryID] = [:]
+
     /// Where it listens.
-    var binds: Set<BindAddress> { Set(listeners.map(\.bind)) }
+    var binds: Set<BindAddress> { Set(listeners.flatMap(\.binds)).union([statsLoopback6].compactMap(\.self)) }
 
     /// How many servers there are.
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
@@ -112,20 +136,24 @@ struct DesiredState: Equatable, Sendable {
         (services, portClaims, diagnostics) = (catalog.services, catalog.claims, catalog.problems)
         diagnostics.formUnion(inputs.ports.problems(of: catalog.hosts, on: host))
         let resolved = cache.resolved(services, zone: host.zone)
-        let assignment = PortAssignment(resolved, claims: portClaims, range: host.portRange)
+        let assignment = PortAssignment(
+            resolved, claims: portClaims, range: host.portRange, leaving: catalog.leaving, in: inputs.registry.keyspace)
+        publishedHere = Self.published(by: services, on: inputs.ports.ownAddresses)
+        let obstacles = HostObstacles(
+            host, inputs.published, registered: publishedHere, keyspace: inputs.registry.keyspace)
         claims = assignment.changes + inputs.expiredClaims(of: catalog) + inputs.lostClaims
         diagnostics.formUnion(assignment.problems)
         listeners = []
         for service in resolved {
             diagnostics.formUnion(service.problems)
             guard let port = assignment.ports[service.service] else { continue }
-            let listener = cache.listener(of: service, at: port, on: host)
-            if let obstacle = host.obstacle(to: listener) {
-                diagnostics.insert(obstacle)
-            } else {
-                listeners.append(listener)
-            }
+            diagnostics.formUnion(service.problems(on: host))
+            var listener = cache.listener(of: service, at: port, on: host)
+            listener.otherPort = assignment.lent[service.service]
+            if let served = obstacles.remaining(of: listener, service, &diagnostics) { listeners.append(served) }
         }
+        removeOverlaps(of: Set(resolved.filter { $0.isNarrowed(on: host) }.map(\.service)))
+        if inputs.ports.ownAddresses.contains(.loopback6) { addLoopback6(on: host) }
         cache.evict(except: resolved)
         listeners = inputs.rejected.applied(to: listeners, &diagnostics)
         wantedBinds = binds
@@ -152,14 +180,69 @@ struct DesiredState: Equatable, Sendable {
     /// The services whose claims of ports are of no use now.
     var idleClaims: Set<ServiceName> { Set(portClaims.keys).subtracting(services.map(\.name)) }
 
-    /// Removes the listeners that something is in the way of.
+    /// Removes the listeners that something is in the way of, or the ports of them.
     private mutating func remove(_ obstacles: [BindAddress: String]) {
         guard !obstacles.isEmpty else { return }
-        listeners.removeAll { listener in
-            guard let obstacle = obstacles[listener.bind] else { return false }
-            diagnostics.insert(.portUnavailable(listener.service, listener.port, obstacle: obstacle))
-            return true
+        if let bind = statsLoopback6, obstacles[bind] != nil { statsLoopback6 = nil }
+        listeners = listeners.compactMap { listener in
+            guard listener.binds.contains(where: { obstacles[$0] != nil }) else { return listener }
+            return listener.remaining(after: obstacles, &diagnostics)
         }
+    }
+
+    /// Has listeners that a program reaches at 127.0.0.1 listen on ::1 too, as programs may take either for `localhost`;
+    /// not on all IPv6 addresses, which may be reachable from where IPv4 is not.
+    ///
+    /// What others ask for explicitly is theirs.
+    private mutating func addLoopback6(on host: HostSettings) {
+        let explicit = Set(listeners.filter { $0.address == .loopback6 }.map(\.port))
+        let reserved = Set(host.reserved.binds.filter { $0.address?.family == .v6 }.map(\.port))
+        let stats = host.statsLoopback6.flatMap { reserved.contains($0.port) ? nil : $0 }
+        let isTaken = { (port: Port) in explicit.contains(port) || reserved.contains(port) || port == stats?.port }
+        statsLoopback6 = stats
+        for index in listeners.indices where listeners[index].bind.isLocalIPv4 {
+            let ports = [listeners[index].port, listeners[index].otherPort].compactMap(\.self)
+            listeners[index].loopback6 = ports.filter { !isTaken($0) }
+        }
+    }
+
+    /// Removes services that would listen where another one does, as they may not where their labels say.
+    private mutating func removeOverlaps(of narrowed: Set<ServiceName>) {
+        guard !narrowed.isEmpty else { return }
+        let byPort = Dictionary(
+            grouping: listeners.filter { !narrowed.contains($0.service) }.flatMap(\.binds), by: \.port)
+        var kept: Set<BindAddress> = []
+        listeners.removeAll { listener in
+            guard narrowed.contains(listener.service) else { return false }
+            let isTaken = listener.binds.contains { bind in
+                kept.contains(bind) || byPort[bind.port]?.contains(where: bind.overlaps) == true
+            }
+            if isTaken {
+                diagnostics.insert(
+                    .portUnavailable(
+                        listener.service, listener.port, obstacle: "another service's at LISTEN_ADDRESS of this host"))
+            } else {
+                kept.formUnion(listener.binds)
+            }
+            return isTaken
+        }
+    }
+
+    /// The endpoints that agents have put and that have one of these addresses.
+    private static func published(
+        by services: [Catalog.Service], on ownAddresses: Set<IPAddress>
+    ) -> [Endpoint: EntryID] {
+        guard !ownAddresses.isEmpty else { return [:] }
+        var published: [Endpoint: EntryID] = [:]
+        for service in services {
+            for instance in service.instances
+            where ownAddresses.contains(instance.endpoint.address) && instance.isOfAgent {
+                // The first service of several with one endpoint.
+                let name = EntryID(service: service.name, id: instance.id)
+                published[instance.endpoint] = published[instance.endpoint] ?? name
+            }
+        }
+        return published
     }
 
     /// Removes the endpoints from which connections would come back to this HAProxy, again and again.
@@ -192,6 +275,8 @@ struct DesiredInputs: Sendable {
     var expiredClaims: Set<ServiceName> = []
     /// What was seen of this host's ports and addresses.
     var ports = PortObservation()
+    /// What endpoints on this host have published.
+    var published = PublishedPorts()
     /// What this host contributes.
     var host: HostSettings
 
@@ -246,7 +331,7 @@ extension DesiredState.Listener {
         let minInterval = host.minCheckInterval
         var pool = InternPool<ServerOptions>()
         self.init(
-            service: service.service, port: port, address: service.address ?? host.listenAddress,
+            service: service.service, port: port, address: service.address(on: host),
             options: service.sharedOptions,
             servers: minInterval > .zero
                 ? service.servers.map { $0.checked(notBelow: minInterval, &pool) } : service.servers,
@@ -262,16 +347,6 @@ extension DesiredState.Server {
         var stretched = keywords
         stretched.check = check.stretched(to: minInterval)
         return DesiredState.Server(id: id, endpoint: endpoint, shared: pool.interned(stretched))
-    }
-}
-
-extension HostSettings {
-    /// What of this host is in the way of a listener.
-    fileprivate func obstacle(to listener: DesiredState.Listener) -> Diagnostic? {
-        if listener.bind.overlaps(statsBind) { return .portOfStats(listener.service, listener.port) }
-        if reserved.names.contains(listener.service.text) { return .nameOfAddition(listener.service) }
-        return reserved.binds.contains(where: listener.bind.overlaps)
-            ? .portOfAddition(listener.service, listener.port) : nil
     }
 }
 
@@ -301,7 +376,7 @@ struct DesiredStateCache {
     /// A service's listener on this host.
     mutating func listener(of service: ResolvedService, at port: Port, on host: HostSettings) -> DesiredState.Listener {
         if let known = listeners[service.service], known.of === service, known.listener.port == port,
-            known.listener.address == service.address ?? host.listenAddress,
+            known.listener.address == service.address(on: host),
             known.listener.minCheckInterval == host.minCheckInterval
         {
             return known.listener
@@ -324,6 +399,11 @@ struct HostSettings: Equatable, Sendable {
     /// Where the stats page is: no service can listen there.
     var statsBind: BindAddress
 
+    /// Where the stats page is besides, on a host that has this address; nil for nowhere.
+    var statsLoopback6: BindAddress? {
+        statsBind.isLocalIPv4 ? BindAddress(address: .loopback6, port: statsBind.port) : nil
+    }
+
     /// What the stats page calls the host: letters, digits, dots, dashes.
     var name = anyName
 
@@ -338,6 +418,9 @@ struct HostSettings: Equatable, Sendable {
 
     /// Ports for services that do not get the one that they ask for.
     var portRange = PortRange.standard
+
+    /// The ports that labels may ask for.
+    var allowedPorts = AllowedPorts.all
 
     /// The shortest interval between two checks of an endpoint, which depends on how many client hosts there are.
     var minCheckInterval = Duration.zero

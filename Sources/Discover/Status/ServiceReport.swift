@@ -30,6 +30,8 @@ struct ServiceReport: Encodable, Equatable, Sendable {
     var state: State
     /// Where HAProxy listens for it, or should; nil where it has no listener.
     var listener: String?
+    /// All addresses where HAProxy listens for it, or should.
+    var listeners: [String]
     /// The port that it asks for.
     var port: UInt16
     /// Who names that port: its config, its port key, or its endpoints.
@@ -133,6 +135,7 @@ extension ServiceReport {
         let listener = sources.listeners[service.name]
         name = service.name.text
         self.listener = listener?.bind.description
+        listeners = listener?.binds.map(\.description) ?? []
         port = resolution.port.port.number
         portFrom =
             service.config.options.port != nil ? "config" : service.port != nil ? "port key" : "endpoints"

@@ -88,8 +88,9 @@ struct WhyReport: Encodable, Equatable, Sendable {
         /// Whether a service's listener is what is meant; of endpoints there may be any.
         func isServed(by service: ServiceReport) -> Bool {
             guard case .listener(let port, let address) = self else { return true }
-            guard let bind = service.listener.flatMap({ BindAddress($0) }), bind.port == port else { return false }
-            return address.map { bind.overlaps(BindAddress(address: $0, port: port)) } ?? true
+            return service.listeners.lazy.compactMap { BindAddress($0) }.contains { bind in
+                bind.port == port && (address.map { bind.overlaps(BindAddress(address: $0, port: port)) } ?? true)
+            }
         }
 
         /// The service with those of its endpoints that are meant; nil where none is.
@@ -186,7 +187,8 @@ extension ServiceReport {
 
     private var standing: String {
         let wish = claim.map { ", as its claim of revision \($0.revision) says; it asks for \($0.wish)" } ?? ""
-        let place = (listener ?? "no port") + (claim?.port == port ? "" : wish)
+        let all = listeners.isEmpty ? "no port" : listeners.joined(separator: ", ")
+        let place = all + (claim?.port == port ? "" : wish)
         switch state {
         case .served: return "\(name) is served at \(place), mode \(mode), balance \(balance), check \(check)."
         case .pending: return "\(name) is to be served at \(place), and HAProxy does not listen there yet."

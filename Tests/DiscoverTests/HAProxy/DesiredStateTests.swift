@@ -41,11 +41,17 @@ struct DesiredStateTests {
             name: "of two services on one port the older entry wins",
             keys: ["young/1": "10.0.0.5:80", "a/1": "10.0.0.6:81", "b/1": "10.0.0.7:80"],
             listeners: ["a:81", "young:80"],
-            problems: [.portClaimed(service("b"), port(80), by: service("young"), instead: port(19877))]),
+            problems: [
+                .portClaimed(
+                    service("b"), port(80), by: service("young"), instead: port(19877), in: RegistryFixture.keyspace)
+            ]),
         Case(
             name: "the oldest of a service's entries counts",
             keys: ["b/1": "10.0.0.5:80", "a/1": "10.0.0.6:80", "b/2": "10.0.0.7:80"], listeners: ["b:80"],
-            problems: [.portClaimed(service("a"), port(80), by: service("b"), instead: port(19520))]),
+            problems: [
+                .portClaimed(
+                    service("a"), port(80), by: service("b"), instead: port(19520), in: RegistryFixture.keyspace)
+            ]),
         Case(
             name: "the stats page's port is taken", keys: ["web/1": "10.0.0.5:1936", "api/1": "10.0.0.5:80"],
             listeners: ["api:80"], problems: [.portOfStats(service("web"), port(1936))]),

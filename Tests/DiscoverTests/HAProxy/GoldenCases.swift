@@ -15,6 +15,8 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
     var statsUsers: [StatsUser] = []
     /// What an operator adds.
     var snippets = ConfigSnippets()
+    /// The host's own addresses.
+    var ownAddresses: Set<IPAddress> = []
 
     var testDescription: String { name }
 
@@ -29,7 +31,9 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
 
     /// The file.
     var configuration: HAProxyConfiguration {
-        HAProxyConfiguration(RegistryFixture(keys).plan(on: settings.host), settings)
+        var inputs = DesiredInputs(registry: RegistryFixture(keys).state, host: settings.host)
+        inputs.ports.ownAddresses = ownAddresses
+        return HAProxyConfiguration(DesiredState(inputs), settings)
     }
 
     static let all = [
@@ -44,7 +48,18 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
                 "db/by-hand": "[fd00::5]:5432",
             ]),
         addresses, additions, balance, checks, endpoints, http, limits, logs, near, far, stats,
+        localhost,
     ]
+
+    private static let localhost = GoldenCase(
+        name: "localhost",
+        keys: [
+            "a/1": "10.0.0.5:8000", "b/1": "10.0.0.5:8001",
+            "b/config": #"{"listen_address":"127.0.0.1","mode":"http"}"#,
+            "c/1": "10.0.0.5:8000", "-ports/a": #"{"port":8000}"#,
+            "-ports/c": #"{"port":19002,"instead_of":8000}"#, "d/1": "10.0.0.5:8002",
+            "-ports/d": #"{"port":19003,"instead_of":8002}"#,
+        ], ownAddresses: [.loopback4, .loopback6])
 
     private static let addresses = GoldenCase(
         name: "addresses",

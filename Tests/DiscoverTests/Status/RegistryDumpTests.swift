@@ -97,8 +97,26 @@ struct RegistryDumpTests {
                     + String(decoding: try encoder.encode(value), as: UTF8.self)
             }
             let dump = try dump("{\(lines.joined(separator: ",\n"))}")
-            let plan = DesiredState(DesiredInputs(registry: dump.state, host: each.host))
+            var inputs = DesiredInputs(registry: dump.state, host: each.host)
+            inputs.ports.ownAddresses = each.ownAddresses
+            let plan = DesiredState(inputs)
             #expect(HAProxyConfiguration(plan, each.settings) == each.configuration, "\(each.name)")
         }
+    }
+
+    /// Each claim was looked for among all keys, so a file of 200 000 services did not end.
+    @Test(.timeLimit(.minutes(1)))
+    func `very many services that ask for few ports are settled in time`() throws {
+        let count = 6000
+        let keys = (0..<count).map { #""/backends/s\#($0)/1": "10.0.0.5:\#(80 + $0 % 2)""# }
+        let dump = try dump("{\(keys.joined(separator: ","))}")
+        var host = HAProxySettings.sample.host
+        host.portRange = try #require(PortRange("1000-60000"))
+        let begin = ContinuousClock.now
+        let state = dump.settled { DesiredState(DesiredInputs(registry: $0, host: host)).claims }
+        let settled = DesiredState(DesiredInputs(registry: state, host: host))
+        #expect(settled.listeners.count == count && settled.claims.isEmpty)
+        let took = begin.duration(to: .now)
+        #expect(took < .seconds(20), "\(took)")
     }
 }

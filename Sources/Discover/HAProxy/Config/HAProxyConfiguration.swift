@@ -34,7 +34,7 @@ extension HAProxyConfiguration {
 
     /// Renders a plan, and remembers the sections for the next one.
     init(_ plan: DesiredState, _ settings: HAProxySettings, _ memory: inout SectionCache) {
-        let common = Self.globals(settings) + Self.defaults(settings) + settings.statsSections
+        let common = Self.globals(settings) + Self.defaults(settings) + settings.statsSections(plan.statsLoopback6)
         let rendered = memory.sections(of: plan, settings)
         let extra = Self.added(settings.snippets, at: .extra)
         var digest = ConfigHash(common)
@@ -168,14 +168,14 @@ extension HAProxyConfiguration {
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         guard let servers = sections[service], let begin = lines.firstIndex(where: { $0 == title }) else { return nil }
         let body = lines[begin...].dropFirst().prefix { $0.hasPrefix("    ") && !$0.hasPrefix("    server ") }
-        let bind = body.lazy.compactMap { line -> BindAddress? in
+        let binds = body.compactMap { line -> BindAddress? in
             let words = line.split(separator: " ")
             return words.count > 1 && words[0] == "bind" ? BindAddress(words[1]) : nil
-        }.first
-        guard let bind else { return nil }
+        }
+        guard !binds.isEmpty else { return nil }
         let own = body.filter { !$0.hasPrefix("    \(Section.common) ") }
         let head = ([title] + own.map(String.init)).map { $0 + "\n" }.joined()
-        return AcceptedSection(head: head, bind: bind, servers: servers)
+        return AcceptedSection(head: head, binds: binds, servers: servers)
     }
 
     /// The services that lines of this file belong to, each with the text of such a line.

@@ -111,10 +111,9 @@ extension DesiredState.Listener {
     ///
     /// They do not depend on the servers, which come and go without a reload.
     func head(_ settings: HAProxySettings) -> [ConfigLine] {
-        let place = [
-            ConfigLine("description \(description(settings.host))"),
-            ConfigLine("bind \(bind.words)", "port", "listen_address"),
-        ]
+        let place =
+            [ConfigLine("description \(description(settings.host))")]
+            + binds.map { ConfigLine("bind \($0.words)", "port", "listen_address") }
         return place + options.mode(settings.abilities) + options.balanceLines + options.checkLines + options.limits
             + options.logLines
     }

@@ -5,17 +5,20 @@ extension HAProxySettings {
     /// no service, so that the file never lacks a listener.
     ///
     /// `/healthz` is answered before anybody is asked for a password.
-    var statsSections: String {
+    ///
+    /// - Parameter other: where it is besides.
+    func statsSections(_ other: BindAddress?) -> String {
         var text = ""
         if !statsUsers.isEmpty {
             text = HAProxyConfiguration.section("userlist \(HealthPage.section)", statsUsers.map(\.line)) + "\n"
         }
-        return text + HAProxyConfiguration.section("frontend \(HealthPage.section)", statsLines)
+        return text + HAProxyConfiguration.section("frontend \(HealthPage.section)", statsLines(other))
     }
 
-    private var statsLines: [String] {
-        var lines = [
-            "mode http", "bind \(statsBind.words)", "timeout client 30s", "timeout http-request 10s",
+    private func statsLines(_ other: BindAddress?) -> [String] {
+        var lines = ["mode http"] + [statsBind, other].compactMap { $0.map { "bind \($0.words)" } }
+        lines += [
+            "timeout client 30s", "timeout http-request 10s",
             // A browser that waits for the next refresh must not hold up a stop.
             "timeout http-keep-alive 1s",
         ]
