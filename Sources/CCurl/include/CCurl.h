@@ -9,6 +9,9 @@
 #include <malloc.h>
 
 CURLcode ccurl_set_long(CURL *easy, CURLoption option, long value);
+// CURLOPT_QUICK_EXIT (libcurl 7.87), which older headers do not have and older libraries refuse.
+enum { CCURL_QUICK_EXIT = 322 };
+CURLcode ccurl_set_quick_exit(CURL *easy);
 CURLcode ccurl_set_pointer(CURL *easy, CURLoption option, const void *value);
 CURLcode ccurl_set_string(CURL *easy, CURLoption option, const char *value);
 CURLcode ccurl_set_write(CURL *easy, size_t (*function)(char *, size_t, size_t, void *), void *context);

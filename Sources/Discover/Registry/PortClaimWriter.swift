@@ -66,7 +66,14 @@ final class PortClaimWriter: Sendable {
     private static let changesAtOnce = Etcd.Transaction.mostOperations / 2
 
     /// Writes many changes in few transactions; where somebody else was faster with one of them, one by one.
+    ///
+    /// Claims that end go first, and by themselves, as that needs no room in etcd.
     private func commit(_ changes: [PortClaimUpdate]) async throws {
+        try await commitInOrder(changes.filter(\.isEnd))
+        try await commitInOrder(changes.filter { !$0.isEnd })
+    }
+
+    private func commitInOrder(_ changes: [PortClaimUpdate]) async throws {
         for start in stride(from: 0, to: changes.count, by: Self.changesAtOnce) {
             let chunk = Array(changes[start..<min(start + Self.changesAtOnce, changes.count)])
             let isEachOfItsOwn = Set(chunk.map(\.service)).count == chunk.count
@@ -106,6 +113,10 @@ extension PortClaimUpdate {
         switch self {
         case .put(let service, _, _), .delete(let service, _): service
         }
+    }
+
+    fileprivate var isEnd: Bool {
+        if case .delete = self { true } else { false }
     }
 
     /// Nobody else has changed the claim.

@@ -60,10 +60,11 @@ struct HostKeys {
             return found[key]?.value != before || found[key]?.lease != lease
         }
         warn(of: lost)
+        // First, as it needs no room in etcd.
+        try await delete(keys, found, lease)
         for start in stride(from: 0, to: keys.count, by: Etcd.Transaction.mostOperations) {
             try await put(keys[start..<min(start + Etcd.Transaction.mostOperations, keys.count)], found, lease)
         }
-        try await delete(keys, found, lease)
         isContested = !lost.isEmpty
     }
 

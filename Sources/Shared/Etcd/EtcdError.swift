@@ -60,11 +60,35 @@ extension Etcd.Error {
         if case .refused(.notFound, _) = self { true } else { false }
     }
 
-    /// Whether a call without, or with an old, token would give this.
-    var asksForLogin: Bool {
-        switch self {
-        case .refused(.unauthenticated, _), .refused(.invalidArgument, _): true
-        default: false
+    /// Whether the token, or that there is none, may be why etcd refused.
+    ///
+    /// Its versions have many codes and words for that; these codes alone show that it has looked at the request.
+    var mayComeOfToken: Bool {
+        guard case .refused(let code, _) = self else { return false }
+        let ofRequest: [Etcd.Code] = [
+            .notFound, .permissionDenied, .resourceExhausted, .failedPrecondition, .outOfRange,
+        ]
+        return !ofRequest.contains(code)
+    }
+
+    /// Whether the user may not do this.
+    package var isDenied: Bool {
+        if case .refused(.permissionDenied, _) = self { true } else { false }
+    }
+
+    /// Whether etcd has no room for what was to be written.
+    package var isNoRoom: Bool {
+        if case .refused(.resourceExhausted, _) = self { true } else { false }
+    }
+
+    /// Which setting is wrong or missing, where etcd's words alone do not tell.
+    private static func advice(_ message: String) -> String {
+        if message.contains("user name is empty") {
+            "; etcd requires a login: set \(EtcdSettings.user.variable) and \(EtcdSettings.passwordFile.variable)"
+        } else if message.contains("invalid user ID or password") {
+            "; check \(EtcdSettings.user.variable) and \(EtcdSettings.passwordFile.variable)"
+        } else {
+            ""
         }
     }
 
@@ -82,7 +106,7 @@ extension Etcd.Error: CustomStringConvertible {
     /// One sentence for a log line.
     package var description: String {
         switch self {
-        case .refused(_, let message): "etcd refused: \(message)"
+        case .refused(_, let message): "etcd refused: \(message)\(Self.advice(message))"
         case .notEtcd(let server, let status, let text):
             "\(server) does not answer as etcd's v3 gateway does: status \(status) \(text)"
         case .malformed(let server, let reason): "\(server) answered with something else than documented: \(reason)"

@@ -94,6 +94,19 @@ struct KeptLeaseTests {
         #expect(kept6?.isNew == false)
     }
 
+    @Test func `one whose renewal fails twice in a row is replaced where etcd grants another`() async throws {
+        let refusal = StubEtcd.Answer(500, #"{"code":2,"message":"x"}"#)
+        let (stub, clock) = (try stub(keepAlive: [refusal]), Clock())
+        var kept = try keptLease(stub, clock)
+        let first = try #require(try await kept.keep())
+        kept.complete(first)
+        kept.makeDue()
+        await #expect(throws: (any Error).self) { try await kept.keep() }
+        #expect(kept.lease == first.lease)
+        let second = try #require(try await kept.keep())
+        #expect(second.lease.id == 2 && second.former == first.lease && second.isGranted)
+    }
+
     @Test func `its text is the one that etcdctl writes`() {
         #expect(Etcd.Lease(id: 255, ttl: 1).text == "ff")
         #expect(Etcd.Lease(id: -1, ttl: 1).text == "ffffffffffffffff")
