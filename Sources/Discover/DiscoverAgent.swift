@@ -95,7 +95,10 @@ struct DiscoverAgent: Sendable {
         }
         var reasons = reconciler.knowsNothing ? await firstRing() : []
         while let rung = reasons, !Task.isCancelled {
-            if rung.contains(.hangup) { readFiles(for: &reconciler) }
+            if rung.contains(.hangup) {
+                readFiles(for: &reconciler)
+                clients.source.client.logInAgain()
+            }
             if let registry = inbox.registry.take() { reconciler.accept(registry) }
             if let consumers = inbox.consumers.take() { reconciler.accept(consumers: consumers) }
             inbox.requests.change(&reconciler)

@@ -19,6 +19,9 @@ CURLcode ccurl_set_header(CURL *easy, size_t (*function)(char *, size_t, size_t,
 CURLcode ccurl_set_sockopt(CURL *easy, int (*function)(void *, curl_socket_t, curlsocktype), void *context);
 CURLcode ccurl_get_long(CURL *easy, CURLINFO info, long *value);
 
+// Has the errno kept with which the system gave no socket: libcurl alone reports a server that cannot be connected to.
+CURLcode ccurl_keep_socket_error(CURL *easy, int *error);
+
 // What a finished transfer ended with. `done` is 0 for messages that say something else.
 typedef struct {
     CURL *easy;

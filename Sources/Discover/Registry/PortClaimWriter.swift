@@ -40,7 +40,7 @@ final class PortClaimWriter: Sendable {
 
     /// Writes until the task is cancelled.
     func run() async throws {
-        var failure: String?
+        var outage = Outage<String>()
         var backoff = Backoff(first: .seconds(1), limit: timing.retryLimit)
         while await bell.answer() != nil {
             var changes = newest.take() ?? []
@@ -50,12 +50,11 @@ final class PortClaimWriter: Sendable {
                 do {
                     try await commit(changes)
                     changes = []
-                    if failure != nil { logger.info("port claims can be written again") }
-                    failure = nil
+                    if outage.succeeded() { logger.info("port claims can be written again") }
                     backoff.reset()
                 } catch {
                     try Task.checkCancellation()
-                    tell(error, after: &failure)
+                    tell(error, &outage)
                     try await Task.sleep(for: backoff.next())
                 }
             }
@@ -98,13 +97,12 @@ final class PortClaimWriter: Sendable {
     }
 
     /// Says once what a person can do something about; that etcd is away, others say.
-    private func tell(_ error: any Error, after failure: inout String?) {
-        guard failure == nil, Etcd.needsOperator(error) else {
-            return logger.debug("still cannot write port claims", ["error": "\(error)"])
+    private func tell(_ error: any Error, _ outage: inout Outage<String>) {
+        let text = "\(error)"
+        guard Etcd.isDeniedOrNoRoom(error), outage.failed(text, isCertain: true) else {
+            return logger.debug("still cannot write port claims", ["error": text])
         }
-        failure = "\(error)"
-        logger.error(
-            "cannot write port claims; services without one are not served", ["error": failure])
+        logger.error("cannot write port claims; services without one are not served", ["error": text])
     }
 }
 

@@ -102,11 +102,7 @@ struct EntryStore: Sendable {
     /// - Returns: the store's revision afterwards.
     func delete(_ ids: [EntryID]) async throws -> Int64 {
         var revision: Int64 = 0
-        for start in stride(from: 0, to: ids.count, by: Etcd.Transaction.mostOperations) {
-            let chunk = ids[start..<min(start + Etcd.Transaction.mostOperations, ids.count)]
-            let operations = chunk.map { Etcd.Transaction.Operation.delete(key: key($0)) }
-            revision = try await etcd.commit(Etcd.Transaction(operations), deadline: deadline).revision
-        }
+        for id in ids { revision = try await etcd.delete(key(id), deadline: deadline) }
         return revision
     }
 

@@ -159,7 +159,7 @@ struct Publisher {
                 return
             }
         }
-        if changes.contains(where: \.isWithdrawal), noRoom.end() {
+        if changes.contains(where: \.isWithdrawal), noRoom.succeeded() {
             logger.info("etcd has room again; reasons of withdrawals are kept")
         }
     }
@@ -171,7 +171,7 @@ struct Publisher {
             reasons[id] = reason
         }
         guard !reasons.isEmpty else { return }
-        if noRoom.begin("\(error)") {
+        if noRoom.failed("\(error)", isCertain: true) {
             logger.error("etcd has no room; withdrawing without keeping the reasons", ["error": "\(error)"])
         }
         let ids = reasons.keys.sorted()
@@ -367,6 +367,18 @@ struct Publisher {
             _ = try await store.commit(changes, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
         logger.info("withdrew all entries", ["entries": ids.count, "reason": reason])
+    }
+
+    // MARK: Waiting
+
+    /// The entries that are to be withdrawn and still are registered.
+    func waitingWithdrawals(_ desired: Desired) -> Set<EntryID> {
+        guard let registered, registration.leader == nil else { return [] }
+        return Set(
+            EntryDiff.changes(from: registered, to: desired).compactMap { change -> EntryID? in
+                guard case .withdraw(let id, _, _) = change, registered[id]?.value != nil else { return nil }
+                return id
+            })
     }
 
     /// Deletes this agent's record; its entries stay until the lease ends.

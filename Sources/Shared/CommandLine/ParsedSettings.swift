@@ -39,7 +39,7 @@ package struct ParsedSettings: Sendable {
     }
 
     /// The text without what may be the password of a URL.
-    private static func concealed(_ text: String) -> String {
+    static func concealed(_ text: String) -> String {
         guard let end = text.lastIndex(of: "@") else { return text }
         let begin = text.firstRange(of: "://").map(\.upperBound).flatMap { $0 <= end ? $0 : nil } ?? text.startIndex
         return text[..<begin] + "***" + text[end...]

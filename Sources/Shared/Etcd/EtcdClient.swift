@@ -72,7 +72,7 @@ extension Etcd {
                 do {
                     return try await work(members[index], left / (members.count - round))
                 } catch let error where Self.shouldTryNextMember(error) {
-                    last = error
+                    last = (error as? HTTPError)?.advised(about: members[index]) ?? error
                     leave(index)
                 }
             }
@@ -119,6 +119,9 @@ extension Etcd {
 
         // MARK: Login
 
+        /// Has the next call log in, with what a password file has now.
+        package func logInAgain() { session.withLock { $0.login = Login() } }
+
         /// Works with a token where etcd asks for one, and gives the token up when it may be what fails (``Login``).
         ///
         /// - Parameter deadline: the limit for the work and the logins together.
@@ -145,7 +148,10 @@ extension Etcd {
                 session.withLock { $0.login.helped(route) }
                 return value
             } catch {
-                if !(error is CancellationError) { session.withLock { $0.login.failed(route, with: token) } }
+                // An answer about the request shows that the token is right, and what was not reached says nothing of it.
+                if let error = error as? HTTPError, !error.isUnreachable {
+                    session.withLock { $0.login.failed(route, with: token) }
+                }
                 throw error
             }
         }
@@ -165,8 +171,7 @@ extension Etcd {
             } else {
                 let error = Self.failure(answer.head, answer.body, from: member)
                 // "authentication is not enabled": the login is not needed (yet).
-                if case .refused(.failedPrecondition, _) = error {
-                } else {
+                guard case .refused(.failedPrecondition, _) = error else {
                     session.withLock { $0.login.loginFailed(error, at: .now) }
                     throw error
                 }
@@ -217,7 +222,7 @@ extension Etcd.Client {
         let message = WireLeaseRequest(TTL: WireInteger(ttl))
         let answer: WireLeaseResponse = try Self.decode(
             try await call("lease/grant", message, deadline: deadline), from: "etcd")
-        guard let id = answer.ID?.value, let ttl = answer.TTL?.value, Self.ttls.contains(ttl) else {
+        guard let id = answer.ID?.value, id != 0, let ttl = answer.TTL?.value, Self.ttls.contains(ttl) else {
             throw Etcd.Error.malformed(server: "etcd", reason: "a lease without ID, or without a possible TTL")
         }
         return Etcd.Lease(id: id, ttl: ttl)
@@ -251,6 +256,17 @@ extension Etcd.Client {
         }
         return Etcd.LeaseState(
             remaining: remaining < 0 ? nil : remaining, keys: (answer.keys ?? []).map { [UInt8]($0) })
+    }
+
+    /// Deletes a key, or does nothing where there is none; also where etcd has no room left. `POST /v3/kv/deleterange`
+    ///
+    /// Old versions refuse every transaction then, one that only deletes as well.
+    ///
+    /// - Returns: the store's revision afterwards.
+    package func delete(_ key: String, deadline: Duration) async throws -> Int64 {
+        let answer: WireDeleteResponse = try Self.decode(
+            try await call("kv/deleterange", WireDelete(key: Data(key.utf8)), deadline: deadline), from: "etcd")
+        return answer.header?.revision?.value ?? 0
     }
 
     /// Revokes a lease; its keys go with it. `POST /v3/lease/revoke`

@@ -52,6 +52,20 @@ extension Etcd {
         ]
         return lasting.contains(code)
     }
+
+    /// Whether etcd answers, and only does not accept what is to be written: other errors, who reads logs as well.
+    package static func isDeniedOrNoRoom(_ error: any Swift.Error) -> Bool {
+        (error as? Error).map { $0.isDenied || $0.isNoRoom } ?? false
+    }
+
+    /// Whether an error is a loss of etcd already, and no break that passes at once: a person is needed, or an answer
+    /// did not come within its limit.
+    package static func isCertainLoss(_ error: any Swift.Error) -> Bool {
+        switch error as? HTTPError {
+        case .timedOut, .silent: true
+        default: needsOperator(error)
+        }
+    }
 }
 
 extension Etcd.Error {
@@ -113,6 +127,33 @@ extension Etcd.Error: CustomStringConvertible {
         case .compacted(let oldest): "etcd has compacted the revisions before \(oldest)"
         case .watchCancelled(let reason): "etcd cancelled the watch: \(reason)"
         case .storeReplaced(let reason): "etcd's store was replaced: \(reason)"
+        }
+    }
+}
+
+extension HTTPError {
+    /// Names the setting that is probably wrong, as libcurl's words do not.
+    func advised(about member: HTTPOrigin) -> HTTPError {
+        let hasCertificate = member.tls.certificate != nil
+        switch self {
+        case .insecure(let server, let reason) where reason.contains("alert"):
+            let advice =
+                hasCertificate
+                ? "etcd rejects the client certificate in ETCD_CERT"
+                : "etcd asks for a client certificate: set ETCD_CERT and ETCD_KEY"
+            return .insecure(server, reason: "\(reason); \(advice)")
+        case .insecure(let server, let reason) where reason.contains("issuer") || reason.contains("self"):
+            return .insecure(server, reason: "\(reason); ETCD_CACERT must have the CA that signed etcd's certificate")
+        case .broken(let server, _) where endedUnanswered && member.base.hasPrefix("https:"):
+            let advice =
+                hasCertificate
+                ? "does it trust the client certificate in ETCD_CERT?"
+                : "does it ask for a client certificate (ETCD_CERT and ETCD_KEY)?"
+            return .broken(server, reason: "closed by etcd before it answered; \(advice)")
+        case .broken(let server, let reason) where reason.contains("Empty reply"):
+            let advice = "if this port is for TLS, ETCD_HOST needs https://"
+            return .broken(server, reason: "closed by the server before it answered; \(advice)")
+        default: return self
         }
     }
 }

@@ -89,7 +89,7 @@ extension Etcd {
         /// Says that what is to be said under the lease is said.
         package mutating func complete(_ renewal: Renewal) {
             guard renewal.lease == lease else { return }
-            (isNew, former, due) = (false, nil, renewal.begin + ttl / 3)
+            (isNew, former, due) = (false, nil, renewal.begin + min(ttl, .seconds(renewal.lease.ttl)) / 3)
         }
 
         /// Says that the lease is gone.

@@ -216,6 +216,14 @@ struct EtcdClientTests {
         #expect(stub.requests("auth/authenticate").count < 20)
     }
 
+    @Test func `a role that may not write does not lead to logins`() async throws {
+        let denied = StubEtcd.Answer(403, #"{"code":7,"message":"etcdserver: permission denied"}"#)
+        let stub = try StubEtcd(["auth/authenticate": [#"{"token":"t"}"#], "kv/range": [denied]])
+        let etcd = client(stub.origin, credentials: Etcd.Credentials(user: "u", password: "p"))
+        for _ in 0..<20 { _ = try? await etcd.range(prefix: "/k", deadline: Self.limit) }
+        #expect(stub.requests("auth/authenticate").count == 1)
+    }
+
     @Test func `a changed password is read from its file when etcd refuses`() async throws {
         let folder = try ScratchFolder()
         let file = "\(folder.path)/password"
