@@ -21,7 +21,7 @@ package enum EtcdSettings {
         flag: "--etcd-user", variable: "ETCD_USER", placeholder: "NAME", help: "etcd user to log in as")
     static let passwordFile = Setting(
         flag: "--etcd-password-file", variable: "ETCD_PASSWORD_FILE", placeholder: "FILE",
-        help: "file with that user's password")
+        help: "file with that user's password; read at startup, for each login, and on SIGHUP")
     static let password = Setting(
         flag: "--etcd-password", variable: "ETCD_PASSWORD", placeholder: "PASSWORD",
         help: "the password itself; other users of the host may see it, so prefer the file", isSecret: true)
