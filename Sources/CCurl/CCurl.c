@@ -1,6 +1,11 @@
 #include "CCurl.h"
 
+#include <errno.h>
+#include <sys/socket.h>
+
 CURLcode ccurl_set_long(CURL *easy, CURLoption option, long value) { return curl_easy_setopt(easy, option, value); }
+
+CURLcode ccurl_set_quick_exit(CURL *easy) { return curl_easy_setopt(easy, (CURLoption)CCURL_QUICK_EXIT, 1L); }
 
 CURLcode ccurl_set_pointer(CURL *easy, CURLoption option, const void *value) {
     return curl_easy_setopt(easy, option, value);
@@ -23,6 +28,20 @@ CURLcode ccurl_set_header(CURL *easy, size_t (*function)(char *, size_t, size_t,
 CURLcode ccurl_set_sockopt(CURL *easy, int (*function)(void *, curl_socket_t, curlsocktype), void *context) {
     CURLcode code = curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, function);
     return code != CURLE_OK ? code : curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, context);
+}
+
+static curl_socket_t ccurl_open_socket(void *error, curlsocktype purpose, struct curl_sockaddr *address) {
+    (void)purpose;
+    curl_socket_t opened = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    if (opened == CURL_SOCKET_BAD) {
+        *(int *)error = errno;
+    }
+    return opened;
+}
+
+CURLcode ccurl_keep_socket_error(CURL *easy, int *error) {
+    CURLcode code = curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, ccurl_open_socket);
+    return code != CURLE_OK ? code : curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, error);
 }
 
 CURLcode ccurl_get_long(CURL *easy, CURLINFO info, long *value) { return curl_easy_getinfo(easy, info, value); }

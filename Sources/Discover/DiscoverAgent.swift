@@ -104,6 +104,7 @@ struct DiscoverAgent: Sendable {
             if rung.contains(.hangup) {
                 readFiles(for: &reconciler)
                 outputs?.readFile()
+                clients.client.logInAgain()
             }
             if let registry = inbox.registry.take() { reconciler.accept(registry) }
             if let consumers = inbox.consumers.take() { reconciler.accept(consumers: consumers) }

@@ -15,7 +15,7 @@ struct RegisterAgent: ~Copyable {
         case host
         /// A check has another result.
         case checks
-        /// The services file is to be read again.
+        /// The services file and etcd's password are to be read again.
         case hangup
         /// A command asks for something.
         case request
@@ -49,6 +49,8 @@ struct RegisterAgent: ~Copyable {
     private var publisher: Publisher
     private var addressConflicts: AddressConflicts
     private var outage = Outage<ErrorRecord>()
+    /// The withdrawals of the last turn that etcd did not take.
+    private var waiting: Set<EntryID> = []
     // Short, so that everything is right again within a second of etcd's return.
     private var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
     private var alarm: Task<Void, any Error>?
@@ -198,6 +200,7 @@ struct RegisterAgent: ~Copyable {
         } catch {
             try Task.checkCancellation()
             recordFailure(error)
+            logWaiting(desired)
             lookAgain(in: backoff.next())
             return reasons.intersection([.lease, .registry])
         }
@@ -214,6 +217,7 @@ struct RegisterAgent: ~Copyable {
             publisher.move(to: address)
             drains.move(to: inputs.owner)
         }
+        if reasons.contains(.hangup) { store.etcd.logInAgain() }
         if reasons.contains(.hangup) { inputs.services?.readAgain(owner: inputs.owner, logger: logger) }
         if let containers = inputs.containers {
             drains.accept(containers, services: Set(snapshot.desired.services.keys.map(\.id)))
@@ -255,7 +259,7 @@ struct RegisterAgent: ~Copyable {
         guard !(error is Publisher.LeaseLost) else { return }
         let record = ErrorRecord(error)
         snapshot.store.lastTrouble = record
-        guard outage.begin(record) else { return }
+        guard outage.failed(record, isCertain: Etcd.isCertainLoss(error)) else { return }
         if Etcd.needsOperator(error) {
             logger.error("etcd rejected the request; retrying", ["error": record.error])
         } else {
@@ -263,8 +267,19 @@ struct RegisterAgent: ~Copyable {
         }
     }
 
+    /// Logs what stays in service for now because etcd does not take its withdrawal.
+    private mutating func logWaiting(_ desired: Desired) {
+        let now = publisher.waitingWithdrawals(desired)
+        defer { waiting = now }
+        guard let first = now.subtracting(waiting).min() else { return }
+        logger.warning(
+            "withdrawals wait for etcd",
+            ["entries": now.count, "service": first.service, "id": first.id])
+    }
+
     private mutating func recordSuccess() {
-        if outage.end() { logger.info("etcd reachable again") }
+        waiting = []
+        if outage.succeeded() { logger.info("etcd reachable again") }
         backoff.reset()
     }
 

@@ -50,6 +50,57 @@ struct StaticServicesTests {
         }
     }
 
+    /// Runs docker-register with mounts of its own, which `script` makes before.
+    private func register(
+        _ host: Host, mounting script: String, _ environment: [String: String]
+    ) throws -> Agent {
+        let settings = [
+            "HOST_IP": "10.0.0.1", "ETCD_HOST": "127.0.0.1:\(host.etcd.port)", "DOCKER_HOST": "none",
+            "SERVICES_FILE": host.path, "CONTROL_SOCKET": "\(host.folder.path)/control.sock",
+        ]
+        let arguments = [
+            "-m", "sh", "-ec", "\(script)\nexec \"$0\"", "\(Laboratory.programFolder)/docker-register",
+        ]
+        return try Agent(
+            program: "/usr/bin/unshare", arguments, settings.merging(environment) { $1 })
+    }
+
+    @Test(.enabled(if: getuid() == 0, "needs root"))
+    func `etcd's name is looked up again when it has moved`() async throws {
+        let host = try await Host(Self.file(Self.db))
+        let hosts = "\(host.folder.path)/hosts"
+        // Written in place, as the mount is of this very file.
+        func point(to address: String) throws {
+            try Data("\(address) etcd.test\n".utf8).write(to: URL(filePath: hosts))
+        }
+        try point(to: "127.0.0.3")
+        let agent = try register(
+            host, mounting: "mount --bind \(hosts) /etc/hosts", ["ETCD_HOST": "etcd.test:\(host.etcd.port)"])
+        #expect(await agent.logs("etcd unreachable"))
+        try point(to: "127.0.0.1")
+        #expect(await host.holds(["/backends/db/main": "10.0.0.1:5432"]))
+    }
+
+    @Test(.enabled(if: getuid() == 0 && RealParts.canRun("openssl"), "needs root and openssl"))
+    func `where ETCD_CACERT is set, the system's certificates do not count`() async throws {
+        let certificates = try await Certificates()
+        let etcd = try await EtcdServer(certificates.etcdFlags, isSecure: true)
+        let host = try await Host(Self.file(Self.db))
+        let trust = """
+            mount -t tmpfs none /etc/ssl/certs
+            cp \(certificates.authority.certificate) /etc/ssl/certs/authority.pem
+            ln -s authority.pem "/etc/ssl/certs/$(openssl x509 -hash -noout -in /etc/ssl/certs/authority.pem).0"
+            """
+        let agent = try register(
+            host, mounting: trust,
+            [
+                "ETCD_HOST": "https://127.0.0.1:\(etcd.port)", "ETCD_CACERT": certificates.stranger.certificate,
+                "ETCD_CERT": certificates.client.certificate, "ETCD_KEY": certificates.client.key,
+            ])
+        #expect(await agent.logs("etcd rejected the request", "ETCD_CACERT"))
+        #expect(!agent.log.contain("lease granted"))
+    }
+
     private static func file(_ services: String = "", keys: String = "") -> String {
         #"{"services": [\#(services)], "constants": {"role": "db"}, "keys": [\#(keys)]}"#
     }

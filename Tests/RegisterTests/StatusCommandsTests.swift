@@ -118,7 +118,8 @@ struct StatusCommandsTests {
         var lost = snapshot(web, registered: [])
         lost.store.trouble = ErrorRecord(HTTPError.timedOut("etcd", after: .seconds(5)))
         #expect(row(lost, "web")?.hasSuffix("not in etcd: etcd unreachable") == true)
-        #expect(lines(lost).contains { $0.contains("lost since") && $0.contains("no answer from etcd within 5s") })
+        #expect(
+            lines(lost).contains { $0.contains("unreachable since") && $0.contains("no answer from etcd within 5s") })
         var absent = snapshot(web, registered: [])
         absent.agent = nil
         #expect(row(absent, "web")?.hasSuffix("not in etcd") == true)

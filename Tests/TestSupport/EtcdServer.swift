@@ -16,6 +16,7 @@ package final class EtcdServer: Sendable {
     /// Its port for clients, on 127.0.0.1.
     package let port: Int
 
+    private let peer: String
     private let folder: ScratchFolder
     private let arguments: [String]
     private let environment: [String: String]
@@ -31,7 +32,7 @@ package final class EtcdServer: Sendable {
     package init(_ flags: [String] = [], isSecure: Bool = false) async throws {
         folder = try ScratchFolder()
         port = try FreePort.take()
-        let peer = "http://127.0.0.1:\(try FreePort.take())"
+        peer = "http://127.0.0.1:\(try FreePort.take())"
         let client = "\(isSecure ? "https" : "http")://127.0.0.1:\(port)"
         self.isSecure = isSecure
         environment = ["PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/"]
@@ -97,6 +98,43 @@ package final class EtcdServer: Sendable {
     /// It has to be down.
     package func wipe() throws {
         try FileManager.default.removeItem(atPath: "\(folder.path)/data")
+    }
+
+    /// Writes a snapshot, and gives its file.
+    ///
+    /// - Parameter login: the user and password, as etcdctl has them.
+    package func saveSnapshot(_ login: String) async throws -> String {
+        let file = folder.path + "/snapshot.db"
+        try await ctl("--user", login, "snapshot", "save", file)
+        return file
+    }
+
+    /// Goes back to a snapshot; it has to be down.
+    package func restore(_ file: String) async throws {
+        try wipe()
+        try await ctl(
+            "snapshot", "restore", file, "--data-dir", "\(folder.path)/data", "--name", "default",
+            "--initial-cluster", "default=\(peer)", "--initial-advertise-peer-urls", peer)
+    }
+
+    /// Has it ask for logins: one user, `root`, with this password.
+    package func enableLogin(_ password: String) async throws {
+        try await ctl("user", "add", "root:\(password)")
+        try await ctl("user", "grant-role", "root", "root")
+        try await ctl("auth", "enable")
+    }
+
+    /// Has it behave as without room, or with room again.
+    package func raiseNoSpace(_ isRaised: Bool) async throws {
+        guard isRaised else {
+            try await ctl("alarm", "disarm")
+            return
+        }
+        guard let http = HTTPClient() else { return }
+        let body = Array(#"{"action":"ACTIVATE","memberID":"1","alarm":"NOSPACE"}"#.utf8)
+        let answer = try await http.send(
+            HTTPRequest(.post(body), "/v3/maintenance/alarm"), to: origin, deadline: .seconds(10), cap: 10_000)
+        guard answer.head.isSuccess else { throw Failure.notHealthy([String(decoding: answer.body, as: UTF8.self)]) }
     }
 
     /// Runs `etcdctl` against it, and gives what it printed.

@@ -56,60 +56,64 @@ struct ConsumerRegistration: Sendable {
 
     /// Works until the task is cancelled; takes the record back then.
     func run() async {
-        var lease: Etcd.Lease?
+        let ttl = Duration.seconds(timing.ttl)
+        var kept = Etcd.KeptLease(client, ttl: ttl, deadline: timing.deadline)
         var record = ConsumerRecord(host: host, version: Version.current, cluster: "", revision: 0)
+        var isNews = true
         var backoff = Backoff(first: .milliseconds(100), limit: timing.retryLimit)
-        var isLost = false
+        var outage = Outage<String>()
         await withDiscardingTaskGroup { group in
-            let interval = Duration.seconds(timing.ttl) / 3
-            group.addTask { [bell] in try? await bell.ring(.renewal, every: interval) }
+            group.addTask { [bell] in try? await bell.ring(.renewal, every: ttl / 3) }
             bell.ring(.renewal)
             while let reasons = await bell.answer() {
                 if let position = confirmed.take() {
                     (record.revision, record.cluster) = (position.revision, position.cluster)
+                    isNews = true
                 }
+                if reasons.contains(.renewal) { kept.makeDue() }
                 do {
-                    try await renew(&lease, record, isNews: reasons.contains(.revision) || isLost)
-                    isLost = false
+                    try await renew(&kept, record, &isNews)
+                    if outage.succeeded() { logger.info("consumer key written again", ["key": key]) }
                     backoff.reset()
                 } catch {
                     if Task.isCancelled { break }
-                    if !isLost { tell(error) }
-                    isLost = true
+                    tell(error, &outage)
                     try? await Task.sleep(for: backoff.next())
                     bell.ring(.retry)
                 }
             }
             group.cancelAll()
         }
-        if let lease { await leave(lease) }
+        if let lease = kept.lease { await leave(lease) }
     }
 
     /// Keeps the lease alive, and puts the record where it is news or the lease is new.
     ///
     /// The lease is known before anything is put under it: the record may be there although no answer says so.
-    private func renew(_ lease: inout Etcd.Lease?, _ record: ConsumerRecord, isNews: Bool) async throws {
-        if let lease, try await client.keepAlive(lease: lease.id, deadline: timing.deadline) {
-            if isNews { try await put(record, lease) }
-            return
+    private func renew(_ kept: inout Etcd.KeptLease, _ record: ConsumerRecord, _ isNews: inout Bool) async throws {
+        let renewal = try await kept.keep()
+        if renewal?.isNew == true { isNews = true }
+        if isNews, let lease = kept.lease {
+            do {
+                let put = Etcd.Transaction([.put(key: key, value: try record.json(), lease: lease.id)])
+                _ = try await client.commit(put, deadline: timing.deadline)
+            } catch let error as Etcd.Error where error.isLeaseGone {
+                kept.forget()
+                throw error
+            }
         }
-        let granted = try await client.grantLease(ttl: timing.ttl, deadline: timing.deadline)
-        lease = granted
-        try await put(record, granted)
+        isNews = false
+        if let renewal { kept.complete(renewal) }
     }
 
-    private func put(_ record: ConsumerRecord, _ lease: Etcd.Lease) async throws {
-        let value = try record.json()
-        _ = try await client.commit(
-            Etcd.Transaction([.put(key: key, value: value, lease: lease.id)]), deadline: timing.deadline)
-    }
-
-    private func tell(_ error: any Error) {
-        let fields: Logger.Fields = ["key": key, "error": "\(error)"]
-        guard Etcd.needsOperator(error) else {
-            return logger.debug("cannot write the consumer key", fields)
+    /// Logs once that etcd does not take the key; that etcd is away, the registry's watcher says.
+    private func tell(_ error: any Error, _ outage: inout Outage<String>) {
+        let text = "\(error)"
+        let fields: Logger.Fields = ["key": key, "error": text]
+        guard Etcd.isDeniedOrNoRoom(error), outage.failed(text, isCertain: true) else {
+            return logger.debug("still cannot write the consumer key", fields)
         }
-        logger.warning("no permission to write the consumer key; drain --wait will not wait for this host", fields)
+        logger.warning("cannot write the consumer key; drain --wait will not wait for this host", fields)
     }
 
     /// The task is cancelled here, and etcd takes a moment.

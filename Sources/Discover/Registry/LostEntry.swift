@@ -1,10 +1,12 @@
 import Shared
 
 /// An entry that went although nobody withdrew it: with its lease, or with the whole store.
+///
+/// One that went alone, while its meta stays under the same lease, was withdrawn: an etcd without room takes no reason.
 struct LostEntry: Equatable, Sendable {
     /// How it went.
     enum Cause: String, Sendable {
-        /// Its lease ran out or was revoked, or somebody deleted the entry of a living agent.
+        /// Its lease ran out or was revoked, or somebody deleted the keys of a living agent.
         case lease
         /// The store is another one, or went back to an earlier state.
         case store
@@ -103,6 +105,8 @@ struct DeletedKeys {
         else { return nil }
         let name = EntryID(service: service, id: id)
         guard !withdrawn.contains(name), !after.tellsWithdrawal(of: name) else { return nil }
+        let meta = after[.meta(service, id)]
+        guard replaced != nil || meta?.keyValue.lease != entry.keyValue.lease else { return nil }
         let others = [Keyspace.Key.meta(service, id), .config(service), .port(service), .claim(service)].compactMap {
             key in
             gone[Array(after.keyspace.text(of: key).utf8)]

@@ -40,7 +40,7 @@ final class PortClaimWriter: Sendable {
 
     /// Writes until the task is cancelled.
     func run() async throws {
-        var failure: String?
+        var outage = Outage<String>()
         var backoff = Backoff(first: .seconds(1), limit: timing.retryLimit)
         while await bell.answer() != nil {
             var changes = newest.take() ?? []
@@ -50,12 +50,11 @@ final class PortClaimWriter: Sendable {
                 do {
                     try await commit(changes)
                     changes = []
-                    if failure != nil { logger.info("port claims can be written again") }
-                    failure = nil
+                    if outage.succeeded() { logger.info("port claims can be written again") }
                     backoff.reset()
                 } catch {
                     try Task.checkCancellation()
-                    tell(error, after: &failure)
+                    tell(error, &outage)
                     try await Task.sleep(for: backoff.next())
                 }
             }
@@ -66,7 +65,14 @@ final class PortClaimWriter: Sendable {
     private static let changesAtOnce = Etcd.Transaction.mostOperations / 2
 
     /// Writes many changes in few transactions; where somebody else was faster with one of them, one by one.
+    ///
+    /// Claims that end go first, and by themselves, as that needs no room in etcd.
     private func commit(_ changes: [PortClaimUpdate]) async throws {
+        try await commitInOrder(changes.filter(\.isEnd))
+        try await commitInOrder(changes.filter { !$0.isEnd })
+    }
+
+    private func commitInOrder(_ changes: [PortClaimUpdate]) async throws {
         for start in stride(from: 0, to: changes.count, by: Self.changesAtOnce) {
             let chunk = Array(changes[start..<min(start + Self.changesAtOnce, changes.count)])
             let isEachOfItsOwn = Set(chunk.map(\.service)).count == chunk.count
@@ -91,13 +97,12 @@ final class PortClaimWriter: Sendable {
     }
 
     /// Says once what a person can do something about; that etcd is away, others say.
-    private func tell(_ error: any Error, after failure: inout String?) {
-        guard failure == nil, Etcd.needsOperator(error) else {
-            return logger.debug("still cannot write port claims", ["error": "\(error)"])
+    private func tell(_ error: any Error, _ outage: inout Outage<String>) {
+        let text = "\(error)"
+        guard Etcd.isDeniedOrNoRoom(error), outage.failed(text, isCertain: true) else {
+            return logger.debug("still cannot write port claims", ["error": text])
         }
-        failure = "\(error)"
-        logger.error(
-            "cannot write port claims; services without one are not served", ["error": failure])
+        logger.error("cannot write port claims; services without one are not served", ["error": text])
     }
 }
 
@@ -106,6 +111,10 @@ extension PortClaimUpdate {
         switch self {
         case .put(let service, _, _), .delete(let service, _): service
         }
+    }
+
+    fileprivate var isEnd: Bool {
+        if case .delete = self { true } else { false }
     }
 
     /// Nobody else has changed the claim.

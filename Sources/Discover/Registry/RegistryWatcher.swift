@@ -165,7 +165,7 @@ extension RegistryWatcher.Mode: CustomStringConvertible {
     }
 }
 
-/// Whether etcd answers, told once when that changes.
+/// Whether etcd answers, logged when that has changed for more than a moment.
 final class EtcdHealth: Sendable {
     /// What is known of it at one moment.
     struct State: Equatable, Sendable {
@@ -179,8 +179,13 @@ final class EtcdHealth: Sendable {
         var revision: Int64 = 0
     }
 
+    private struct Known {
+        var state = State()
+        var outage = Outage<ErrorRecord>()
+    }
+
     private let logger: Logger
-    private let current = Mutex(State())
+    private let known = Mutex(Known())
 
     /// Makes one that believes in etcd until it fails.
     init(_ logger: Logger) {
@@ -188,40 +193,41 @@ final class EtcdHealth: Sendable {
     }
 
     /// What is known now.
-    var state: State { current.withLock { $0 } }
+    var state: State { known.withLock { $0.state } }
 
     /// Notes a success.
     func answered() {
-        let isBack = current.withLock { state in
-            defer { state.trouble = nil }
-            state.lastAnswer = Timestamp.now()
-            return state.trouble != nil
+        let isNews = known.withLock { known in
+            known.state.trouble = nil
+            known.state.lastAnswer = Timestamp.now()
+            return known.outage.succeeded()
         }
-        if isBack { logger.info("etcd reachable again") }
+        if isNews { logger.info("etcd reachable again") }
     }
 
     /// Notes the revision of what was read.
     func reached(_ revision: Int64) {
-        current.withLock { $0.revision = revision }
+        known.withLock { $0.state.revision = revision }
     }
 
     /// Notes a failure.
     func failed(_ error: any Error) {
         let fields: Logger.Fields = ["error": "\(error)"]
-        guard note(ErrorRecord(error)) else { return logger.debug("etcd still unreachable", fields) }
-        if Etcd.needsOperator(error) {
-            logger.error("etcd rejected the request; serving the last known state", fields)
-        } else {
-            logger.warning("etcd unreachable; serving the last known state", fields)
+        let (isNews, hasAnswered) = known.withLock { known in
+            let trouble = ErrorRecord(error)
+            let isNews = known.outage.failed(trouble, isCertain: Etcd.isCertainLoss(error))
+            known.state.trouble = known.outage.cause
+            known.state.lastTrouble = trouble
+            return (isNews, known.state.lastAnswer != nil)
         }
-    }
-
-    /// Returns whether that is news.
-    private func note(_ trouble: ErrorRecord) -> Bool {
-        current.withLock { state in
-            defer { state.trouble = state.trouble ?? trouble }
-            state.lastTrouble = trouble
-            return state.trouble == nil
+        if !isNews {
+            logger.debug("etcd still unreachable", fields)
+        } else if Etcd.needsOperator(error) {
+            logger.error("etcd rejected the request; serving the last known state", fields)
+        } else if hasAnswered {
+            logger.warning("etcd unreachable; serving the last known state", fields)
+        } else {
+            logger.warning("etcd unreachable since startup; serving the saved state", fields)
         }
     }
 }

@@ -159,7 +159,8 @@ extension Docker.Error {
                 "run docker-register as root, or as a member of the group that owns the socket (docker)"
             case .missing: "is Docker installed and running? DOCKER_HOST names another socket"
             case .refused: "nothing listens there: is Docker running? DOCKER_HOST names another socket"
-            case .other: "check DOCKER_HOST"
+            case .exhausted: "raise the limit of open files (ulimit -n, or LimitNOFILE= of systemd)"
+            case .other: error.isInsecure ? "check the files in DOCKER_CERT_PATH" : "check DOCKER_HOST"
             }
         self = .unusable(server: origin.name, reason: reason, advice: advice)
     }

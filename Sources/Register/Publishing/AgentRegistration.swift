@@ -82,7 +82,7 @@ struct AgentRegistration {
 
     /// Puts the record where it is not there under this lease, and reads those of the others.
     ///
-    /// A role that may not write there costs only this.
+    /// A role that may not write there, or no room in etcd, costs only this.
     mutating func renew(under lease: Int64) async throws {
         do {
             if holder != lease {
@@ -93,12 +93,12 @@ struct AgentRegistration {
             }
             try await readOthers()
             isRefused = false
-        } catch Etcd.Error.refused(.permissionDenied, let message) {
+        } catch let error as Etcd.Error where error.isDenied || error.isNoRoom {
             guard !isRefused else { return }
             isRefused = true
             logger.warning(
-                "no permission to register this agent; a second docker-register of this engine goes unnoticed",
-                ["key": key, "error": message])
+                "cannot register this agent; a second docker-register of this engine goes unnoticed",
+                ["key": key, "error": "\(error)"])
         }
     }
 

@@ -148,7 +148,7 @@ struct Drains {
 
     /// Brings etcd's copy to what is wanted.
     ///
-    /// A role that may not write it costs only that drains end with the agent.
+    /// A role that may not write it, or no room in etcd, costs only that drains end with the agent.
     ///
     /// - Parameter rereading: whether somebody else may have changed it.
     mutating func store(rereading: Bool = false) async throws {
@@ -156,12 +156,12 @@ struct Drains {
         guard let known = stored, known != wanted else { return }
         do {
             try await write(besides: known)
-        } catch Etcd.Error.refused(.permissionDenied, let message) {
+        } catch let error as Etcd.Error where error.isDenied || error.isNoRoom {
             guard !isRefused else { return }
             isRefused = true
             logger.warning(
-                "no permission to store drains; they end with this agent",
-                ["keys": registry.keyspace.drained, "error": message])
+                "cannot store drains; they end with this agent",
+                ["keys": registry.keyspace.drained, "error": "\(error)"])
         }
     }
 

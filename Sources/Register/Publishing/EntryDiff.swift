@@ -42,6 +42,11 @@ enum EntryChange: Equatable, Sendable {
     case put(DesiredEntry)
     /// Deletes the entry, and says in its meta why and of which container it was, where that is known.
     case withdraw(EntryID, reason: String, container: String? = nil)
+
+    /// Whether it takes something out of service.
+    var isWithdrawal: Bool {
+        if case .withdraw = self { true } else { false }
+    }
 }
 
 /// The difference between what is registered and what should be.

@@ -44,10 +44,10 @@ struct HostKeys {
         guard isUnknown else { return }
         do {
             try await change(under: lease)
-            if refusal.end() { logger.info("etcd accepts the host keys again") }
+            if refusal.succeeded() { logger.info("etcd accepts the host keys again") }
         } catch  where Etcd.needsOperator(error) {
             let text = "\(error)"
-            if refusal.begin(text) { logger.error("etcd rejected the host keys", ["error": text]) }
+            if refusal.failed(text, isCertain: true) { logger.error("etcd rejected the host keys", ["error": text]) }
         }
         isUnknown = false
     }
@@ -60,10 +60,11 @@ struct HostKeys {
             return found[key]?.value != before || found[key]?.lease != lease
         }
         warn(of: lost)
+        // First, as it needs no room in etcd.
+        try await delete(keys, found, lease)
         for start in stride(from: 0, to: keys.count, by: Etcd.Transaction.mostOperations) {
             try await put(keys[start..<min(start + Etcd.Transaction.mostOperations, keys.count)], found, lease)
         }
-        try await delete(keys, found, lease)
         isContested = !lost.isEmpty
     }
 
@@ -112,9 +113,14 @@ struct HostKeys {
         for key in keys where desired[key] == nil {
             if let there = found[key], there.lease == lease {
                 let isOurs = Etcd.Transaction.Condition.unchanged(key: key, modRevision: there.modRevision)
-                let outcome = try await registry.etcd.commit(
-                    Etcd.Transaction(if: [isOurs], [.delete(key: key)]), deadline: registry.deadline)
-                if outcome.succeeded { logger.info("host key removed", ["key": key]) }
+                do {
+                    let outcome = try await registry.etcd.commit(
+                        Etcd.Transaction(if: [isOurs], [.delete(key: key)]), deadline: registry.deadline)
+                    if outcome.succeeded { logger.info("host key removed", ["key": key]) }
+                } catch let error as Etcd.Error where error.isNoRoom {
+                    _ = try await registry.etcd.delete(key, deadline: registry.deadline)
+                    logger.info("host key removed", ["key": key])
+                }
             }
             published[key] = nil
             suspected.remove(key)

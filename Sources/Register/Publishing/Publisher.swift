@@ -30,6 +30,8 @@ struct Publisher {
     /// The owners that the agent's entries have named.
     private var owners: Set<String>
     private var restoring = RestoreBackoff()
+    /// While etcd has no room for the reasons of withdrawals.
+    private var noRoom = Outage<String>()
     /// The withdrawals that ask for confirmation already, of those that are to be confirmed.
     private var confirmed: Set<EntryID> = []
     /// The withdrawn entries whose metas still tell why, and until when they do.
@@ -148,7 +150,36 @@ struct Publisher {
             // Under a new lease the changes are others.
             guard !isUnknown else { throw LeaseLost() }
             let chunk = changes[start..<min(start + EntryStore.changesAtOnce, changes.count)]
-            try await commit(chunk, under: lease, confirm: desired.confirm)
+            do {
+                try await commit(chunk, under: lease, confirm: desired.confirm)
+            } catch let error as Etcd.Error where error.isNoRoom {
+                try await withdrawWithoutReason(changes[start...], error)
+                // With room, the next turn says why; what was to be put fails as a whole.
+                guard changes[start...].allSatisfy(\.isWithdrawal) else { throw error }
+                return
+            }
+        }
+        if changes.contains(where: \.isWithdrawal), noRoom.succeeded() {
+            logger.info("etcd has room again; reasons of withdrawals are kept")
+        }
+    }
+
+    /// Deletes the entries that are to go, and nothing else: a deletion needs no room in etcd.
+    private mutating func withdrawWithoutReason(_ changes: ArraySlice<EntryChange>, _ error: Etcd.Error) async throws {
+        var reasons: [EntryID: String] = [:]
+        for case .withdraw(let id, let reason, _) in changes where registered?[id]?.value != nil {
+            reasons[id] = reason
+        }
+        guard !reasons.isEmpty else { return }
+        if noRoom.failed("\(error)", isCertain: true) {
+            logger.error("etcd has no room; withdrawing without keeping the reasons", ["error": "\(error)"])
+        }
+        let ids = reasons.keys.sorted()
+        let revision = try await store.delete(ids)
+        for id in ids {
+            registered?[id]?.value = nil
+            withdrawals[id.id] = revision
+            logger.info("withdrawn", ["service": id.service, "id": id.id, "reason": reasons[id]])
         }
     }
 
@@ -322,13 +353,32 @@ struct Publisher {
     private func withdraw(_ entries: [EntryID: RegisteredEntry], because reason: String) async throws {
         let ids = entries.keys.sorted()
         let seconds = Int64(ttl.components.seconds) * Int64(Self.tombstoneTTLs)
-        let last = try await store.etcd.grantLease(ttl: seconds, deadline: store.deadline)
+        let last: Etcd.Lease
+        do {
+            last = try await store.etcd.grantLease(ttl: seconds, deadline: store.deadline)
+        } catch let error as Etcd.Error where error.isNoRoom {
+            _ = try await store.delete(ids)
+            logger.info("withdrew all entries", ["entries": ids.count, "reason": reason])
+            return
+        }
         for start in stride(from: 0, to: ids.count, by: EntryStore.changesAtOnce) {
             let chunk = ids[start..<min(start + EntryStore.changesAtOnce, ids.count)]
             let changes = chunk.map { EntryChange.withdraw($0, reason: reason, container: entries[$0]?.container) }
             _ = try await store.commit(changes, lease: last.id, at: Timestamp.text(Timestamp.now()))
         }
         logger.info("withdrew all entries", ["entries": ids.count, "reason": reason])
+    }
+
+    // MARK: Waiting
+
+    /// The entries that are to be withdrawn and still are registered.
+    func waitingWithdrawals(_ desired: Desired) -> Set<EntryID> {
+        guard let registered, registration.leader == nil else { return [] }
+        return Set(
+            EntryDiff.changes(from: registered, to: desired).compactMap { change -> EntryID? in
+                guard case .withdraw(let id, _, _) = change, registered[id]?.value != nil else { return nil }
+                return id
+            })
     }
 
     /// Deletes this agent's record; its entries stay until the lease ends.

@@ -42,7 +42,7 @@ extension StatusReport {
     }
 
     private static func lost(_ trouble: ErrorRecord?) -> String {
-        trouble.map { "; lost since \($0.time): \($0.error)" } ?? ""
+        trouble.map { "; unreachable since \($0.time): \($0.error)" } ?? ""
     }
 }
 

@@ -151,7 +151,7 @@ struct ArgumentReader {
 
     /// An argument that belongs to nothing; a `NAME=value` is named without its value, which may be a secret.
     private mutating func stray(_ argument: String) -> String {
-        let name = argument.prefix { $0 != "=" }
+        let name = ParsedSettings.concealed(String(argument.prefix { $0 != "=" }))
         guard let setting = settings.first(where: { $0.variable == name }) else {
             guard !commands.isEmpty else {
                 return "\"\(name)\" is not expected: settings are given as --flag value or in the environment"
@@ -159,7 +159,7 @@ struct ArgumentReader {
             isCommandMeant = true
             let names = commands.map(\.name).filter { !$0.hasPrefix("-") }
             return "\"\(name)\" is not a command of this program"
-                + Suggestion.text(for: String(name), among: names)
+                + Suggestion.text(for: name, among: names)
         }
         return "\(name) is a variable: set it before the program's name, or use \(setting.usage)"
     }

@@ -31,11 +31,18 @@ package struct ParsedSettings: Sendable {
     package mutating func value<T>(_ setting: Setting, _ expected: String, _ parse: (String) -> T?) -> T? {
         guard let text = text(setting) else { return nil }
         guard let value = parse(text) else {
-            let shown = setting.isSecret ? "the value" : "\"\(OneLine.text(text, longest: 200))\""
+            let shown = setting.isSecret ? "the value" : "\"\(OneLine.text(Self.concealed(text), longest: 200))\""
             problem(setting, "\(shown) is not \(expected)")
             return nil
         }
         return value
+    }
+
+    /// The text without what may be the password of a URL.
+    static func concealed(_ text: String) -> String {
+        guard let end = text.lastIndex(of: "@") else { return text }
+        let begin = text.firstRange(of: "://").map(\.upperBound).flatMap { $0 <= end ? $0 : nil } ?? text.startIndex
+        return text[..<begin] + "***" + text[end...]
     }
 
     /// Whether a switch is on: its flag is there, or its value is `true`, `yes`, `on` or `1`.

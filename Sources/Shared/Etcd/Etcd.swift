@@ -86,14 +86,28 @@ extension Etcd {
     package struct Credentials: Sendable, Equatable {
         /// The user's name.
         package var user: String
-        /// The password.
+        /// The password, as it was at the start.
         package var password: String
+        /// The file that has the password; nil where it is given otherwise.
+        package var passwordFile: String?
 
         /// Takes a name and a password.
-        package init(user: String, password: String) {
+        package init(user: String, password: String, passwordFile: String? = nil) {
             self.user = user
             self.password = password
+            self.passwordFile = passwordFile
         }
+
+        /// The password of now, for a login: the file may have changed, and is in use while it cannot be read.
+        func newestPassword() -> String { passwordFile.flatMap(Self.password(in:)) ?? password }
+
+        /// The password that a file has; nil where it cannot be read.
+        static func password(in file: String) -> String? {
+            (try? FileContents(file, limit: longestPassword).text).map { String($0.trimmingASCIISpace()) }
+        }
+
+        /// In bytes.
+        private static let longestPassword = 65_536
     }
 }
 

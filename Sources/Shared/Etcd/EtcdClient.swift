@@ -14,17 +14,7 @@ extension Etcd {
 
         private struct Session {
             var preferred: Int
-            var token: Token = .unknown
-        }
-
-        /// What is known of the login.
-        enum Token: Equatable, Sendable {
-            /// Nothing was tried yet.
-            case unknown
-            /// etcd asks for none.
-            case unneeded
-            /// Sent with every call.
-            case token(String)
+            var login = Login()
         }
 
         /// The longest answer that is read, in bytes.
@@ -60,9 +50,9 @@ extension Etcd {
         func call(
             _ route: String, _ body: [UInt8], on member: HTTPOrigin, deadline: Duration
         ) async throws -> [UInt8] {
-            try await loggedIn(on: member, deadline) { headers in
+            try await loggedIn(for: route, on: member, deadline) { headers, limit in
                 let request = HTTPRequest(.post(body), "/v3/\(route)", headers: headers)
-                let answer = try await self.http.send(request, to: member, deadline: deadline, cap: Self.answerCap)
+                let answer = try await self.http.send(request, to: member, deadline: limit, cap: Self.answerCap)
                 guard answer.head.isSuccess else { throw Self.failure(answer.head, answer.body, from: member) }
                 return answer.body
             }
@@ -82,7 +72,7 @@ extension Etcd {
                 do {
                     return try await work(members[index], left / (members.count - round))
                 } catch let error where Self.shouldTryNextMember(error) {
-                    last = error
+                    last = (error as? HTTPError)?.advised(about: members[index]) ?? error
                     leave(index)
                 }
             }
@@ -129,44 +119,68 @@ extension Etcd {
 
         // MARK: Login
 
-        /// Works with a token where etcd asks for one, and logs in again once when etcd no longer takes it.
+        /// Has the next call log in, with what a password file has now.
+        package func logInAgain() { session.withLock { $0.login = Login() } }
+
+        /// Works with a token where etcd asks for one, and gives the token up when it may be what fails (``Login``).
+        ///
+        /// - Parameter deadline: the limit for the work and the logins together.
         func loggedIn<Value: Sendable>(
-            on member: HTTPOrigin, _ deadline: Duration,
-            _ work: ([(name: String, value: String)]) async throws -> Value
+            for route: String, on member: HTTPOrigin, _ deadline: Duration,
+            _ work: ([(name: String, value: String)], Duration) async throws -> Value
         ) async throws -> Value {
-            guard let credentials = configuration.credentials else { return try await work([]) }
-            var token = session.withLock { $0.token }
-            let isFresh = token == .unknown
-            if isFresh { token = try await logIn(credentials, on: member, deadline) }
+            guard let credentials = configuration.credentials else { return try await work([], deadline) }
+            let end = ContinuousClock.now + deadline
+            func left() -> Duration { max(ContinuousClock.now.duration(to: end), .milliseconds(1)) }
+            var token = session.withLock { $0.login.token }
+            if token == .unknown { token = try await logIn(credentials, on: member, left()) }
             do {
-                return try await work(Self.headers(token))
-            } catch let error as Etcd.Error where error.asksForLogin && !isFresh {
-                token = try await logIn(credentials, on: member, deadline)
-                return try await work(Self.headers(token))
+                let value = try await work(Self.headers(token), left())
+                session.withLock { $0.login.succeeded(route) }
+                return value
+            } catch let error as Etcd.Error where error.mayComeOfToken {
+                switch session.withLock({ $0.login.refused(token, at: .now) }) {
+                case .keep: throw error
+                case .use(let newer): token = newer
+                case .logIn: token = try await logIn(credentials, on: member, left())
+                }
+                let value = try await work(Self.headers(token), left())
+                session.withLock { $0.login.helped(route) }
+                return value
+            } catch {
+                // An answer about the request shows that the token is right, and what was not reached says nothing of it.
+                if let error = error as? HTTPError, !error.isUnreachable {
+                    session.withLock { $0.login.failed(route, with: token) }
+                }
+                throw error
             }
         }
 
-        /// Fetches a token. `POST /v3/auth/authenticate`
+        /// Fetches a token, which needs none. `POST /v3/auth/authenticate`
         private func logIn(
             _ credentials: Credentials, on member: HTTPOrigin, _ deadline: Duration
-        ) async throws -> Token {
-            let message = WireAuthentication(name: credentials.user, password: credentials.password)
+        ) async throws -> Login.Token {
+            if let refusal = session.withLock({ $0.login.refusal(at: .now) }) { throw refusal }
+            let message = WireAuthentication(name: credentials.user, password: credentials.newestPassword())
             let request = HTTPRequest(.post([UInt8](try JSONEncoder().encode(message))), "/v3/auth/authenticate")
             let answer = try await http.send(request, to: member, deadline: deadline, cap: 1 << 20)
-            var token = Token.unneeded
+            var token = Login.Token.unneeded
             if answer.head.isSuccess {
                 let wire: WireToken = try Self.decode(answer.body, from: member.name)
-                token = wire.token.map(Token.token) ?? .unneeded
+                token = wire.token.map(Login.Token.token) ?? .unneeded
             } else {
                 let error = Self.failure(answer.head, answer.body, from: member)
                 // "authentication is not enabled": the login is not needed (yet).
-                guard case .refused(.failedPrecondition, _) = error else { throw error }
+                guard case .refused(.failedPrecondition, _) = error else {
+                    session.withLock { $0.login.loginFailed(error, at: .now) }
+                    throw error
+                }
             }
-            session.withLock { $0.token = token }
+            session.withLock { $0.login.took(token) }
             return token
         }
 
-        private static func headers(_ token: Token) -> [(name: String, value: String)] {
+        private static func headers(_ token: Login.Token) -> [(name: String, value: String)] {
             // etcd takes the bare token; with "Bearer" in front it refuses.
             if case .token(let token) = token { [("Authorization", token)] } else { [] }
         }
@@ -200,13 +214,16 @@ extension Etcd {
 }
 
 extension Etcd.Client {
+    /// The TTLs that etcd grants, in seconds: anything else is no lease to rely on.
+    private static let ttls: ClosedRange<Int64> = 1...9_000_000_000
+
     /// Grants a lease. `POST /v3/lease/grant`
     package func grantLease(ttl: Int64, deadline: Duration) async throws -> Etcd.Lease {
         let message = WireLeaseRequest(TTL: WireInteger(ttl))
         let answer: WireLeaseResponse = try Self.decode(
             try await call("lease/grant", message, deadline: deadline), from: "etcd")
-        guard let id = answer.ID?.value, let ttl = answer.TTL?.value, ttl > 0 else {
-            throw Etcd.Error.malformed(server: "etcd", reason: "a lease without ID or TTL")
+        guard let id = answer.ID?.value, id != 0, let ttl = answer.TTL?.value, Self.ttls.contains(ttl) else {
+            throw Etcd.Error.malformed(server: "etcd", reason: "a lease without ID, or without a possible TTL")
         }
         return Etcd.Lease(id: id, ttl: ttl)
     }
@@ -221,7 +238,11 @@ extension Etcd.Client {
         guard let result = line.result else {
             throw Etcd.Error.malformed(server: "etcd", reason: "a keep-alive without result")
         }
-        return (result.TTL?.value ?? 0) > 0
+        let ttl = result.TTL?.value ?? 0
+        guard ttl == 0 || Self.ttls.contains(ttl) else {
+            throw Etcd.Error.malformed(server: "etcd", reason: "a lease with the TTL \(ttl)")
+        }
+        return ttl > 0
     }
 
     /// Asks how long a lease has left, and which keys it holds. `POST /v3/lease/timetolive`
@@ -230,8 +251,22 @@ extension Etcd.Client {
         let answer: WireLeaseResponse = try Self.decode(
             try await call("lease/timetolive", message, deadline: deadline), from: "etcd")
         let remaining = answer.TTL?.value ?? 0
+        guard remaining <= Self.ttls.upperBound else {
+            throw Etcd.Error.malformed(server: "etcd", reason: "a lease with \(remaining) s left")
+        }
         return Etcd.LeaseState(
             remaining: remaining < 0 ? nil : remaining, keys: (answer.keys ?? []).map { [UInt8]($0) })
+    }
+
+    /// Deletes a key, or does nothing where there is none; also where etcd has no room left. `POST /v3/kv/deleterange`
+    ///
+    /// Old versions refuse every transaction then, one that only deletes as well.
+    ///
+    /// - Returns: the store's revision afterwards.
+    package func delete(_ key: String, deadline: Duration) async throws -> Int64 {
+        let answer: WireDeleteResponse = try Self.decode(
+            try await call("kv/deleterange", WireDelete(key: Data(key.utf8)), deadline: deadline), from: "etcd")
+        return answer.header?.revision?.value ?? 0
     }
 
     /// Revokes a lease; its keys go with it. `POST /v3/lease/revoke`

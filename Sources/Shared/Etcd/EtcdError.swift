@@ -52,6 +52,20 @@ extension Etcd {
         ]
         return lasting.contains(code)
     }
+
+    /// Whether etcd answers, and only does not accept what is to be written: other errors, who reads logs as well.
+    package static func isDeniedOrNoRoom(_ error: any Swift.Error) -> Bool {
+        (error as? Error).map { $0.isDenied || $0.isNoRoom } ?? false
+    }
+
+    /// Whether an error is a loss of etcd already, and no break that passes at once: a person is needed, or an answer
+    /// did not come within its limit.
+    package static func isCertainLoss(_ error: any Swift.Error) -> Bool {
+        switch error as? HTTPError {
+        case .timedOut, .silent: true
+        default: needsOperator(error)
+        }
+    }
 }
 
 extension Etcd.Error {
@@ -60,11 +74,35 @@ extension Etcd.Error {
         if case .refused(.notFound, _) = self { true } else { false }
     }
 
-    /// Whether a call without, or with an old, token would give this.
-    var asksForLogin: Bool {
-        switch self {
-        case .refused(.unauthenticated, _), .refused(.invalidArgument, _): true
-        default: false
+    /// Whether the token, or that there is none, may be why etcd refused.
+    ///
+    /// Its versions have many codes and words for that; these codes alone show that it has looked at the request.
+    var mayComeOfToken: Bool {
+        guard case .refused(let code, _) = self else { return false }
+        let ofRequest: [Etcd.Code] = [
+            .notFound, .permissionDenied, .resourceExhausted, .failedPrecondition, .outOfRange,
+        ]
+        return !ofRequest.contains(code)
+    }
+
+    /// Whether the user may not do this.
+    package var isDenied: Bool {
+        if case .refused(.permissionDenied, _) = self { true } else { false }
+    }
+
+    /// Whether etcd has no room for what was to be written.
+    package var isNoRoom: Bool {
+        if case .refused(.resourceExhausted, _) = self { true } else { false }
+    }
+
+    /// Which setting is wrong or missing, where etcd's words alone do not tell.
+    private static func advice(_ message: String) -> String {
+        if message.contains("user name is empty") {
+            "; etcd requires a login: set \(EtcdSettings.user.variable) and \(EtcdSettings.passwordFile.variable)"
+        } else if message.contains("invalid user ID or password") {
+            "; check \(EtcdSettings.user.variable) and \(EtcdSettings.passwordFile.variable)"
+        } else {
+            ""
         }
     }
 
@@ -82,13 +120,40 @@ extension Etcd.Error: CustomStringConvertible {
     /// One sentence for a log line.
     package var description: String {
         switch self {
-        case .refused(_, let message): "etcd refused: \(message)"
+        case .refused(_, let message): "etcd refused: \(message)\(Self.advice(message))"
         case .notEtcd(let server, let status, let text):
             "\(server) does not answer as etcd's v3 gateway does: status \(status) \(text)"
         case .malformed(let server, let reason): "\(server) answered with something else than documented: \(reason)"
         case .compacted(let oldest): "etcd has compacted the revisions before \(oldest)"
         case .watchCancelled(let reason): "etcd cancelled the watch: \(reason)"
         case .storeReplaced(let reason): "etcd's store was replaced: \(reason)"
+        }
+    }
+}
+
+extension HTTPError {
+    /// Names the setting that is probably wrong, as libcurl's words do not.
+    func advised(about member: HTTPOrigin) -> HTTPError {
+        let hasCertificate = member.tls.certificate != nil
+        switch self {
+        case .insecure(let server, let reason) where reason.contains("alert"):
+            let advice =
+                hasCertificate
+                ? "etcd rejects the client certificate in ETCD_CERT"
+                : "etcd asks for a client certificate: set ETCD_CERT and ETCD_KEY"
+            return .insecure(server, reason: "\(reason); \(advice)")
+        case .insecure(let server, let reason) where reason.contains("issuer") || reason.contains("self"):
+            return .insecure(server, reason: "\(reason); ETCD_CACERT must have the CA that signed etcd's certificate")
+        case .broken(let server, _) where endedUnanswered && member.base.hasPrefix("https:"):
+            let advice =
+                hasCertificate
+                ? "does it trust the client certificate in ETCD_CERT?"
+                : "does it ask for a client certificate (ETCD_CERT and ETCD_KEY)?"
+            return .broken(server, reason: "closed by etcd before it answered; \(advice)")
+        case .broken(let server, let reason) where reason.contains("Empty reply"):
+            let advice = "if this port is for TLS, ETCD_HOST needs https://"
+            return .broken(server, reason: "closed by the server before it answered; \(advice)")
+        default: return self
         }
     }
 }

@@ -109,6 +109,10 @@ struct WireDelete: Encodable {
     let key: Data
 }
 
+struct WireDeleteResponse: Decodable {
+    let header: WireHeader?
+}
+
 struct WireCompare: Encodable {
     let target: String
     let result = "EQUAL"

@@ -21,7 +21,7 @@ package enum EtcdSettings {
         flag: "--etcd-user", variable: "ETCD_USER", placeholder: "NAME", help: "etcd user to log in as")
     static let passwordFile = Setting(
         flag: "--etcd-password-file", variable: "ETCD_PASSWORD_FILE", placeholder: "FILE",
-        help: "file with that user's password")
+        help: "file with that user's password; read at startup, for each login, and on SIGHUP")
     static let password = Setting(
         flag: "--etcd-password", variable: "ETCD_PASSWORD", placeholder: "PASSWORD",
         help: "the password itself; other users of the host may see it, so prefer the file", isSecret: true)
@@ -45,6 +45,11 @@ package enum EtcdSettings {
         let credentials = credentials(from: &reading)
         guard reading.text(host) != nil else {
             reading.problem(host, "must be set: where is etcd? For example 10.0.0.1:2379")
+            return nil
+        }
+        guard reading.text(host)?.contains("@") != true else {
+            reading.problem(
+                host, "must not contain a user or password; set \(user.variable) and \(passwordFile.variable)")
             return nil
         }
         let isSecure = tls != HTTPOrigin.TLS()
@@ -88,17 +93,14 @@ package enum EtcdSettings {
         return !text.isEmpty && text.utf8.count <= 253 && text.allSatisfy(isAllowed)
     }
 
-    /// In bytes.
-    private static let longestPassword = 65_536
-
     private static func credentials(from reading: inout ParsedSettings) -> Etcd.Credentials? {
         var secret = reading.text(password)
         if let path = reading.text(passwordFile) {
-            guard let text = try? FileContents(path, limit: longestPassword).text else {
+            secret = Etcd.Credentials.password(in: path)
+            guard secret != nil else {
                 reading.problem(passwordFile, "cannot be read: \(path)")
                 return nil
             }
-            secret = String(text.trimmingASCIISpace())
         }
         guard let name = reading.text(user) else {
             if secret != nil { reading.problem(user, "must be set, as there is a password") }
@@ -108,7 +110,7 @@ package enum EtcdSettings {
             reading.problem(passwordFile, "must be set, as \(user.variable) is")
             return nil
         }
-        return Etcd.Credentials(user: name, password: secret)
+        return Etcd.Credentials(user: name, password: secret, passwordFile: reading.text(passwordFile))
     }
 
     private static func file(_ setting: Setting, from reading: inout ParsedSettings) -> String? {

@@ -25,7 +25,7 @@ extension Etcd.Client {
             start_revision: WireInteger(min(revision, .max - 1) + 1))
         let body = [UInt8](try JSONEncoder().encode(WireWatchRequest(create_request: create)))
         return try await onMembers(watch.timing.deadline) { member, limit in
-            try await self.loggedIn(on: member, limit) { headers in
+            try await self.loggedIn(for: "watch", on: member, limit) { headers, limit in
                 // Without the header a member that lost the quorum keeps the watch open and silent.
                 let headers = headers + [("Grpc-Metadata-hasleader", "true")]
                 let stream = try await self.http.stream(

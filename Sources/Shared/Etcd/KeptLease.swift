@@ -2,7 +2,8 @@ extension Etcd {
     /// A lease that its holder keeps alive, and takes anew when it is gone.
     ///
     /// It is renewed when a third of its TTL is over. What the holder says under it may fail although the lease itself
-    /// lives; so a renewal counts only when ``complete(_:)`` says that this is done as well.
+    /// lives; so a renewal counts only when ``complete(_:)`` says that this is done as well. After two renewals in a row
+    /// that failed, whatever the reason, another lease replaces it where etcd grants one.
     package struct KeptLease: Sendable {
         /// A lease that lives for its whole TTL from now on.
         package struct Renewal: Sendable {
@@ -28,6 +29,7 @@ extension Etcd {
         private var due: ContinuousClock.Instant
         private var isNew = true
         private var former: Lease?
+        private var failures = 0
 
         /// Begins without a lease.
         ///
@@ -56,13 +58,27 @@ extension Etcd {
             let now = clock()
             if let lease {
                 guard now >= due else { return nil }
-                if try await client.keepAlive(lease: lease.id, deadline: deadline) { return renewal(of: lease, now) }
-                forget()
+                do {
+                    let isAlive = try await client.keepAlive(lease: lease.id, deadline: deadline)
+                    failures = 0
+                    if isAlive { return renewal(of: lease, now) }
+                    forget()
+                } catch {
+                    failures += 1
+                    guard failures >= Self.mostFailures, Self.isAnswer(error) else { throw error }
+                }
             }
             let granted = try await client.grantLease(ttl: Int64(ttl.components.seconds), deadline: deadline)
-            (lease, isNew, due) = (granted, true, now)
+            forget()
+            (lease, isNew, due, failures) = (granted, true, now, 0)
             return renewal(of: granted, now, isGranted: true)
         }
+
+        /// Failures in a row after which a lease is given up.
+        private static let mostFailures = 2
+
+        /// Whether etcd has answered: one that does not grants no lease either.
+        private static func isAnswer(_ error: any Swift.Error) -> Bool { error is Etcd.Error }
 
         private func renewal(
             of lease: Lease, _ begin: ContinuousClock.Instant, isGranted: Bool = false
@@ -73,7 +89,7 @@ extension Etcd {
         /// Says that what is to be said under the lease is said.
         package mutating func complete(_ renewal: Renewal) {
             guard renewal.lease == lease else { return }
-            (isNew, former, due) = (false, nil, renewal.begin + ttl / 3)
+            (isNew, former, due) = (false, nil, renewal.begin + min(ttl, .seconds(renewal.lease.ttl)) / 3)
         }
 
         /// Says that the lease is gone.

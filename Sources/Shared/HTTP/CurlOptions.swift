@@ -19,6 +19,10 @@ enum CurlOptions {
         unsafe ccurl_set_long(easy, CURLOPT_BUFFERSIZE, 128 << 10)
         // Registry and engine are reached directly, whatever http_proxy says.
         unsafe ccurl_set_string(easy, CURLOPT_PROXY, "")
+        // A server that has moved is found by the first connection after that, not up to a minute later.
+        unsafe ccurl_set_long(easy, CURLOPT_DNS_CACHE_TIMEOUT, 0)
+        // A transfer that is given up while its name is looked up would stop all others until the resolver answers.
+        unsafe ccurl_set_quick_exit(easy)
         unsafe applyLimits(transfer.limits, to: easy)
         unsafe applyOrigin(transfer.origin, to: easy)
         var fields = request.headers
@@ -77,6 +81,8 @@ enum CurlOptions {
         }
         if let authorities = origin.tls.authorities {
             unsafe ccurl_set_string(easy, CURLOPT_CAINFO, authorities)
+            // Some builds of libcurl trust the system's folder besides.
+            unsafe ccurl_set_string(easy, CURLOPT_CAPATH, nil)
         }
         if let certificate = origin.tls.certificate {
             unsafe ccurl_set_string(easy, CURLOPT_SSLCERT, certificate)

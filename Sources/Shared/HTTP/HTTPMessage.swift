@@ -63,6 +63,25 @@ package enum HTTPError: Error, Equatable, Sendable {
     case lineTooLong(String, cap: Int)
 }
 
+extension HTTPError {
+    /// Whether TLS failed.
+    package var isInsecure: Bool {
+        if case .insecure = self { true } else { false }
+    }
+
+    /// Whether there was no connection.
+    var isUnreachable: Bool {
+        if case .unreachable = self { true } else { false }
+    }
+
+    /// Whether the server closed the connection before it answered, in whichever of libcurl's words.
+    var endedUnanswered: Bool {
+        guard case .broken(_, let reason) = self else { return false }
+        return ["Empty reply", "getpeername()", "reset by peer", "Broken pipe", "unexpected eof"]
+            .contains { reason.contains($0) }
+    }
+}
+
 extension HTTPError: CustomStringConvertible {
     /// One sentence for a log line.
     package var description: String {

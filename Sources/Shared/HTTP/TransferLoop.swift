@@ -117,6 +117,8 @@ struct ActiveTransfers {
         let transfer: Transfer
         let headers: UnsafeMutablePointer<curl_slist>?
         let errorText: UnsafeMutablePointer<CChar>
+        /// The errno with which the system gave no socket; 0 where it gave one.
+        let socketError: UnsafeMutablePointer<Int32>
         let since = ContinuousClock.now
 
         /// Which limit a transfer that timed out has met: that of the connection comes long before the whole one.
@@ -145,7 +147,11 @@ struct ActiveTransfers {
         let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
         unsafe errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
         let headers = unsafe CurlOptions.apply(transfer, to: easy, errorText: errorText)
-        unsafe byHandle[easy] = unsafe Active(transfer: transfer, headers: headers, errorText: errorText)
+        let socketError = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
+        unsafe socketError.initialize(to: 0)
+        unsafe ccurl_keep_socket_error(easy, socketError)
+        unsafe byHandle[easy] = unsafe Active(
+            transfer: transfer, headers: headers, errorText: errorText, socketError: socketError)
         let code = unsafe curl_multi_add_handle(multi, easy)
         if code != CURLM_OK {
             unsafe forget(easy)
@@ -196,6 +202,7 @@ struct ActiveTransfers {
         unsafe curl_easy_cleanup(easy)
         unsafe curl_slist_free_all(active.headers)
         unsafe active.errorText.deallocate()
+        unsafe active.socketError.deallocate()
     }
 
     private func outcome(
@@ -210,6 +217,7 @@ struct ActiveTransfers {
         case CURLE_COULDNT_CONNECT, CURLE_COULDNT_RESOLVE_HOST:
             var systemError = 0
             unsafe ccurl_get_long(easy, CURLINFO_OS_ERRNO, &systemError)
+            if unsafe active.socketError.pointee != 0 { systemError = unsafe Int(active.socketError.pointee) }
             if systemError != 0 { reason = unsafe String(cString: strerror(Int32(systemError))) }
             return .failure(HTTPError.unreachable(server, reason: reason, code: Int32(truncatingIfNeeded: systemError)))
         case CURLE_OPERATION_TIMEDOUT:

@@ -133,6 +133,8 @@ extension SystemError {
         case forbidden
         /// Nothing listens there.
         case refused
+        /// This process, or the whole system, has no file descriptor left.
+        case exhausted
         /// Anything else.
         case other
     }
@@ -143,6 +145,7 @@ extension SystemError {
         case ENOENT: .missing
         case EACCES, EPERM: .forbidden
         case ECONNREFUSED: .refused
+        case EMFILE, ENFILE: .exhausted
         default: .other
         }
     }

@@ -36,6 +36,17 @@ struct LostEntryTests {
         #expect(story.state.lost == ["web/2"])
     }
 
+    @Test func `what goes alone while its meta stays under the same lease is withdrawn, with no room for the reason`() {
+        var story = RegistryStory("web/1", "web/2", "web/3")
+        story.watch([.delete("web/1")])
+        story.miss([.delete("web/2")])
+        #expect(story.state.lost == [])
+        // A meta that somebody wrote by hand stays, and says nothing of that.
+        story.watch([.put("web/3/meta", "{}", lease: 0)])
+        story.watch([.delete("web/3")])
+        #expect(story.state.lost == ["web/3"])
+    }
+
     @Test func `a listing after an absence tells losses by what is missing`() {
         var story = RegistryStory("web/1", "web/2", "web/3", "web/4")
         story.miss(

@@ -171,4 +171,92 @@ struct EtcdClientTests {
             _ = try await etcd.range(prefix: "/k", deadline: Self.limit)
         }
     }
+
+    @Test func `a token for which etcd waits after a restore is given up`() async throws {
+        let server = try await EtcdServer()
+        try await server.enableLogin("pw")
+        let snapshot = try await server.saveSnapshot("root:pw")
+        let etcd = client(server.origin, credentials: Etcd.Credentials(user: "root", password: "pw"))
+        // A simple token ends in the raft index of its login, which the restored etcd is far from.
+        for number in 0..<60 { _ = try await etcd.commit(put([("/k", "\(number)")]), deadline: Self.limit) }
+        try await server.ctl("--user", "root:pw", "user", "add", "late:pw")
+        let late = client(server.origin, credentials: Etcd.Credentials(user: "root", password: "pw"))
+        _ = try await late.range(prefix: "/k", deadline: Self.limit)
+        try await server.stop()
+        try await server.restore(snapshot)
+        try await server.start()
+        #expect(await eventually { (try? await late.range(prefix: "/k", deadline: .seconds(2))) != nil })
+    }
+
+    @Test func `a refused token leads to one login, whatever the code and words`() async throws {
+        let refusals: [StubEtcd.Answer] = [
+            .init(500, #"{"code":2,"message":"auth: revision in header is old"}"#),
+            .init(401, #"{"code":16,"message":"etcdserver: invalid auth token"}"#),
+            .init(400, #"{"code":13,"message":"auth: invalid auth token"}"#),
+        ]
+        for refusal in refusals {
+            let stub = try StubEtcd([
+                "auth/authenticate": [#"{"token":"first"}"#, #"{"token":"second"}"#],
+                "kv/range": ["{}", refusal, "{}"],
+            ])
+            let etcd = client(stub.origin, credentials: Etcd.Credentials(user: "u", password: "p"))
+            for _ in 0..<3 { _ = try await etcd.range(prefix: "/k", deadline: Self.limit) }
+            #expect(stub.requests("auth/authenticate").count == 2)
+            #expect(stub.requests("kv/range").last?.contains("second") == true)
+        }
+    }
+
+    @Test func `refusals that no login helps against do not lead to one login each`() async throws {
+        let stub = try StubEtcd([
+            "auth/authenticate": [#"{"token":"t"}"#],
+            "kv/range": [.init(500, #"{"code":2,"message":"auth: revision in header is old"}"#)],
+        ])
+        let etcd = client(stub.origin, credentials: Etcd.Credentials(user: "u", password: "p"))
+        for _ in 0..<100 { _ = try? await etcd.range(prefix: "/k", deadline: Self.limit) }
+        #expect(stub.requests("auth/authenticate").count < 20)
+    }
+
+    @Test func `a role that may not write does not lead to logins`() async throws {
+        let denied = StubEtcd.Answer(403, #"{"code":7,"message":"etcdserver: permission denied"}"#)
+        let stub = try StubEtcd(["auth/authenticate": [#"{"token":"t"}"#], "kv/range": [denied]])
+        let etcd = client(stub.origin, credentials: Etcd.Credentials(user: "u", password: "p"))
+        for _ in 0..<20 { _ = try? await etcd.range(prefix: "/k", deadline: Self.limit) }
+        #expect(stub.requests("auth/authenticate").count == 1)
+    }
+
+    @Test func `a changed password is read from its file when etcd refuses`() async throws {
+        let folder = try ScratchFolder()
+        let file = "\(folder.path)/password"
+        try AtomicFile(path: file).replace(with: Array("old\n".utf8))
+        let server = try await EtcdServer()
+        try await server.enableLogin("old")
+        let etcd = client(
+            server.origin, credentials: Etcd.Credentials(user: "root", password: "old", passwordFile: file))
+        _ = try await etcd.range(prefix: "/k", deadline: Self.limit)
+        let outcome = try await Program(
+            "sh", ["-c", "echo new | etcdctl --user root:old user passwd root --interactive=false"],
+            environment: [
+                "ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": "http://127.0.0.1:\(server.port)", "PATH": "/usr/bin:/bin",
+            ]
+        ).run(deadline: .seconds(20))
+        #expect(outcome.isSuccess)
+        _ = try? await etcd.range(prefix: "/k", deadline: Self.limit)
+        try AtomicFile(path: file).replace(with: Array("new\n".utf8))
+        #expect(await eventually { (try? await etcd.range(prefix: "/k", deadline: Self.limit)) != nil })
+    }
+
+    @Test(arguments: ["0", "-5", "9223372036854775808", "9223372036854775807"])
+    func `a TTL that etcd cannot mean is not believed`(ttl: String) async throws {
+        let stub = try StubEtcd([
+            "lease/grant": [#"{"ID":"1","TTL":"\#(ttl)"}"#],
+            "lease/keepalive": [#"{"result":{"ID":"1","TTL":"\#(ttl)"}}"#],
+            "lease/timetolive": [#"{"ID":"1","TTL":"\#(ttl)"}"#],
+        ])
+        let etcd = client(stub.origin)
+        await #expect(throws: Etcd.Error.self) { _ = try await etcd.grantLease(ttl: 15, deadline: Self.limit) }
+        guard ttl != "0" else { return }
+        await #expect(throws: Etcd.Error.self) { _ = try await etcd.keepAlive(lease: 1, deadline: Self.limit) }
+        let state = try? await etcd.timeToLive(lease: 1, deadline: Self.limit)
+        #expect(state?.remaining == nil)
+    }
 }

@@ -31,6 +31,16 @@ struct EtcdSettingsTests {
         return path
     }
 
+    @Test(arguments: ["http://root:s3cret@10.0.0.1:2379", "root:s3cret@etcd", "http://a:s3cret@x,http://b:s3@cret@y"])
+    func `a password in a URL is not shown`(host: String) {
+        let problems = read(["ETCD_HOST": host]).problems.joined()
+        #expect(problems.contains("ETCD_USER"))
+        #expect(!problems.contains("s3"))
+        // Other settings may have one as well.
+        let other = read(["ETCD_HOST": "etcd", "ETCD_PREFIX": host]).problems.joined()
+        #expect(!other.contains("s3"))
+    }
+
     // MARK: Members
 
     @Test(arguments: [

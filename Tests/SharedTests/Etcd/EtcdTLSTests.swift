@@ -85,13 +85,27 @@ struct EtcdTLSTests {
         }
     }
 
+    @Test func `a certificate of our own that another authority signed is named with its setting`() async throws {
+        let etcd = client(authority: certificates.authority, certificates.stranger)
+        let isTold = await eventually {
+            do {
+                _ = try await read(etcd)
+                return false
+            } catch {
+                #expect(!"\(error)".contains("getpeername"))
+                return "\(error)".contains("ETCD_CERT")
+            }
+        }
+        #expect(isTold)
+    }
+
     @Test func `plain HTTP to a server with TLS names the server`() async throws {
         let plain = "http://127.0.0.1:\(server.port)"
         let etcd = Etcd.Client(http, Etcd.Configuration(endpoints: [.tcp(plain)]))
         await #expect {
             _ = try await read(etcd)
         } throws: { error in
-            "\(error)".contains(plain)
+            "\(error)".contains(plain) && "\(error)".contains("https://")
         }
     }
 }

@@ -94,6 +94,19 @@ struct KeptLeaseTests {
         #expect(kept6?.isNew == false)
     }
 
+    @Test func `one whose renewal fails twice in a row is replaced where etcd grants another`() async throws {
+        let refusal = StubEtcd.Answer(500, #"{"code":2,"message":"x"}"#)
+        let (stub, clock) = (try stub(keepAlive: [refusal]), Clock())
+        var kept = try keptLease(stub, clock)
+        let first = try #require(try await kept.keep())
+        kept.complete(first)
+        kept.makeDue()
+        await #expect(throws: (any Error).self) { try await kept.keep() }
+        #expect(kept.lease == first.lease)
+        let second = try #require(try await kept.keep())
+        #expect(second.lease.id == 2 && second.former == first.lease && second.isGranted)
+    }
+
     @Test func `its text is the one that etcdctl writes`() {
         #expect(Etcd.Lease(id: 255, ttl: 1).text == "ff")
         #expect(Etcd.Lease(id: -1, ttl: 1).text == "ffffffffffffffff")
@@ -102,14 +115,39 @@ struct KeptLeaseTests {
 
 @Suite("Outage")
 struct OutageTests {
-    @Test func `it begins once with its first cause, and ends once`() {
+    private let start = ContinuousClock.now
+
+    /// What the log hears of failures (`-`), certain ones (`!`) and successes (`+`), each at its second.
+    private func news(_ events: [(Double, Character)]) -> [String] {
         var outage = Outage<String>()
-        var news = [outage.end()]
-        news += [outage.begin("one"), outage.begin("two")]
+        return events.compactMap { second, event -> String? in
+            let now = start + .seconds(second)
+            if event == "+" { return outage.succeeded(at: now) ? "back at \(second)" : nil }
+            return outage.failed("\(second)", isCertain: event == "!", at: now) ? "lost at \(second)" : nil
+        }
+    }
+
+    @Test func `a loss is logged with its second failure, or at once where it is certain, and its return at once`() {
+        #expect(news([(0, "-"), (1, "-"), (2, "-"), (3, "+"), (4, "+")]) == ["lost at 1.0", "back at 3.0"])
+        #expect(news([(0, "!"), (1, "-"), (3, "+")]) == ["lost at 0.0", "back at 3.0"])
+    }
+
+    @Test func `breaks that pass at once are none, as long as there is time between them`() {
+        #expect(news([(0, "-"), (1, "+"), (7, "-"), (8, "+"), (20, "-"), (21, "+")]) == [])
+    }
+
+    @Test func `losses and returns that alternate are one outage, until a return lasts`() {
+        let cuts = (0..<30).flatMap { [(Double($0), Character("-")), (Double($0) + 0.5, Character("+"))] }
+        #expect(news(cuts) == ["lost at 1.0"])
+        #expect(news(cuts + [(36, "+")]) == ["lost at 1.0", "back at 36.0"])
+    }
+
+    @Test func `its cause is the first one, while it fails`() {
+        var outage = Outage<String>()
+        _ = outage.failed("one")
+        _ = outage.failed("two")
         #expect(outage.cause == "one")
-        news += [outage.end(), outage.end()]
+        _ = outage.succeeded()
         #expect(outage.cause == nil)
-        news.append(outage.begin("three"))
-        #expect(news == [false, true, false, true, false, true])
     }
 }
