@@ -23,6 +23,8 @@ struct DiscoverSettings: Sendable {
     var host: HostSettings
     /// Where it is said what is added to haproxy.cfg.
     var additionFiles: SnippetFiles
+    /// The folder of certificates for routes; nil for none.
+    var certificates: String?
     /// How long open connections may take when the program stops.
     var stopGrace: Duration
     /// How long they may take after a reload.
@@ -89,7 +91,7 @@ struct DiscoverSettings: Sendable {
         settings: EtcdSettings.settings + [
             mode, pollInterval, haproxy, haproxyMaster, reloadCommand, haproxyConfig, stateDirectory, statsBind,
             statsAuth, listenAddress, portRange, zone,
-            globalFile, defaultsFile, extraFile, stopGrace,
+            globalFile, defaultsFile, extraFile, httpBind, httpsBind, certificatesFolder, trustedProxies, stopGrace,
             hardStopAfter, drainTimeout, holdTime,
         ] + LogSettings.settings, commands: DiscoverCommands.all)
 
@@ -111,6 +113,7 @@ struct DiscoverSettings: Sendable {
         external = Self.external(from: &reading)
         let host = Self.host(&reading)
         additionFiles = Self.additionFiles(&reading)
+        certificates = Self.certificates(from: &reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = Self.hardStopAfter(from: &reading)
         let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
@@ -160,10 +163,11 @@ struct DiscoverSettings: Sendable {
         let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
         let zone = reading.value(Self.zone, ServiceName.grammar) { Zone($0) }
         let portRange = reading.value(Self.portRange, PortRange.grammar) { PortRange($0) }
+        let routes = Self.routes(from: &reading, besides: statsBind)
         guard let statsBind, let listenAddress, let portRange else { return nil }
         return HostSettings(
             statsBind: statsBind, name: hostName ?? "localhost", listenAddress: listenAddress, zone: zone,
-            portRange: portRange)
+            portRange: portRange, routes: routes)
     }
 }
 

@@ -6,8 +6,8 @@ struct DesiredState: Equatable, Sendable {
     struct Listener: Equatable, Sendable {
         /// The service, which gives the section its name.
         let service: ServiceName
-        /// Where consumers connect.
-        let port: Port
+        /// Where consumers connect; nil where only routes, or an operator's own sections, lead to it.
+        private(set) var port: Port?
         /// On which address; nil for all IPv4 addresses.
         var address: IPAddress?
         /// How connections are treated; states share it.
@@ -18,6 +18,8 @@ struct DesiredState: Equatable, Sendable {
         var minCheckInterval = Duration.zero
         /// What its section says instead, where HAProxy rejects what it would say.
         var written: Written?
+        /// Whether routes lead to it.
+        var isRouted = false
 
         /// How connections are treated.
         var options: ListenerOptions {
@@ -27,7 +29,7 @@ struct DesiredState: Equatable, Sendable {
 
         /// Makes one.
         init(
-            service: ServiceName, port: Port, address: IPAddress? = nil,
+            service: ServiceName, port: Port?, address: IPAddress? = nil,
             options: Interned<ListenerOptions> = Interned(ListenerOptions()), servers: [Server],
             minCheckInterval: Duration = .zero, written: Written? = nil
         ) {
@@ -43,8 +45,15 @@ struct DesiredState: Equatable, Sendable {
             let servers: [InstanceID: ServerLine]
         }
 
-        /// Address and port.
-        var bind: BindAddress { BindAddress(address: address, port: port) }
+        /// Address and port; nil where it has none.
+        var bind: BindAddress? { port.map { BindAddress(address: address, port: $0) } }
+
+        /// The same without a port of its own.
+        var withoutPort: Listener {
+            var listener = self
+            listener.port = nil
+            return listener
+        }
     }
 
     /// One instance behind a listener.
@@ -75,6 +84,12 @@ struct DesiredState: Equatable, Sendable {
     /// The listeners by name; no two share a port.
     private(set) var listeners: [Listener]
 
+    /// What routes come to; nil where this host serves none.
+    private(set) var routes: RouteTable?
+
+    /// Where it listens for routes.
+    private(set) var routeBinds = RouteBinds()
+
     /// What is wrong in the registry, and what was left out, and why.
     private(set) var diagnostics: Set<Diagnostic> = []
 
@@ -94,7 +109,7 @@ struct DesiredState: Equatable, Sendable {
     private(set) var untestedBinds: Set<BindAddress> = []
 
     /// Where it listens.
-    var binds: Set<BindAddress> { Set(listeners.map(\.bind)) }
+    var binds: Set<BindAddress> { Set(listeners.compactMap(\.bind)).union(routeBinds.all) }
 
     /// How many servers there are.
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
@@ -110,24 +125,29 @@ struct DesiredState: Equatable, Sendable {
         let host = inputs.host
         let catalog = Catalog(inputs.registry.holding(inputs.held))
         (services, portClaims, diagnostics) = (catalog.services, catalog.claims, catalog.problems)
+        listeners = []
         diagnostics.formUnion(inputs.ports.problems(of: catalog.hosts, on: host))
-        let resolved = cache.resolved(services, zone: host.zone)
-        let assignment = PortAssignment(resolved, claims: portClaims, range: host.portRange)
+        let resolved = resolve(inputs, &cache)
+        let assignment = PortAssignment(
+            resolved.filter(\.hasPort), claims: portClaims, range: host.portRange)
         claims = assignment.changes + inputs.expiredClaims(of: catalog) + inputs.lostClaims
         diagnostics.formUnion(assignment.problems)
-        listeners = []
         for service in resolved {
             diagnostics.formUnion(service.problems)
-            guard let port = assignment.ports[service.service] else { continue }
+            let port = assignment.ports[service.service]
+            guard port != nil || service.isRouted else { continue }
             let listener = cache.listener(of: service, at: port, on: host)
             if let obstacle = host.obstacle(to: listener) {
                 diagnostics.insert(obstacle)
+                if service.isRouted { listeners.append(listener.withoutPort) }
             } else {
                 listeners.append(listener)
             }
         }
         cache.evict(except: resolved)
+        addServicesWithoutEndpoints(resolved)
         listeners = inputs.rejected.applied(to: listeners, &diagnostics)
+        routeBinds = RouteBinds(host.routes, host, hasCertificate: !inputs.certificates.isEmpty, &diagnostics)
         wantedBinds = binds
         untestedBinds = wantedBinds.subtracting(inputs.ports.tried)
         remove(inputs.ports.obstacles)
@@ -152,19 +172,61 @@ struct DesiredState: Equatable, Sendable {
     /// The services whose claims of ports are of no use now.
     var idleClaims: Set<ServiceName> { Set(portClaims.keys).subtracting(services.map(\.name)) }
 
+    /// What is said of services, and what routes come to.
+    ///
+    /// A service that a route names speaks HTTP unless somebody says otherwise, and then it is no target.
+    private mutating func resolve(_ inputs: DesiredInputs, _ cache: inout DesiredStateCache) -> [ResolvedService] {
+        let zone = inputs.host.zone
+        guard inputs.host.routes != nil else { return cache.resolved(services, zone: zone) { _ in false } }
+        if !inputs.registry.hasRoutes { diagnostics.insert(.route(.unreadable)) }
+        let before = cache.resolved(services, zone: zone) { _ in nil }
+        var wanted = RouteTableBuilder.Inputs(
+            named: inputs.heldRoutes.applied(to: inputs.registry.routes), waiting: inputs.switches.routes)
+        for service in before {
+            if service.saysTCP { wanted.tcp.insert(service.service) }
+            if let labels = service.labelRoutes { wanted.labels[service.service] = labels }
+        }
+        let table = cache.table(of: wanted)
+        routes = table
+        diagnostics.formUnion(table.problems)
+        diagnostics.formUnion(inputs.switches.problems.union(inputs.heldRoutes.problems))
+        // One without a port of its own can only be for routes, and so needs no reload when one names it.
+        let ready = table.services.union(before.lazy.filter { !$0.hasPort }.map(\.service)).subtracting(wanted.tcp)
+        return cache.resolved(services, zone: zone) { ready.contains($0) }
+    }
+
+    /// Adds the services that routes name and that have no endpoint: they answer 503, and their first one is a command.
+    private mutating func addServicesWithoutEndpoints(_ resolved: [ResolvedService]) {
+        guard let routes else { return }
+        let missing = routes.services.subtracting(resolved.map(\.service))
+        guard !missing.isEmpty else { return }
+        for service in missing {
+            var listener = Listener(service: service, port: nil, options: ListenerOptions.ofRoute, servers: [])
+            listener.isRouted = true
+            listeners.append(listener)
+        }
+        listeners.sort { $0.service < $1.service }
+    }
+
     /// Removes the listeners that something is in the way of.
     private mutating func remove(_ obstacles: [BindAddress: String]) {
         guard !obstacles.isEmpty else { return }
-        listeners.removeAll { listener in
-            guard let obstacle = obstacles[listener.bind] else { return false }
-            diagnostics.insert(.portUnavailable(listener.service, listener.port, obstacle: obstacle))
-            return true
+        listeners = listeners.compactMap { listener in
+            guard let bind = listener.bind, let obstacle = obstacles[bind] else { return listener }
+            diagnostics.insert(.portUnavailable(listener.service, bind.port, obstacle: obstacle))
+            return listener.isRouted ? listener.withoutPort : nil
         }
+        routeBinds.remove(obstacles, &diagnostics)
     }
 
     /// Removes the endpoints from which connections would come back to this HAProxy, again and again.
     private mutating func removeLoops(of ownAddresses: Set<IPAddress>) {
-        let loops = LoopDetector(listeners, ownAddresses: ownAddresses).servers
+        var loops = LoopDetector(listeners, ownAddresses: ownAddresses).servers
+        for listener in listeners where listener.isRouted {
+            // It would come back to the routes.
+            let looping = listener.servers.filter { $0.endpoint.isListener(among: routeBinds.all, ownAddresses) }
+            if !looping.isEmpty { loops[listener.service] = (loops[listener.service] ?? []) + looping }
+        }
         guard !loops.isEmpty else { return }
         for index in listeners.indices {
             guard let looping = loops[listeners[index].service] else { continue }
@@ -190,6 +252,12 @@ struct DesiredInputs: Sendable {
     var rejected = RejectedServices()
     /// The services whose claims of ports have been of no use for too long.
     var expiredClaims: Set<ServiceName> = []
+    /// The routes that wait for their new target.
+    var switches = RouteSwitches(limit: .zero)
+    /// The routes that were lost and are kept.
+    var heldRoutes = RouteHold(limit: .zero)
+    /// The names of the certificates that can be used.
+    var certificates: Set<String> = []
     /// What was seen of this host's ports and addresses.
     var ports = PortObservation()
     /// What this host contributes.
@@ -242,7 +310,7 @@ extension PortObservation {
 
 extension DesiredState.Listener {
     /// A service's listener on a host.
-    init(_ service: ResolvedService, _ port: Port, on host: HostSettings) {
+    init(_ service: ResolvedService, _ port: Port?, on host: HostSettings) {
         let minInterval = host.minCheckInterval
         var pool = InternPool<ServerOptions>()
         self.init(
@@ -251,6 +319,7 @@ extension DesiredState.Listener {
             servers: minInterval > .zero
                 ? service.servers.map { $0.checked(notBelow: minInterval, &pool) } : service.servers,
             minCheckInterval: minInterval)
+        isRouted = service.isRouted
     }
 }
 
@@ -268,38 +337,60 @@ extension DesiredState.Server {
 extension HostSettings {
     /// What of this host is in the way of a listener.
     fileprivate func obstacle(to listener: DesiredState.Listener) -> Diagnostic? {
-        if listener.bind.overlaps(statsBind) { return .portOfStats(listener.service, listener.port) }
         if reserved.names.contains(listener.service.text) { return .nameOfAddition(listener.service) }
-        return reserved.binds.contains(where: listener.bind.overlaps)
-            ? .portOfAddition(listener.service, listener.port) : nil
+        guard let bind = listener.bind else { return nil }
+        if bind.overlaps(statsBind) { return .portOfStats(listener.service, bind.port) }
+        if routes?.binds.contains(where: bind.overlaps) == true {
+            return .route(.portOfRoutes(listener.service, bind.port, isRouted: listener.isRouted))
+        }
+        return reserved.binds.contains(where: bind.overlaps) ? .portOfAddition(listener.service, bind.port) : nil
     }
 }
 
 /// What earlier decisions came to, so that a service which did not change is not decided again.
 struct DesiredStateCache {
-    private var resolved: [ServiceName: (of: Catalog.Service, zone: Zone?, resolution: ResolvedService)] = [:]
+    private struct Resolution {
+        let of: Catalog.Service
+        let zone: Zone?
+        let value: ResolvedService
+    }
+
+    /// What routes came to.
+    private(set) var routes = RouteTableBuilder()
+    private var resolved: [ServiceName: Resolution] = [:]
     private var listeners: [ServiceName: (of: ResolvedService, listener: DesiredState.Listener)] = [:]
 
     /// Makes an empty one.
     init() {}
 
+    /// What routes come to.
+    mutating func table(of inputs: RouteTableBuilder.Inputs) -> RouteTable { routes.table(of: inputs) }
+
     /// What is said of services; those without instances are left out.
-    mutating func resolved(_ services: [Catalog.Service], zone: Zone?) -> [ResolvedService] {
+    ///
+    /// - Parameter isRouted: whether routes lead to a service; nil where that is not known yet, and what was is as good.
+    mutating func resolved(
+        _ services: [Catalog.Service], zone: Zone?, isRouted: (ServiceName) -> Bool?
+    ) -> [ResolvedService] {
         let known = resolved
         resolved = [:]
         return services.compactMap { service in
-            if let known = known[service.name], known.of === service, known.zone == zone {
+            let isRouted = isRouted(service.name)
+            if let known = known[service.name], known.of === service, known.zone == zone,
+                known.value.isRouted == isRouted ?? known.value.isRouted
+            {
                 resolved[service.name] = known
-                return known.resolution
+                return known.value
             }
-            guard let resolution = ResolvedService(service, zone: zone) else { return nil }
-            resolved[service.name] = (service, zone, resolution)
-            return resolution
+            guard let value = ResolvedService(service, zone: zone, isRouted: isRouted ?? false) else { return nil }
+            resolved[service.name] = Resolution(of: service, zone: zone, value: value)
+            return value
         }
     }
 
     /// A service's listener on this host.
-    mutating func listener(of service: ResolvedService, at port: Port, on host: HostSettings) -> DesiredState.Listener {
+    mutating func listener(of service: ResolvedService, at port: Port?, on host: HostSettings) -> DesiredState.Listener
+    {
         if let known = listeners[service.service], known.of === service, known.listener.port == port,
             known.listener.address == service.address ?? host.listenAddress,
             known.listener.minCheckInterval == host.minCheckInterval
@@ -341,6 +432,9 @@ struct HostSettings: Equatable, Sendable {
 
     /// The shortest interval between two checks of an endpoint, which depends on how many client hosts there are.
     var minCheckInterval = Duration.zero
+
+    /// Where requests are routed by host and path; nil for nowhere.
+    var routes: RouteListeners?
 
     /// The names and addresses of what its operator adds to haproxy.cfg: no service can have them.
     var reserved = Reserved()

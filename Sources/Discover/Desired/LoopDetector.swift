@@ -18,7 +18,7 @@ struct LoopDetector {
 
     /// Finds them among listeners on a host with these addresses.
     init(_ listeners: [DesiredState.Listener], ownAddresses: Set<IPAddress>) {
-        let byPort = Dictionary(grouping: listeners, by: \.port)
+        let byPort = Dictionary(grouping: listeners.filter { $0.port != nil }, by: \.port)
         var steps: [Step] = []
         for listener in listeners {
             for server in listener.servers {
@@ -26,7 +26,7 @@ struct LoopDetector {
                 let (address, port) = (server.endpoint.reached, server.endpoint.port)
                 guard address.isLoopback || ownAddresses.contains(address) else { continue }
                 let place = BindAddress(address: address, port: port)
-                guard let other = others.first(where: { $0.bind.overlaps(place) }) else { continue }
+                guard let other = others.first(where: { $0.bind?.overlaps(place) == true }) else { continue }
                 steps.append(Step(from: listener.service, server: server, to: other.service))
             }
         }
@@ -47,6 +47,12 @@ struct LoopDetector {
 }
 
 extension Endpoint {
+    /// Whether it is one of these listeners, on a host with these addresses.
+    func isListener(among binds: [BindAddress], _ ownAddresses: Set<IPAddress>) -> Bool {
+        guard reached.isLoopback || ownAddresses.contains(reached) else { return false }
+        return binds.contains { $0.overlaps(BindAddress(address: reached, port: port)) }
+    }
+
     /// The address that connections go to: an IPv4 address may be written as an IPv6 one.
     fileprivate var reached: IPAddress { address.family == .v6 ? address.unmapped : address }
 }

@@ -108,11 +108,12 @@ extension [DesiredState.Listener] {
     /// The listeners with what stands in for some services; where another service has its address, that is nothing.
     func replacing(_ fallbacks: [ServiceName: RejectedServices.Fallback]) -> [DesiredState.Listener] {
         guard !fallbacks.isEmpty else { return self }
-        let others = filter { fallbacks[$0.service] == nil }.map(\.bind)
+        let others = filter { fallbacks[$0.service] == nil }.compactMap(\.bind)
         return compactMap { listener in
             guard let fallback = fallbacks[listener.service] else { return listener }
             return listener.replaced(by: fallback).flatMap { next in
-                others.contains { $0.overlaps(next.bind) } ? nil : next
+                guard let bind = next.bind else { return next }
+                return others.contains { $0.overlaps(bind) } ? nil : next
             }
         }
     }
@@ -125,9 +126,11 @@ extension DesiredState.Listener {
         let accepted = section.lines(of: servers.filter { rejecting.contains($0.id) })
         let left = servers.filter { !rejecting.contains($0.id) || accepted[$0.id] != nil }
         guard rejecting.isEmpty || !left.isEmpty else { return nil }
-        return DesiredState.Listener(
-            service: service, port: section.bind.port, address: section.bind.address, options: sharedOptions,
+        var listener = DesiredState.Listener(
+            service: service, port: section.bind?.port, address: section.bind?.address, options: sharedOptions,
             servers: left, written: Written(head: section.head, servers: accepted))
+        listener.isRouted = isRouted
+        return listener
     }
 }
 
@@ -135,8 +138,8 @@ extension DesiredState.Listener {
 struct AcceptedSection: Equatable, Sendable {
     /// All of it but the servers.
     let head: String
-    /// Where it listens.
-    let bind: BindAddress
+    /// Where it listens; nil for nowhere.
+    let bind: BindAddress?
     /// Its servers.
     let servers: [ServerLine]
 

@@ -12,11 +12,16 @@ struct Catalog: Equatable, Sendable {
         let entry: RegistryRecord
         /// What it says besides names and addresses.
         let options: Interned<ServiceOptions>
+        /// What an operator says of it alone; nil where nobody did.
+        let config: Interned<ServiceOptions>?
         private let said: RegistryRecord?
 
         /// Makes one of its records.
-        init(id: InstanceID, endpoint: Endpoint, entry: RegistryRecord, meta: RegistryRecord?) {
-            (self.id, self.endpoint, self.entry, said) = (id, endpoint, entry, meta)
+        init(
+            id: InstanceID, endpoint: Endpoint, entry: RegistryRecord, meta: RegistryRecord?,
+            config: Interned<ServiceOptions>? = nil
+        ) {
+            (self.id, self.endpoint, self.entry, said, self.config) = (id, endpoint, entry, meta, config)
             if case .meta(_, _, let meta)? = meta?.content {
                 options = meta.options
             } else {
@@ -148,6 +153,7 @@ final class ServiceRecords: Sendable {
         private var config = ServiceConfig()
         private var port: Port?
         private var metas: [InstanceID: RegistryRecord] = [:]
+        private var configs: [InstanceID: Interned<ServiceOptions>] = [:]
 
         mutating func take(_ record: RegistryRecord) {
             problems.formUnion(record.problems)
@@ -156,18 +162,19 @@ final class ServiceRecords: Sendable {
                 metas[id] = record
                 // What was withdrawn has a host too, which may since have another address.
                 if let host = meta.host?.value, !meta.isWithdrawn { hosts.insert(host) }
+            case .endpointConfig(_, let id, let config): configs[id] = Interned(config.options)
             case .config(_, let config): self.config = config
             case .port(_, let port): self.port = port
             case .claim(_, let claim):
                 self.claim = Catalog.Claim(claim: claim, revision: record.keyValue.modRevision)
-            case .entry, .nothing: break
+            case .entry, .route, .nothing: break
             }
         }
 
         func service(_ name: ServiceName, _ records: [[UInt8]: RegistryRecord]) -> Catalog.Service? {
             let instances = records.values.compactMap { record -> Catalog.Instance? in
                 guard case .entry(_, let id, let endpoint) = record.content else { return nil }
-                return Catalog.Instance(id: id, endpoint: endpoint, entry: record, meta: metas[id])
+                return Catalog.Instance(id: id, endpoint: endpoint, entry: record, meta: metas[id], config: configs[id])
             }
             guard !instances.isEmpty else { return nil }
             return Catalog.Service(

@@ -35,6 +35,8 @@ enum Diagnostic: Hashable, Sendable {
     case portUnavailable(ServiceName, Port, obstacle: String)
     /// HAProxy refuses the file for the sake of the service, of which it may still serve an earlier form.
     case refusedByHAProxy(ServiceName, words: String, isServed: Bool)
+    /// Something is wrong with a route.
+    case route(RouteProblem)
 }
 
 extension Diagnostic {
@@ -48,6 +50,7 @@ extension Diagnostic {
             "service not served"
         case .addressShared: "several hosts register with the same HOST_IP"
         case .addressElsewhere: "HOST_IP is on no interface of this host"
+        case .route(let problem): problem.message
         default: "invalid registry entry ignored"
         }
     }
@@ -61,6 +64,7 @@ extension Diagnostic {
         case .portClaimed, .portOfStats, .portOfAddition, .nameOfAddition, .loop, .portUnavailable,
             .refusedByHAProxy:
             true
+        case .route(let problem): problem.isSevere
         }
     }
 
@@ -75,6 +79,7 @@ extension Diagnostic {
             .nameOfAddition(let service), .loop(let service, _, _),
             .portUnavailable(let service, _, _), .refusedByHAProxy(let service, _, _):
             service.text
+        case .route(let problem): problem.subject
         }
     }
 
@@ -104,6 +109,7 @@ extension Diagnostic {
             "its endpoint \(id) at \(endpoint) would loop back to this HAProxy's own listener"
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
         case .refusedByHAProxy(_, let words, _): "HAProxy says: \(words)"
+        case .route(let problem): problem.explanation
         }
     }
 }
@@ -115,6 +121,8 @@ extension Diagnostic {
         case .portUnavailable(let service, let port, _): .portUnavailable(service, port, obstacle: "")
         case .portClaimed(let service, let port, let winner, .some):
             .portClaimed(service, port, by: winner, instead: port)
+        case .route(.notListening(let setting, let bind, _)):
+            .route(.notListening(setting: setting, bind, obstacle: ""))
         default: self
         }
     }

@@ -58,7 +58,7 @@ struct DesiredStateTests {
     @Test(arguments: cases)
     func `each service gets its port`(example: Case) {
         let plan = RegistryFixture(example.keys).plan
-        #expect(plan.listeners.map { "\($0.service):\($0.port)" } == example.listeners)
+        #expect(plan.listeners.map { "\($0.service):\($0.port?.description ?? "-")" } == example.listeners)
         #expect(plan.diagnostics == Set(example.problems))
     }
 
@@ -116,7 +116,7 @@ struct DesiredStateTests {
         let whole = PlanFixture(sections).plan
         var registry = RegistryFixture()
         for listener in whole.listeners {
-            registry.put("\(listener.service)/port", "\(listener.port)")
+            registry.put("\(listener.service)/port", "\(listener.port?.description ?? "-")")
             for server in listener.servers { registry.put("\(listener.service)/\(server.id)", "\(server.endpoint)") }
         }
         var inputs = DesiredInputs(registry: registry.state, host: HAProxySettings.sample.host)
