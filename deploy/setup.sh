@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Sidekick's build, demo and tests need and this machine lacks, and nothing else. A second run
 # finds everything there and touches neither the network nor the machine. PROGRAM...: these too, each from the package
-# of its name.
+# of its name; `outputs`: the programs that the tests of outputs have read them.
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -17,6 +17,7 @@ has_curl_headers() { compgen -G '/usr/include/curl/curl.h' || compgen -G '/usr/i
 has_linker_parts() { # what the Swift toolchain takes from the system to link a program
     [[ -e /usr/include/stdio.h ]] && has ld && compgen -G '/usr/lib/gcc/*/*/libstdc++.so' >/dev/null
 }
+has_jinja() { [[ -x /usr/bin/python3 ]] && /usr/bin/python3 -c 'import jinja2' 2>/dev/null; }
 in_archive() { apt-cache show --no-all-versions "$1" >/dev/null 2>&1; }
 
 # One line each: the test that says it is there, the package, what it is for.
@@ -39,7 +40,22 @@ has nsenter           | util-linux            | starts programs in those network
 has_static_busybox    | busybox-static        | the contents of the demo's image
 PARTS
     local program
-    for program; do echo "has $program | $program | asked for by name"; done
+    for program; do
+        if [[ $program == outputs ]]; then readers; else echo "has $program | $program | asked for by name"; fi
+    done
+}
+
+readers() {
+    cat <<'PARTS'
+has nginx             | nginx                 | reads an output, in the tests
+has jq                | jq                    | renders outputs
+has_jinja             | python3-jinja2        | renders outputs
+has unbound           | unbound               | reads an output, in the tests
+has dnsmasq           | dnsmasq-base          | reads an output, in the tests
+has named-checkzone   | bind9-utils           | checks a zone
+has dig               | bind9-dnsutils        | asks name servers, in the tests
+has promtool          | prometheus            | reads an output, in the tests
+PARTS
 }
 
 missing() { # one line for each missing part: "package what it is for"

@@ -47,7 +47,7 @@ struct DiscoverAgent: Sendable {
     }
 
     /// What watchers hand over to the loop: the newest whole of each kind.
-    private struct Inbox: Sendable {
+    struct Inbox: Sendable {
         let registry = LatestValue<RegistryState>()
         let consumers = LatestValue<Int>()
         let certificates = LatestValue<CertificateFolder>()
@@ -67,13 +67,18 @@ struct DiscoverAgent: Sendable {
             RegistryCache(file: settings.directory.catalog, keyspace: settings.keyspace), logger: logger)
         cache.load()
         let inbox = Inbox(requests: LoopQueue { [bell] in bell.ring(.request) })
+        let outputs = settings.outputs.map { Outputs($0, settings.outputSetting, clients.client, logger) }
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
             // It takes etcd's time, while HAProxy is asked what it can do.
             group.addTask { await followRegistry(clients, from: cache.saved?.registry, into: inbox) }
-            var reconciler = try await attach(cache)
+            guard let haproxy = settings.haproxy else {
+                return try await writeOutputs(outputs, inbox, clients, cache)
+            }
+            var reconciler = try await attach(haproxy, cache)
             let board = SharedSnapshot(reconciler.snapshot(store))
-            if let commands = answers(inbox.requests, board, clients).server(
+            if let outputs { group.addTask { [access = reconciler.haproxy.access] in await outputs.run(access) } }
+            if let commands = answers(inbox.requests, board, clients, outputs).server(
                 at: settings.directory.controlSocket, logger)
             {
                 group.addTask { await commands.run() }
@@ -83,7 +88,7 @@ struct DiscoverAgent: Sendable {
             group.addTask { try? await clients.claimer.run() }
             group.addTask { await countConsumers(clients, into: inbox) }
             group.addTask { await followCertificates(into: inbox) }
-            try await serve(&reconciler, inbox, clients, board)
+            try await serve(&reconciler, inbox, clients, board, outputs)
             // The task is cancelled here, and stopping takes time.
             await Task { [reconciler, settings] in await reconciler.stop(grace: settings.stopGrace) }.value
         }
@@ -91,7 +96,8 @@ struct DiscoverAgent: Sendable {
 
     /// Has the reconciler take a turn with each ring, until the task is cancelled.
     private func serve(
-        _ reconciler: inout Reconciler, _ inbox: Inbox, _ clients: RegistryClients, _ board: SharedSnapshot<Snapshot>
+        _ reconciler: inout Reconciler, _ inbox: Inbox, _ clients: RegistryClients,
+        _ board: SharedSnapshot<Snapshot>, _ outputs: Outputs?
     ) async throws {
         var hasServed = false
         var (alarm, watch): (Task<Void, Never>?, Task<Void, Never>?)
@@ -101,7 +107,10 @@ struct DiscoverAgent: Sendable {
         }
         var reasons = reconciler.knowsNothing ? await firstRing() : []
         while let rung = reasons, !Task.isCancelled {
-            if rung.contains(.hangup) { readFiles(for: &reconciler) }
+            if rung.contains(.hangup) {
+                readFiles(for: &reconciler)
+                outputs?.readFile()
+            }
             if let registry = inbox.registry.take() { reconciler.accept(registry) }
             if let consumers = inbox.consumers.take() { reconciler.accept(consumers: consumers) }
             if let certificates = inbox.certificates.take() { reconciler.accept(certificates) }
@@ -112,6 +121,9 @@ struct DiscoverAgent: Sendable {
                 throw Failure.noHAProxy(reason: reconciler.failure ?? "it ended")
             }
             hasServed = true
+            if let decided = outcome.decided, let revision = reconciler.revision {
+                outputs?.accept(decided, revision: revision)
+            }
             if let claims = outcome.claims { clients.claimer.submit(claims) }
             if let confirmed = outcome.confirmed {
                 clients.presence.confirm(confirmed.revision, of: confirmed.clusterID)
@@ -148,9 +160,9 @@ struct DiscoverAgent: Sendable {
 
 extension DiscoverAgent {
     /// Finds HAProxy, and what an earlier run left.
-    private func attach(_ cache: RegistryCacheWriter) async throws -> Reconciler {
+    private func attach(_ haproxy: String, _ cache: RegistryCacheWriter) async throws -> Reconciler {
         let scratch = AtomicFile(path: settings.directory.path + "/probe.cfg")
-        let program = try await HAProxyProgram.probe(settings.haproxy, searchPath: searchPath, scratch: scratch)
+        let program = try await HAProxyProgram.probe(haproxy, searchPath: searchPath, scratch: scratch)
         guard program.abilities.tls || settings.host.routes?.https == nil else { throw Failure.noTLS }
         logger.info(
             "docker-discover started",
@@ -197,7 +209,7 @@ extension DiscoverAgent {
     }
 
     /// Hands over how many client hosts there are.
-    private func countConsumers(_ clients: RegistryClients, into inbox: Inbox) async {
+    func countConsumers(_ clients: RegistryClients, into inbox: Inbox) async {
         try? await clients.census.run { count in
             inbox.consumers.put(count)
             bell.ring(.consumers)
@@ -234,20 +246,24 @@ extension DiscoverAgent {
     var store: Snapshot.Store { Snapshot.Store(settings) }
 
     /// What each command does; those that only ask do not wait for the loop.
-    func answers(_ requests: LoopQueue<Reconciler>, _ board: SharedSnapshot<Snapshot>, _ clients: RegistryClients)
-        -> CommandRouter
-    {
+    func answers(
+        _ requests: LoopQueue<Reconciler>?, _ board: SharedSnapshot<Snapshot>, _ clients: RegistryClients,
+        _ outputs: Outputs?
+    ) -> CommandRouter {
         let known = { @Sendable in
             var snapshot = board.read()
             snapshot.store.health = clients.source.health.state
+            snapshot.outputs = outputs.map(Snapshot.OutputFacts.init)
             return snapshot
         }
         var handlers: [String: CommandRouter.Handler] = [
-            DiscoverCommands.release.name: { await ReleaseCommand.answer($0, requests) },
-            PlanCommand.command.name: { _ in await forecast(known(), clients) },
+            PlanCommand.command.name: { _ in await forecast(known(), clients) }
         ]
         for name in [StatusCommands.status.name, StatusCommands.why.name] {
             handlers[name] = { await StatusCommands.answer([name] + $0, known()) }
+        }
+        if let requests {
+            handlers[DiscoverCommands.release.name] = { await ReleaseCommand.answer($0, requests) }
         }
         return CommandRouter(of: DiscoverSettings.options.program, handlers)
     }
@@ -268,6 +284,8 @@ extension DiscoverAgent {
 /// All that docker-discover has to do with etcd: it follows the registry, writes claims of ports, says that it runs, and
 /// counts who else does.
 struct RegistryClients: Sendable {
+    /// etcd.
+    let client: Etcd.Client
     /// Follows the registry.
     let source: RegistryWatcher
     /// Writes claims.
@@ -281,7 +299,7 @@ struct RegistryClients: Sendable {
     init(
         _ http: HTTPClient, _ settings: DiscoverSettings, _ timing: RegistryWatcher.Timing, _ logger: Logger
     ) {
-        let client = Etcd.Client(http, settings.etcd, first: .random(in: 0..<1024))
+        client = Etcd.Client(http, settings.etcd, first: .random(in: 0..<1024))
         let keyspace = settings.keyspace
         source = RegistryWatcher(
             client: client, keyspace: keyspace, mode: settings.mode, timing: timing, logger: logger,

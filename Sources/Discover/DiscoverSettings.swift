@@ -9,8 +9,8 @@ struct DiscoverSettings: Sendable {
     var etcd: Etcd.Configuration
     /// Where the registry lies in it.
     var keyspace: Keyspace
-    /// HAProxy's path, or its name.
-    var haproxy: String
+    /// HAProxy's path, or its name; nil for none, where only outputs are written.
+    var haproxy: String?
     /// The HAProxy that something else runs; nil where docker-discover runs its own.
     var external: ExternalHAProxy.Settings?
     /// The file that says who may see the stats page; nil for everybody.
@@ -25,6 +25,8 @@ struct DiscoverSettings: Sendable {
     var additionFiles: SnippetFiles
     /// The folder of certificates for routes; nil for none.
     var certificates: String?
+    /// What is written for other programs; nil for nothing.
+    var outputs: OutputsFile?
     /// How long open connections may take when the program stops.
     var stopGrace: Duration
     /// How long they may take after a reload.
@@ -43,7 +45,7 @@ struct DiscoverSettings: Sendable {
         help: "time between two reads of the registry in poll mode")
     static let haproxy = Setting(
         flag: "--haproxy", variable: "HAPROXY", placeholder: "PROGRAM", fallback: "haproxy",
-        help: "HAProxy to run, 2.4 or newer: a path, or a name in PATH")
+        help: "HAProxy to run, 2.4 or newer: a path, or a name in PATH; none to write outputs only")
     static let stateDirectory = Setting(
         flag: "--state-dir", variable: "STATE_DIR", placeholder: "PATH", fallback: StateDirectory.standard,
         help: "folder for haproxy.cfg, the sockets, and the registry cache; each docker-discover needs its own")
@@ -52,7 +54,10 @@ struct DiscoverSettings: Sendable {
         help: "address of HAProxy's stats page, /metrics, and /healthz")
     static let listenAddress = Setting(
         flag: "--listen-address", variable: "LISTEN_ADDRESS", placeholder: "ADDRESS", fallback: "0.0.0.0",
-        help: "default listen address of services; :: listens on IPv4 and IPv6")
+        help: "default listen address of services; 0.0.0.0 and 127.0.0.1 include ::1, and :: is all of IPv4 and IPv6")
+    static let allowedPorts = Setting(
+        flag: "--allowed-ports", variable: "ALLOWED_PORTS", placeholder: "PORTS", fallback: "1-65535",
+        help: "ports that containers' labels may ask for on this host, such as 80,443,1024-65535")
     static let portRange = Setting(
         flag: "--port-range", variable: "PORT_RANGE", placeholder: "FIRST-LAST",
         fallback: PortRange.standard.description,
@@ -68,6 +73,9 @@ struct DiscoverSettings: Sendable {
         help: "lines to add to the defaults section")
     static let extraFile = Setting(
         flag: "--extra-file", variable: "EXTRA_FILE", placeholder: "FILE", help: "sections to append to haproxy.cfg")
+    static let outputs = Setting(
+        flag: "--outputs", variable: "OUTPUTS_FILE", placeholder: "FILE",
+        help: "JSON file with files to keep up to date for other programs; read at startup and on SIGHUP")
     static let stopGrace = Setting(
         flag: "--stop-grace", variable: "STOP_GRACE", placeholder: "TIME", fallback: "10s",
         help: "how long open connections may take to finish when docker-discover stops")
@@ -90,8 +98,9 @@ struct DiscoverSettings: Sendable {
         summary: "Balances connections over the services in etcd with HAProxy.",
         settings: EtcdSettings.settings + [
             mode, pollInterval, haproxy, haproxyMaster, reloadCommand, haproxyConfig, stateDirectory, statsBind,
-            statsAuth, listenAddress, portRange, zone,
-            globalFile, defaultsFile, extraFile, httpBind, httpsBind, certificatesFolder, trustedProxies, stopGrace,
+            statsAuth, listenAddress, allowedPorts, portRange, zone,
+            globalFile, defaultsFile, extraFile, httpBind, httpsBind, certificatesFolder, trustedProxies,
+            outputs, stopGrace,
             hardStopAfter, drainTimeout, holdTime,
         ] + LogSettings.settings, commands: DiscoverCommands.all)
 
@@ -114,6 +123,7 @@ struct DiscoverSettings: Sendable {
         let host = Self.host(&reading)
         additionFiles = Self.additionFiles(&reading)
         certificates = Self.certificates(from: &reading)
+        outputs = Self.outputs(from: &reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = Self.hardStopAfter(from: &reading)
         let drain = reading.duration(Self.drainTimeout, in: .zero...(.seconds(86400)))
@@ -124,13 +134,31 @@ struct DiscoverSettings: Sendable {
         self.mode = mode == .watch ? .watch : .poll(every: interval)
         self.etcd = etcd
         self.keyspace = keyspace
-        self.haproxy = haproxy
+        self.haproxy = haproxy == Self.noHAProxy ? nil : haproxy
         self.directory = directory
         self.host = host
+        self.host.hasHAProxy = haproxy != Self.noHAProxy
         self.stopGrace = stopGrace
         hardStopAfter = hardStop
         drainTimeout = drain
         holdTime = hold
+    }
+
+    /// What `HAPROXY` says where there is none.
+    static let noHAProxy = "none"
+
+    /// What is written for other programs; a file that is wrong is recorded.
+    static func outputs(from reading: inout ParsedSettings) -> OutputsFile? {
+        guard let path = reading.text(outputs) else {
+            if reading.text(haproxy) == noHAProxy { reading.problem(outputs, "must be set, as HAPROXY is none") }
+            return nil
+        }
+        do {
+            return try OutputsFile(path)
+        } catch {
+            for problem in error.problems { reading.problem(outputs, problem) }
+            return nil
+        }
     }
 
     /// Where its files are; commands need nothing else.
@@ -151,7 +179,7 @@ struct DiscoverSettings: Sendable {
         var files = SnippetFiles()
         for (place, setting) in settings {
             files.paths[place] = reading.value(setting, "an absolute path") { text in
-                isPath(text) ? text : nil
+                Folder.isPath(text) ? text : nil
             }
         }
         return files
@@ -162,12 +190,13 @@ struct DiscoverSettings: Sendable {
         let statsBind = reading.value(Self.statsBind, BindAddress.grammar) { BindAddress($0) }
         let listenAddress = reading.value(Self.listenAddress, "an IPv4 or IPv6 address") { IPAddress($0) }
         let zone = reading.value(Self.zone, ServiceName.grammar) { Zone($0) }
+        let allowedPorts = reading.value(Self.allowedPorts, AllowedPorts.grammar) { AllowedPorts($0) }
         let portRange = reading.value(Self.portRange, PortRange.grammar) { PortRange($0) }
         let routes = Self.routes(from: &reading, besides: statsBind)
-        guard let statsBind, let listenAddress, let portRange else { return nil }
+        guard let statsBind, let listenAddress, let allowedPorts, let portRange else { return nil }
         return HostSettings(
             statsBind: statsBind, name: hostName ?? "localhost", listenAddress: listenAddress, zone: zone,
-            portRange: portRange, routes: routes)
+            portRange: portRange, allowedPorts: allowedPorts, routes: routes)
     }
 }
 
@@ -204,10 +233,10 @@ extension DiscoverSettings {
     /// The HAProxy that something else runs; nil where there is none, or where a setting is wrong, which is then recorded.
     static func external(from reading: inout ParsedSettings) -> ExternalHAProxy.Settings? {
         let socket = reading.value(haproxyMaster, "an absolute path of at most \(LineSocket.longestPath) bytes") {
-            isPath($0) && $0.utf8.count <= LineSocket.longestPath ? $0 : nil
+            Folder.isPath($0) && $0.utf8.count <= LineSocket.longestPath ? $0 : nil
         }
         let command = reading.text(reloadCommand)
-        let path = reading.value(haproxyConfig, "an absolute path") { isPath($0) ? $0 : nil }
+        let path = reading.value(haproxyConfig, "an absolute path") { Folder.isPath($0) ? $0 : nil }
         if socket != nil, command != nil {
             reading.problem(haproxyMaster, "does not go together with \(reloadCommand.variable): set one of them")
         }
@@ -231,11 +260,6 @@ extension DiscoverSettings {
         }
     }
 
-    /// Whether a text is an absolute path that a command line and a message can carry.
-    static func isPath(_ text: String) -> Bool {
-        text.hasPrefix("/") && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f }
-    }
-
     /// What the stats page calls this host.
     static var hostName: String? {
         let name = ProcessInfo.processInfo.hostName
@@ -252,13 +276,22 @@ extension DiscoverSettings {
 }
 
 extension DiscoverSettings {
+    /// What outputs have in common; their programs get this process's environment without secrets.
+    var outputSetting: Outputs.Setting {
+        let secrets = Self.options.settings.filter(\.isSecret).map(\.variable)
+        return Outputs.Setting(
+            host: host, mode: mode, folder: directory.path + "/outputs",
+            environment: ProcessInfo.processInfo.environment.filter { !secrets.contains($0.key) })
+    }
+
     /// What haproxy.cfg says besides the services, for an HAProxy that can do this.
     func settings(for abilities: HAProxyFeatures) -> HAProxySettings {
-        HAProxySettings(
+        var host = host
+        if external == nil { host.openFiles = FileDescriptorLimit.limit.map { OpenFileBudget(limit: $0) } }
+        return HAProxySettings(
             host: host, statsSocket: directory.statsSocket, statesFile: directory.serverStates.path,
             hardStopAfter: hardStopAfter, abilities: abilities,
-            openFiles: external == nil ? FileDescriptorLimit.limit : nil, hasOtherFiles: external != nil,
-            statsUsers: statsUsers)
+            hasOtherFiles: external != nil, statsUsers: statsUsers)
     }
 
     /// How the HAProxy is reached that they name, or one of docker-discover's own.

@@ -66,6 +66,15 @@ struct EventLog {
         isFileBehind = false
     }
 
+    /// The worker that serves does not answer, or does so again.
+    func found(_ finding: WorkerProbe.Finding, _ worker: Int32) {
+        switch finding {
+        case .silent: logger.warning("HAProxy worker does not answer", ["worker": worker])
+        case .answersAgain: logger.info("HAProxy worker answers again", ["worker": worker])
+        case .hangs: logger.error("HAProxy worker hangs; replacing it by a reload", ["worker": worker])
+        }
+    }
+
     /// These diagnostics are there now, and no others.
     mutating func log(_ current: Set<Diagnostic>) {
         let changes = diagnostics.update(to: current)

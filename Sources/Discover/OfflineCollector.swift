@@ -30,7 +30,7 @@ struct OfflineCollector: Sendable {
         let access = try await access()
         var snapshot = Snapshot(
             agent: nil, store: Snapshot.Store(configuration),
-            settings: configuration.settings(for: access.program.abilities),
+            settings: configuration.settings(for: access?.program.abilities ?? .all),
             massLoss: MassLossGuard(holdTime: configuration.holdTime), process: access)
         snapshot.settings.certificates = CertificateCopies(snapshot.settings.routeFiles).digests
         let candidate = configuration.additionFiles.read()
@@ -43,11 +43,27 @@ struct OfflineCollector: Sendable {
         if let copy { _ = snapshot.massLoss.restore(copy.holds, besides: copy.registry, at: now) }
         let registry = try await registry(&snapshot.store, else: copy)
         snapshot.accept(registry)
+        snapshot.inputs?.published = PublishedPorts(copy?.published ?? [], at: now)
         // What is over by the clock is over, also where nobody has looked yet.
         _ = snapshot.massLoss.evaluate(nil, at: now)
         snapshot.inputs?.held = snapshot.massLoss.records
         await snapshot.observePorts()
+        snapshot.outputs = await outputs()
         return snapshot
+    }
+
+    /// The outputs, of which no agent tells how they are.
+    private func outputs() async -> Snapshot.OutputFacts? {
+        guard let outputs = configuration.outputs?.outputs, let http = HTTPClient() else { return nil }
+        let client = Etcd.Client(http, configuration.etcd)
+        var keys: [String: String]? = [:]
+        for prefix in Set(outputs.flatMap(\.keys)) {
+            let listing = try? await client.range(prefix: prefix, deadline: Self.deadline)
+            let read = listing.map { Dictionary($0.keyValues.map(KeyRange.text)) { $1 } }
+            keys = read.flatMap { read in keys?.merging(read) { $1 } }
+        }
+        return Snapshot.OutputFacts(
+            statuses: outputs.map { OutputStatus(file: $0.file) }, definitions: outputs, keys: keys)
     }
 
     private func registry(_ store: inout Snapshot.Store, else copy: RegistryCache.Copy?) async throws -> RegistryState {
@@ -71,10 +87,11 @@ struct OfflineCollector: Sendable {
         }
     }
 
-    /// How HAProxy is asked; what it can do decides of the file.
-    private func access() async throws -> HAProxyAccess {
+    /// How HAProxy is asked, and what it can do, which decides of the file; nil where there is none.
+    private func access() async throws -> HAProxyAccess? {
+        guard let haproxy = configuration.haproxy else { return nil }
         let program = try await HAProxyProgram.probe(
-            configuration.haproxy, searchPath: searchPath, scratch: .temporary(in: configuration.directory))
+            haproxy, searchPath: searchPath, scratch: .temporary(in: configuration.directory))
         return configuration.access(program)
     }
 }

@@ -10,6 +10,8 @@ struct Reconciler {
         var firstRetry: Duration = .milliseconds(250)
         /// The longest.
         var retryLimit: Duration = .seconds(15)
+        /// Between two tries to write a file for which there was no room.
+        var fileInterval: Duration = .seconds(1)
         /// Between two looks at a port that another process holds.
         var portInterval: Duration = .seconds(1)
         /// How long a dead HAProxy may take to let go of its ports.
@@ -20,6 +22,8 @@ struct Reconciler {
         var cacheInterval: Duration = .seconds(1)
         /// Of what `/healthz` answers.
         var health = HealthPage.Timing()
+        /// How long a worker may give no answer before another one takes its place.
+        var workerPatience: Duration = .seconds(5)
     }
 
     private let agent = Snapshot.Agent.thisProcess
@@ -55,6 +59,8 @@ struct Reconciler {
     private var certificates: CertificateStore
     /// What was seen of this host's ports and addresses.
     private var ports = PortObservation()
+    /// What endpoints on this host have published.
+    private var published = PublishedPorts()
 
     // What was decided.
 
@@ -80,6 +86,7 @@ struct Reconciler {
     private var events: EventLog
     private var history = ReloadHistory()
     private var health: HealthPage
+    private var workerProbe: WorkerProbe
 
     // When something is to be done.
 
@@ -98,6 +105,7 @@ struct Reconciler {
         snippets = SnippetStore(logger)
         self.haproxy = haproxy
         health = HealthPage(timing.health)
+        workerProbe = WorkerProbe(patience: timing.workerPatience)
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         events = EventLog(logger)
         massLoss = MassLossGuard(holdTime: holdTime)
@@ -116,6 +124,7 @@ struct Reconciler {
                 switches = RouteSwitches(limit: switches.limit, leading: saved.registry.routes)
             }
             events.log(massLoss.restore(saved.holds, besides: saved.registry, at: clock.now))
+            published = PublishedPorts(saved.published, at: clock.now)
         }
         rate = CheckRateLimiter(minInterval: cache.saved?.checkFloor, timing: timing.rate)
         settings.host.minCheckInterval = rate.minInterval
@@ -124,6 +133,9 @@ struct Reconciler {
 
     /// The failure that was logged last; nil where all went well.
     var failure: String? { events.failure }
+
+    /// The revision of the registry that was accepted last; nil where none was.
+    var revision: Int64? { registry?.revision }
 
     /// Whether nothing runs, and nobody knows what should.
     var knowsNothing: Bool { registry == nil && !haproxy.isServing }
@@ -190,6 +202,8 @@ extension Reconciler {
     struct Outcome {
         /// Whether there is an HAProxy to work with: ours runs, or another's is awaited.
         var hasHAProxy: Bool
+        /// What should run; nil where nothing was decided from what etcd says.
+        var decided: DesiredState?
         /// What has to be written into the registry so that all services keep their ports; nil where that is not new.
         var claims: [PortClaimUpdate]?
         /// The state of the registry that HAProxy runs, where somebody waits for that.
@@ -201,7 +215,7 @@ extension Reconciler {
     /// Observes, decides and applies what is due.
     mutating func turn() async -> Outcome {
         await observe()
-        var claims: [PortClaimUpdate]?
+        var (decided, claims): (DesiredState?, [PortClaimUpdate]?)
         if let due, due <= .now {
             await reviewCertificates()
             await reviewSnippets()
@@ -215,11 +229,13 @@ extension Reconciler {
                 desired = decide()
             }
             if let desired { claims = record(desired) }
+            if !isCached, registry != nil { decided = desired }
             self.due = await apply(desired).map { .now + $0 }
         }
         let wait = await maintain()
         return Outcome(
-            hasHAProxy: haproxy.known != .notRunning, claims: claims, confirmed: newlyConfirmed(), wait: wait)
+            hasHAProxy: haproxy.known != .notRunning, decided: decided, claims: claims, confirmed: newlyConfirmed(),
+            wait: wait)
     }
 
     /// Stops HAProxy within the grace period, with the cache up to date.
@@ -247,6 +263,7 @@ extension Reconciler {
         }
         if heldRoutes.expire(at: clock.now) { due = .now }
         if rejected.retryDue(at: .now) { due = .now }
+        if published.expire(at: clock.now) { due = .now }
     }
 
     /// Tries addresses; those at which HAProxy listens already are free.
@@ -296,20 +313,27 @@ extension Reconciler {
         if let obstacle = await obstacle(to: snippets) { return obstacle }
         var trial = settings
         trial.snippets = snippets
-        var desired = DesiredState.empty
+        var desired = DesiredState.empty(on: trial.host)
         if var inputs {
             inputs.host = trial.host
             desired = DesiredState(inputs, &decisions)
         }
         let whole = HAProxyConfiguration(desired, trial)
         guard let rejection = try await haproxy.rejection(of: whole) else { return nil }
+        // A service that they lead to may have come in another mode than theirs, which is its own fault.
+        let others = desired.with(desired.listeners.filter { trial.host.named[$0.service] == nil })
+        if others.listeners.count < desired.listeners.count,
+            try await haproxy.rejection(of: HAProxyConfiguration(others, trial)) == nil
+        {
+            return nil
+        }
         var without = settings
         without.snippets = ConfigSnippets()
         guard try await haproxy.rejection(of: HAProxyConfiguration(desired, without)) != nil else {
             return whole.explain(rejection.description, snippets)
         }
         // It is the services' fault, and may be the snippets' too.
-        let alone = HAProxyConfiguration(.empty, trial)
+        let alone = HAProxyConfiguration(.empty(on: trial.host), trial)
         return try await haproxy.rejection(of: alone).map { alone.explain($0.description, snippets) }
     }
 
@@ -336,7 +360,7 @@ extension Reconciler {
             DesiredInputs(
                 registry: registry, held: massLoss.records, rejected: rejected,
                 expiredClaims: claimExpiry.expired(at: .now), switches: switches, heldRoutes: heldRoutes,
-                certificates: Set(settings.certificates.keys), ports: ports, host: settings.host)
+                certificates: Set(settings.certificates.keys), ports: ports, published: published, host: settings.host)
         }
     }
 
@@ -344,7 +368,7 @@ extension Reconciler {
     private mutating func decide() -> DesiredState? {
         guard let inputs else {
             // Whoever runs an HAProxy of his own must not find it without services, for want of knowing better.
-            return haproxy.known == .notRunning && haproxy.file == nil ? .empty : nil
+            return haproxy.known == .notRunning && haproxy.file == nil ? .empty(on: settings.host) : nil
         }
         // What runs is at least as new as the cache, which may be behind: endpoints that have gone would come back.
         return isCached && haproxy.current != nil ? nil : DesiredState(inputs, &decisions)
@@ -355,6 +379,7 @@ extension Reconciler {
         wantedBinds = desired.wantedBinds
         rejected.evict(except: desired.services)
         claimExpiry.update(desired.idleClaims, at: .now)
+        published.update(desired.publishedHere, taken: ports.obstacles.keys, at: clock.now)
         events.log(desired.diagnostics.union(settings.host.routes?.https == nil ? [] : certificates.problems))
         defer { isNews = false }
         return isNews ? desired.claims : nil
@@ -390,7 +415,9 @@ extension Reconciler {
             return min(wait, retryOfPorts ?? wait)
         } catch {
             guard !Task.isCancelled else { return nil }
-            return await recover(from: error, desired, withoutSnippets: withoutSnippets)
+            let wait = await recover(from: error, desired, withoutSnippets: withoutSnippets)
+            // It was started with the file that was there: what needs no file is done at once.
+            return change.load == .start && haproxy.isServing && Self.isOfFiles(error) ? .zero : wait
         }
     }
 
@@ -423,7 +450,7 @@ extension Reconciler {
             events.wrote()
         } catch {
             events.cannotWrite(error)
-            return backoff.next()
+            return timing.fileInterval
         }
         backoff.reset()
         accepted = next
@@ -455,9 +482,12 @@ extension Reconciler {
         history.record(error)
         events.failed(error)
         health.failed()
-        let wait = backoff.next()
+        let wait = Self.isOfFiles(error) ? timing.fileInterval : backoff.next()
         return min(wait, retryOfPorts ?? wait)
     }
+
+    /// Whether the system refused a file, such as for want of room: looking for that costs little.
+    private static func isOfFiles(_ error: any Error) -> Bool { error is FileError || error is StateDirectory.Failure }
 
     /// Finds the services for whose sake HAProxy rejects what is desired; returns whether something can be done without.
     private mutating func findRejected(in desired: DesiredState) async -> Bool {
@@ -501,20 +531,38 @@ extension Reconciler {
 extension Reconciler {
     /// Sees to `/healthz`, to servers that are leaving, and to the cache; returns when to look again.
     private mutating func maintain() async -> Duration? {
-        let worker = haproxy.current?.worker
-        if haproxy.isServing, let message = health.message(for: worker, at: .now) {
-            health.noteTold(await haproxy.access.runtime.setHealth(message), to: worker, at: .now)
-        }
+        await tellHealth()
         let drains = await haproxy.finishDrains()
         beginCache()
         let dues = [due, cacheDue, rate.due, rejected.due, haproxy.isServing ? health.due(at: .now) : nil]
         let waits = dues.map { due in due.map { max(ContinuousClock.now.duration(to: $0), .zero) } }
-        return (waits + [drains, massLoss.wait(at: clock.now), heldRoutes.wait(at: clock.now)]).compactMap(\.self).min()
+        let others = [
+            drains, massLoss.wait(at: clock.now), heldRoutes.wait(at: clock.now), published.wait(at: clock.now),
+        ]
+        return (waits + others).compactMap(\.self).min()
+    }
+
+    /// Has the worker answer at `/healthz` what is due, which also shows whether it answers at all.
+    private mutating func tellHealth() async {
+        let worker = haproxy.current?.worker
+        let asked = ContinuousClock.now
+        guard haproxy.isServing, let message = health.message(for: worker, at: asked) else { return }
+        let answer = await haproxy.access.runtime.setHealth(message)
+        health.noteTold(answer == .accepted, to: worker, at: .now)
+        guard let worker, !Task.isCancelled else { return }
+        let finding = workerProbe.note(isSilent: answer == .silent, worker, asked: asked, at: .now)
+        if let finding { events.found(finding, worker) }
+        guard finding == .hangs else { return }
+        haproxy.giveUpWorker()
+        due = .now
     }
 
     /// What the cache for the next start should have; nil before anything was applied.
     private var nextCache: RegistryCache.Copy? {
-        applied.map { RegistryCache.Copy(registry: $0, holds: massLoss.persisted, checkFloor: rate.minInterval) }
+        applied.map {
+            RegistryCache.Copy(
+                registry: $0, holds: massLoss.persisted, checkFloor: rate.minInterval, published: published.persisted)
+        }
     }
 
     /// Has the cache follow what was applied; what is held is nowhere else, so with that it does at once.

@@ -77,13 +77,14 @@ struct RenderCommand: Sendable {
         // This host's name stands on the stats page: without --probe the file is the same on every machine.
         if probes {
             settings.abilities = try await abilities(searchPath)
-            settings.openFiles = FileDescriptorLimit.limit
+            settings.host.openFiles = FileDescriptorLimit.limit.map { OpenFileBudget(limit: $0) }
         } else {
             settings.host.name = "localhost"
         }
         let host = settings.host
         var inputs = DesiredInputs(registry: dump.state, host: host)
-        if probes { inputs.ports.ownAddresses = IPAddress.ofThisHost() }
+        // Without --probe it is a host as most are, with both loopback addresses.
+        inputs.ports.ownAddresses = probes ? IPAddress.ofThisHost() : [.loopback4, .loopback6]
         inputs.registry = dump.settled { DesiredState(DesiredInputs(registry: $0, host: host)).claims }
         inputs.certificates = Set(settings.certificates.keys)
         let desired = DesiredState(inputs)

@@ -4,16 +4,17 @@ import Shared
 ///
 /// The loop makes the change; here is what waits for the loop, for etcd, and for the consumers.
 struct DrainCommands: Sendable {
-    /// Takes a container out, for good.
+    /// Withdraws a container until it is undrained.
     static let drain = Command(
         "drain", operands: ["CONTAINER"], flags: [wait, timeout],
         help: """
-            Withdraws a container, by its name or id, until it is undrained, restarted or removed. With --wait it \
+            Withdraws a container, by its name or id, until it is undrained, restarted or removed, or an instance of \
+            the services file, by its service or id, until it is undrained. With --wait it \
             returns when every docker-discover has applied that, or with exit status 2 when the time is over.
             """)
     /// Lets it come back.
     static let undrain = Command(
-        "undrain", operands: ["CONTAINER"], help: "Lets a drained container be registered again.")
+        "undrain", operands: ["CONTAINER"], help: "Lets what is drained be registered again.")
 
     /// Both.
     static let all = [drain, undrain]
@@ -30,7 +31,7 @@ struct DrainCommands: Sendable {
     private let requests: LoopQueue<RegisterAgent>
     private let limit: Duration
 
-    /// Takes the way to the loop.
+    /// Prepares to ask the loop.
     ///
     /// - Parameter limit: for the loop to write to etcd.
     init(_ registry: EntryStore, _ requests: LoopQueue<RegisterAgent>, limit: Duration = .seconds(10)) {
@@ -59,23 +60,40 @@ struct DrainCommands: Sendable {
             return CommandResponse(status: ExitStatus.wrongUsage, "\"\(line)\" is not \(command.usage)\n")
         }
         do {
-            let report = try StatusReport(snapshot).container(name)
+            let (id, runs) = try Self.instance(name, snapshot)
             if let leader = snapshot.leader {
                 let text = "this docker-register stands by; ask the one that keeps the entries: \(leader)\n"
                 return CommandResponse(status: ExitStatus.failure, text)
             }
-            let decision = snapshot.desired.decisions.first { $0.subject.id.text == report.id }
-            guard let decision, command == Self.undrain || decision.container != nil else {
+            guard command == Self.undrain || runs else {
                 return CommandResponse(status: ExitStatus.failure, "\(name) does not run: there is nothing to drain\n")
             }
-            let id = decision.subject.id
             return command == Self.drain ? await drain(id, name, waiting: patience) : await undrain(id, name)
         } catch {
             return CommandResponse(status: ExitStatus.failure, "\(error)\n")
         }
     }
 
-    /// Withdraws a container.
+    /// The container, or else the instance of the services file, that a name or id means, and whether it runs.
+    private static func instance(_ name: String, _ snapshot: Snapshot) throws -> (InstanceID, runs: Bool) {
+        let report = StatusReport(snapshot)
+        do {
+            let id = try report.container(name).id
+            let decision = snapshot.desired.decisions.first { $0.subject.id.text == id }
+            guard let decision else { throw StatusReport.NotFound.none(name) }
+            return (decision.subject.id, decision.container != nil)
+        } catch StatusReport.NotFound.none {
+            let services = snapshot.desired.services.keys
+            let ids = Set(services.filter { $0.service.text == name || $0.id.text == name }.map(\.id))
+            guard ids.count < 2 else { throw StatusReport.NotFound.severalInstances(name, ids.sorted().map(\.text)) }
+            guard let id = ids.first else {
+                throw services.isEmpty ? StatusReport.NotFound.none(name) : StatusReport.NotFound.neither(name)
+            }
+            return (id, true)
+        }
+    }
+
+    /// Withdraws a container, or an instance of the services file.
     ///
     /// - Parameter patience: how long to wait for all consumers; nil not to.
     func drain(_ container: InstanceID, _ name: String, waiting patience: Duration?) async -> CommandResponse {
@@ -143,6 +161,6 @@ struct DrainCommands: Sendable {
         }
     }
 
-    /// Between two looks at what consumers say.
+    /// Between two reads of the client hosts' records.
     private static let pause = Duration.milliseconds(25)
 }

@@ -38,7 +38,9 @@ struct OfflineCollector: Sendable {
             configuration.keyspace, agent: nil)
         let etcd = Etcd.Client(http, configuration.etcd)
         let registry = EntryStore(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
-        let drains = await drains(containers, owner, registry, &snapshot)
+        snapshot.addressWarning = host.warning
+        let services = inputs.services?.file.entries(by: owner, zone: nil) ?? [:]
+        let drains = await drains(containers, Set(services.keys.map(\.id)), owner, registry, &snapshot)
         inputs.listeningPorts = try await host.listeningPorts(
             among: Desired(inputs, drains: drains, current: nil).listeningPorts)
         await readRegistry(Desired(inputs, drains: drains, current: nil), owner, registry, &snapshot)
@@ -51,7 +53,8 @@ struct OfflineCollector: Sendable {
 
     /// The containers that are drained.
     private func drains(
-        _ containers: Docker.ContainerList, _ owner: Owner, _ registry: EntryStore, _ snapshot: inout Snapshot
+        _ containers: Docker.ContainerList, _ services: Set<InstanceID>, _ owner: Owner, _ registry: EntryStore,
+        _ snapshot: inout Snapshot
     ) async -> Set<InstanceID> {
         var drains = Drains(registry, owner, logger: logger)
         do {
@@ -59,7 +62,7 @@ struct OfflineCollector: Sendable {
         } catch {
             snapshot.store.trouble = ErrorRecord(error)
         }
-        drains.accept(containers)
+        drains.accept(containers, services: services)
         return drains.ids
     }
 

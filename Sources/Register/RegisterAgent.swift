@@ -47,6 +47,7 @@ struct RegisterAgent: ~Copyable {
     /// The entries of the last decision; nil until it is known what is registered.
     private var current: [EntryID: CurrentEntry]?
     private var publisher: Publisher
+    private var addressConflicts: AddressConflicts
     private var outage = Outage<ErrorRecord>()
     // Short, so that everything is right again within a second of etcd's return.
     private var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(300))
@@ -76,6 +77,7 @@ struct RegisterAgent: ~Copyable {
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
         store = EntryStore(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)
         publisher = Publisher(store, owner, ttl: configuration.ttl, logger: logger)
+        addressConflicts = AddressConflicts(store, pause: configuration.ttl / 3, logger: logger)
         inputs = Inputs(owner: owner, policy: configuration.rules, services: configuration.services)
         if configuration.docker == nil { inputs.containers = Docker.ContainerList(containers: []) }
         containerWatcher = configuration.docker.map { docker in
@@ -98,6 +100,9 @@ struct RegisterAgent: ~Copyable {
                 "engine": configuration.docker?.name ?? "none", "api": engine?.version,
                 "prefix": configuration.keyspace.prefix, "services_file": inputs.services?.path,
             ])
+        guard let warning = hostMonitor.warning else { return }
+        snapshot.addressWarning = warning
+        logger.warning("HOST_IP is on no interface of this host", ["host_ip": owner.address, "reason": warning])
     }
 
     /// Works until the task is cancelled.
@@ -146,7 +151,7 @@ struct RegisterAgent: ~Copyable {
 
     /// Loads what is registered and which containers are drained, on which the first decision depends.
     ///
-    /// A restart of the agent takes nothing out for being checked anew, and what was drained does not come back for a
+    /// A restart of the agent withdraws nothing just to check it again, and what was drained does not come back for a
     /// moment. Until etcd answers, questions are answered without it.
     private mutating func load() async throws {
         while current == nil {
@@ -198,7 +203,7 @@ struct RegisterAgent: ~Copyable {
         }
     }
 
-    /// Takes what the watchers have handed over.
+    /// Accepts what the watchers have handed over.
     private mutating func observe(_ reasons: Set<Reason>) {
         if let containers = newestContainers.take() { inputs.containers = containers }
         if let trouble = engineTrouble.take() { snapshot.engine?.trouble = trouble }
@@ -210,7 +215,9 @@ struct RegisterAgent: ~Copyable {
             drains.move(to: inputs.owner)
         }
         if reasons.contains(.hangup) { inputs.services?.readAgain(owner: inputs.owner, logger: logger) }
-        if let containers = inputs.containers { drains.accept(containers) }
+        if let containers = inputs.containers {
+            drains.accept(containers, services: Set(snapshot.desired.services.keys.map(\.id)))
+        }
     }
 
     /// Decides what should be registered, and logs what is new about why something is not.
@@ -229,6 +236,8 @@ struct RegisterAgent: ~Copyable {
         drains.applied()
         requests.respond(self)
         recordSuccess()
+        await addressConflicts.update(for: inputs.owner)
+        snapshot.addressConflicts = addressConflicts.warnings
         guard let wait else { return [] }
         lookAgain(in: wait)
         return [.registry]
@@ -261,7 +270,7 @@ struct RegisterAgent: ~Copyable {
 
     // MARK: End
 
-    /// Leaves the registry as the settings say; the task is cancelled here, and etcd takes a moment.
+    /// Leaves the registry as the settings say; the task is cancelled here, and etcd needs a moment.
     private func end() async {
         let (publisher, logger, withdraws) = (publisher, logger, configuration.withdrawsOnExit)
         await Task {
@@ -280,7 +289,7 @@ struct RegisterAgent: ~Copyable {
 // What commands ask and change.
 
 extension RegisterAgent {
-    /// Puts up what is known now: no question waits for the loop.
+    /// Publishes what is known now: no command waits for the loop.
     private mutating func show(_ desired: Desired) {
         snapshot.owner = inputs.owner
         snapshot.desired = desired
@@ -301,15 +310,19 @@ extension RegisterAgent {
         return CommandRouter(of: RegisterSettings.options.program, handlers)
     }
 
-    /// Drains a container that runs.
+    /// Drains a container that runs, or an instance of the services file.
     ///
     /// - Parameter isConfirmed: whether every docker-discover is asked to confirm the withdrawal.
     mutating func drain(_ id: InstanceID, confirmed isConfirmed: Bool) {
-        guard let container = inputs.containers?.containers.first(where: { $0.id == id }) else { return }
-        drains.drain(container, at: Timestamp.text(Timestamp.now()), confirmed: isConfirmed)
+        let time = Timestamp.text(Timestamp.now())
+        if let container = inputs.containers?.containers.first(where: { $0.id == id }) {
+            drains.drain(container, at: time, confirmed: isConfirmed)
+        } else if let service = snapshot.desired.services.keys.sorted().first(where: { $0.id == id })?.service {
+            drains.drain(id, of: service, at: time, confirmed: isConfirmed)
+        }
     }
 
-    /// Takes a drain back.
+    /// Ends a drain.
     mutating func undrain(_ id: InstanceID) { drains.undrain(id) }
 
     /// At which revision a container was withdrawn; nil where it was not, or long ago.

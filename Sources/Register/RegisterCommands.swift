@@ -92,7 +92,7 @@ struct RegisterCommands: Sendable {
 }
 
 extension RegisterCommands.Failure: CustomStringConvertible {
-    /// One sentence for whoever asks.
+    /// One sentence for the person who asks.
     var description: String {
         switch self {
         case .noName(let text):

@@ -1,6 +1,6 @@
 import Shared
 
-/// What docker-register is told by flags and variables.
+/// docker-register's settings, from flags and variables.
 struct RegisterSettings: Sendable {
     /// `HOST_IP`: the address under which other hosts reach this one, or how to find it.
     var hostAddress: HostAddress
@@ -16,7 +16,7 @@ struct RegisterSettings: Sendable {
     var services: ServicesFileState?
     /// How long entries outlive the agent.
     var ttl: Duration
-    /// Between two looks at everything, events or not.
+    /// Between two full resynchronizations, events or not.
     var resync: Duration
 
     /// Whether the entries are withdrawn when the agent is stopped, rather than left to the TTL.

@@ -50,7 +50,11 @@ struct DiscoverDocumentationTests {
         report.agent.zone = ""
         (report.etcd.copy, report.etcd.behindSince, report.etcd.lastAnswer, report.etcd.age) = (true, "", "", 1)
         (report.etcd.lost, report.etcd.lastError) = (trouble, trouble)
-        report.haproxy.silence = ""
+        (report.haproxy.silence, report.haproxy.none) = ("", true)
+        report.outputs = [
+            OutputStatus(
+                file: "web", current: true, written: "", reloaded: "", failure: trouble, problems: [""])
+        ]
         report.haproxy.lastReload = ReloadHistory.Reload(time: "", reason: "")
         (report.haproxy.failure, report.haproxy.lastError) = (trouble, trouble)
         (report.problems, report.empty) = ([problem], [""])

@@ -140,6 +140,54 @@ struct DiscoverAdditionTests {
         }
     }
 
+    @Test func `a service that a file leads to may have no endpoint yet, or none any more`() async throws {
+        try await withDiscoverLab { lab in
+            let tcp = try FreePort.take()
+            try write(
+                """
+                frontend edge
+                    mode http
+                    bind 127.0.0.1:\(place)
+                    use_backend web if { path_beg /web } { nbsrv(web) ge 0 }
+                frontend plain
+                    bind 127.0.0.1:\(tcp)
+                    default_backend db
+
+                """, to: "extra")
+            let agent = try lab.start(settings.filter { $0.key == "EXTRA_FILE" })
+            #expect(await eventually { await DiscoverLab.status(place, "/web") == "503" })
+            // A connection in mode tcp is closed, and not kept until a time limit.
+            let begin = ContinuousClock.now
+            #expect(await DiscoverLab.status(tcp, "/") == nil)
+            #expect(begin.duration(to: .now) < .seconds(4))
+            try await lab.put([
+                "web/port": "\(port)", "web/1/meta": #"{"mode":"http"}"#, "web/1": "127.0.0.1:\(one.port)",
+            ])
+            #expect(await eventually { await DiscoverLab.get(place, "/web") == "one" })
+            try await lab.etcd.ctl("del", "/backends/web/1")
+            #expect(await eventually { await DiscoverLab.status(place, "/web") == "503" })
+            #expect(await agent.logs("service has no endpoint", "service=web"))
+            // The registry is followed.
+            let other = try FreePort.take()
+            try await lab.put(["more/port": "\(other)", "more/1": "127.0.0.1:\(one.port)"])
+            #expect(await DiscoverLab.answers(other, "one"))
+            // In a mode that the section cannot lead to, it costs only itself.
+            try await lab.put(["web/1/meta": #"{"mode":"tcp"}"#, "web/1": "127.0.0.1:\(one.port)"])
+            #expect(await agent.logs("service not served", "service=web", "HAProxy says"))
+            #expect(await DiscoverLab.status(place, "/web") == "503")
+            #expect(await DiscoverLab.get(other) == "one")
+            // Nor does it cost the file, where both are read at the same time.
+            try await agent.kill()
+            let next = try lab.start(settings.filter { $0.key == "EXTRA_FILE" })
+            #expect(await next.logs("service not served", "service=web", "HAProxy says"))
+            #expect(await eventually { await DiscoverLab.status(place, "/web") == "503" })
+            // A name that can be no service is the file's mistake.
+            try write("frontend edge\n    bind 127.0.0.1:\(place)\n    default_backend _web\n", to: "extra")
+            next.signal(SIGHUP)
+            #expect(await next.logs("keeping the previous one", "line 3", "'_web' is no section of this file"))
+        }
+    }
+
     @Test func `services make way for sections and ports that are added`() async throws {
         try await withDiscoverLab { lab in
             let agent = try lab.start(settings.filter { $0.key == "EXTRA_FILE" })

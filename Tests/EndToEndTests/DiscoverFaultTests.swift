@@ -52,10 +52,89 @@ struct DiscoverFaultTests {
             #expect(await DiscoverLab.answers(port, "one"))
             // More than HAProxy takes with so few files; those that it does not take wait in the system.
             let connections = try (0..<140).map { _ in try LongConnection(port: stuckPort) }
-            #expect(await eventually { await connectionCount(of: "stuck", lab) == "75" })
-            #expect(await connectionCount(of: "stuck", lab) == "75", "\(agent.log.all.suffix(20))")
+            #expect(await eventually { await connectionCount(of: "stuck", lab) == "51" })
+            #expect(await connectionCount(of: "stuck", lab) == "51", "\(agent.log.all.suffix(20))")
             #expect(await DiscoverLab.get(port) == "one")
             withExtendedLifetime((connections, one, stuck)) {}
+        }
+    }
+
+    @Test func `idle connections of several services leave room for another one and for the stats page`() async throws {
+        try await withDiscoverLab { lab in
+            let idle = try StubServer { $0.waitForEnd() }
+            let one = try DiscoverLab.backend("one")
+            let ports = try (0..<4).map { _ in try FreePort.take() }
+            let agent = try lab.start(openFiles: 300)
+            for (number, port) in ports.enumerated() {
+                try await lab.put([
+                    "s\(number)/port": "\(port)", "s\(number)/1": "127.0.0.1:\(number == 3 ? one.port : idle.port)",
+                ])
+            }
+            #expect(await agent.applies("services=4"))
+            let connections = try ports.dropLast().flatMap { port in
+                try (0..<80).map { _ in try LongConnection(port: port) }
+            }
+            for _ in 0..<3 {
+                #expect(await DiscoverLab.get(ports[3]) == "one")
+                #expect(await DiscoverLab.status(lab.statsPort, "/healthz") == "200")
+            }
+            withExtendedLifetime((connections, one, idle)) {}
+        }
+    }
+
+    @Test func `services beyond the limit of open files are left out, and all others served, over restarts too`()
+        async throws
+    {
+        try await withDiscoverLab { lab in
+            let one = try DiscoverLab.backend("one")
+            // Each with an address of its own, so that one port does for all.
+            let port = try FreePort.take()
+            let client = try lab.client()
+            for number in 0..<170 {
+                try await client.put([
+                    ("s\(number)/config", #"{"listen_address":"127.0.1.\#(number + 1)","port":\#(port)}"#),
+                    ("s\(number)/1", "127.0.0.1:\(one.port)"),
+                ])
+            }
+            var agent = try lab.start(openFiles: 256)
+            for _ in 0..<2 {
+                #expect(await agent.applies("services=160"))
+                #expect(await DiscoverLab.answers(port, "one", at: "127.0.1.1"))
+                #expect(await DiscoverLab.answers(port, "one", at: "127.0.1.160"))
+                #expect(await DiscoverLab.get(port, at: "127.0.1.161") == nil)
+                #expect(await agent.logs("service not served", "256 files open", "a limit of 272"))
+                let page = await DiscoverLab.get(lab.statsPort, "/healthz")
+                #expect(page?.contains("10 services are not served: HAProxy may have 256 files open") == true)
+                let status = try await lab.command("status")
+                #expect(status.lines.contains { $0.contains("256 files open") }, "\(status.lines.suffix(12))")
+                #expect(try await agent.stop() == .exited(0))
+                agent = try lab.start(openFiles: 256)
+            }
+            // One that goes makes room for the next.
+            #expect(await agent.applies("services=160"))
+            try await client.delete("s0/1")
+            #expect(await DiscoverLab.answers(port, "one", at: "127.0.1.161"))
+        }
+    }
+
+    @Test func `a start that fails with what is wanted is one with the file before`() async throws {
+        let folder = try ScratchFolder()
+        let haproxy = try await wrapper(
+            in: folder,
+            """
+            if [ "$1" = -W ] && grep -q '^listen two' "$5"; then
+                echo '[ALERT]    (1) : cannot have so much' >&2
+                exit 1
+            fi
+            """)
+        try await withService(["HAPROXY": haproxy]) { lab, agent, port in
+            #expect(try await agent.stop() == .exited(0))
+            #expect(await DiscoverLab.falls(silent: port))
+            try await lab.put(["two/port": "\(try FreePort.take())", "two/1": "127.0.0.1:1"])
+            let next = try lab.start(["HAPROXY": haproxy])
+            #expect(await DiscoverLab.answers(port, "one"))
+            #expect(await next.logs("rejected the new configuration", "cannot have so much"))
+            #expect(lab.configuration.contains("listen web"))
         }
     }
 

@@ -41,6 +41,14 @@ final class DiscoverLab: Sendable {
                 standard.merging(settings) { $1 }))
     }
 
+    /// Starts docker-discover with a file system of this size at STATE_DIR, which nobody else has there.
+    func start(stateSize: String, _ settings: [String: String] = [:]) throws -> Agent {
+        let mount = "mkdir -p \(statePath) && mount -t tmpfs -o size=\(stateSize),mode=700 none \(statePath)"
+        let line = "\(mount) && exec \(Laboratory.programFolder)/docker-discover"
+        let arguments = ["--mount", "/bin/sh", "-c", line]
+        return try keep(Agent(program: "unshare", arguments, standard.merging(settings) { $1 }))
+    }
+
     /// Starts docker-discover so that it and HAProxy may have no more files open.
     func start(openFiles: Int) throws -> Agent {
         let line = "ulimit -n \(openFiles) && exec \(Laboratory.programFolder)/docker-discover"
@@ -118,6 +126,14 @@ final class DiscoverLab: Sendable {
         let program = Program("curl", ["-s", "-f", "-g", "-m", "5", "http://\(address):\(port)\(path)"])
         guard let outcome = try? await program.run(deadline: .seconds(10)), outcome.isSuccess else { return nil }
         return outcome.lines.joined(separator: "\n")
+    }
+
+    /// The HTTP status that is answered on a port of this host; nil where none is.
+    static func status(_ port: Int, _ path: String) async -> String? {
+        let program = Program(
+            "curl", ["-s", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:\(port)\(path)"])
+        guard let outcome = try? await program.run(deadline: .seconds(10)), outcome.isSuccess else { return nil }
+        return outcome.lines.first
     }
 
     /// Whether that text is answered before long.

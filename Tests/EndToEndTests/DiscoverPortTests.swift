@@ -80,7 +80,7 @@ struct DiscoverPortTests {
             let agent = try lab.start()
             let given = try await conflict(in: lab)
             try await lab.etcd.ctl("del", "--prefix", "/backends/one/")
-            #expect(await DiscoverLab.falls(silent: shared))
+            #expect(await DiscoverLab.answers(shared, "two"))
             #expect(await DiscoverLab.answers(given, "two"))
             try await lab.put(["one/3/meta": meta(shared), "one/3": "127.0.0.1:\(one.port)"])
             #expect(await DiscoverLab.answers(shared, "one"))
@@ -91,6 +91,59 @@ struct DiscoverPortTests {
             let moved = await eventually { await lab.claim(of: "one") != shared }
             #expect(moved)
             #expect(await DiscoverLab.answers(try #require(await lab.claim(of: "one")), "one"))
+        }
+    }
+
+    @Test func `a renamed service gets its port once its predecessor is gone, and keeps the other one`() async throws {
+        try await withDiscoverLab { lab in
+            let agent = try lab.start()
+            let given = try await conflict(in: lab)
+            #expect(await DiscoverLab.answers(given, "two"))
+            let command = "etcdctl put /backends/two/port \(shared)"
+            #expect(await agent.logs("level=error", "service=two", "\(given) is used", command))
+            try await lab.etcd.ctl("del", "--prefix", "/backends/one/")
+            #expect(await DiscoverLab.answers(shared, "two"))
+            #expect(await DiscoverLab.answers(given, "two"))
+            #expect(await agent.logs("problem resolved", "service=two"))
+            // A newcomer does not get it; an older one that comes back does.
+            try await lab.put(["three/1/meta": meta(shared), "three/1": "127.0.0.1:\(one.port)"])
+            #expect(await agent.logs("service=three", "belongs to service two"))
+            #expect(await DiscoverLab.get(shared) == "two")
+            try await lab.put(["one/2/meta": meta(shared), "one/2": "127.0.0.1:\(one.port)"])
+            #expect(await DiscoverLab.answers(shared, "one"))
+            #expect(await DiscoverLab.get(given) == "two")
+        }
+    }
+
+    @Test(.enabled(if: RealParts.hasIPv6, "this machine has no IPv6"))
+    func `localhost is both loopback addresses, for services and for the stats page`() async throws {
+        try await withDiscoverLab { lab in
+            try lab.start()
+            try await lab.put(["one/1/meta": meta(shared), "one/1": "127.0.0.1:\(one.port)"])
+            for address in ["127.0.0.1", "[::1]", "localhost"] {
+                #expect(await DiscoverLab.answers(shared, "one", at: address))
+                #expect(await DiscoverLab.get(lab.statsPort, "/healthz", at: address) != nil)
+            }
+            let status = try await lab.command("why", "localhost:\(shared)")
+            #expect(status.ending == .exited(0))
+            #expect(status.lines.joined().contains("one is served at :\(shared), [::1]:\(shared)"))
+        }
+    }
+
+    @Test func `labels ask for no other ports and addresses than a client host allows`() async throws {
+        try await withDiscoverLab { lab in
+            let other = try FreePort.take()
+            let agent = try lab.start(["ALLOWED_PORTS": "\(other)", "LISTEN_ADDRESS": "127.0.0.1"])
+            try await lab.put([
+                "one/1/meta": meta(shared), "one/1": "127.0.0.1:\(one.port)",
+                "two/1/meta": "{\"port\":\(other),\"listen_address\":\"0.0.0.0\"}", "two/1": "127.0.0.1:\(two.port)",
+            ])
+            #expect(await DiscoverLab.answers(other, "two"))
+            #expect(lab.configuration.contains("bind 127.0.0.1:\(other)\n"))
+            #expect(await agent.logs("level=warning", "service=two", "a label asks for 0.0.0.0, and LISTEN_ADDRESS"))
+            #expect(await agent.logs("level=error", "service=one", "port \(shared) is not in ALLOWED_PORTS (\(other))"))
+            try await lab.put(["one/port": "\(shared)"])
+            #expect(await DiscoverLab.answers(shared, "one"))
         }
     }
 
@@ -117,10 +170,9 @@ struct DiscoverPortTests {
             let name = ProcessInfo.processInfo.hostName
             func meta(_ host: String) -> String { #"{"host":"\#(host)","owner":"E@192.0.2.77"}"# }
             try await lab.put([
-                "one/1/meta": meta("other"), "one/1": "127.0.0.1:\(one.port)", "one/port": "\(shared)",
-                "two/1/meta": meta(name), "two/1": "127.0.0.1:\(two.port)",
+                "one/1/meta": meta("other"), "one/1": "192.0.2.77:\(one.port)",
+                "two/1/meta": meta(name), "two/1": "192.0.2.77:\(two.port)",
             ])
-            #expect(await DiscoverLab.answers(shared, "one"))
             #expect(
                 await agent.logs(
                     "level=warning", "several hosts register with the same HOST_IP", "host_ip=192.0.2.77", name, "other"

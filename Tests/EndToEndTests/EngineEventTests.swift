@@ -23,6 +23,59 @@ struct EngineEventTests {
         try await lab.engine.run(["-P", "--entrypoint", "/bin/sh"] + flags + ["whoami", "-c", script])
     }
 
+    // MARK: What hangs
+
+    @Test func `a container whose inspection hangs delays neither another one's start nor its end`() async throws {
+        try await RegisterLab.with { lab in
+            let proxy = try EngineProxy(at: "\(lab.host.folder)/proxy.sock", before: lab.engine.socket)
+            let web = try await lab.engine.run("-P", "whoami")
+            let stuck = try await lab.engine.run("-P", "--name", "stuck", "whoami")
+            let agent = try lab.register(["DOCKER_HOST": proxy.url, "RESYNC_INTERVAL": "3600"])
+            #expect(await lab.holdsKeys([key(web), key(stuck)]))
+            proxy.hang(stuck)
+            try await lab.engine.docker("rename", "stuck", "renamed")
+            #expect(await agent.logs("cannot inspect a container", stuck))
+            // From now on one inspection of it hangs after the other.
+            for _ in 0..<3 {
+                try await lab.engine.docker("rename", "renamed", "again")
+                try await lab.engine.docker("rename", "again", "renamed")
+                let start = ContinuousClock.now
+                let late = try await lab.engine.run("-P", "whoami")
+                #expect(await lab.holdsKeys([key(web), key(stuck), key(late)]))
+                try await lab.engine.docker("kill", late)
+                #expect(await lab.holdsKeys([key(web), key(stuck)]))
+                // Each inspection that hangs takes two seconds.
+                #expect(ContinuousClock.now - start < .seconds(2))
+            }
+            proxy.hang(stuck, false)
+            try await lab.engine.docker("kill", stuck)
+            #expect(await lab.holdsKeys([key(web)]))
+        }
+    }
+
+    // MARK: What is no service
+
+    @Test func `one-off containers and steps of a build are left out`() async throws {
+        try await RegisterLab.with { lab in
+            let oneOff = "com.docker.compose.oneoff=True"
+            _ = try await lab.engine.run("-P", "--name", "run", "-l", oneOff, "whoami")
+            let named = try await lab.engine.run("-P", "-l", oneOff, "-l", "SERVICE_NAME=web", "whoami")
+            let agent = try lab.register(["INTERNAL": "true"])
+            #expect(await lab.holdsKeys([key(named, "web")]))
+            #expect(await agent.logs("container not registered", "container=run", "one-off container"))
+            // The classic builder; its containers have the labels that the Dockerfile gives before the step.
+            let script = """
+                mkdir -p \(lab.host.folder)/build && cd \(lab.host.folder)/build
+                printf 'FROM whoami\\nLABEL SERVICE_NAME=built\\nRUN /bin/busybox sleep 3\\n' > Dockerfile
+                DOCKER_BUILDKIT=0 docker -H \(lab.engine.url) build -q .
+                """
+            let watched = try await lab.watch()
+            try await lab.laboratory.run("/bin/sh", ["-c", script], on: lab.host)
+            #expect(await agent.logs("container not registered", "it is a step of docker build"))
+            #expect(!watched.lines.contain("built"))
+        }
+    }
+
     // MARK: Signals
 
     @Test func `the stop signal withdraws before the end, other signals do not, and who lives on comes back`()

@@ -189,6 +189,71 @@ struct StaticServicesTests {
         #expect(less.log.all == ["delete /backends/db/main (no longer in the services file)"])
     }
 
+    @Test func `what the file says is explained and drained by its name, also over a restart of the agent`()
+        async throws
+    {
+        let host = try await Host(Self.file(Self.db))
+        let agent = try host.register()
+        let there = ["/backends/db/main": "10.0.0.1:5432"]
+        #expect(await host.holds(there))
+        let why = try host.register(command: "why", "db")
+        #expect(try await why.wait() == .exited(0))
+        #expect(why.log.all.first == "db of the services file")
+        #expect(why.log.contain("/backends/db/main = 10.0.0.1:5432"))
+        let drain = try host.register(command: "drain", "db")
+        #expect(try await drain.wait() == .exited(0))
+        #expect(drain.log.all == ["db is drained"])
+        #expect(try await host.keys() == [:])
+        #expect(agent.log.contain("withdrawn", "service=db", "reason=drained"))
+        let meta = try await host.etcd.ctl("get", "--print-value-only", "/backends/db/main/meta").joined()
+        #expect(Meta(json: meta.utf8)?.withdrawn == "drained")
+        #expect(try await agent.stop() == .exited(0))
+        let again = try host.register()
+        #expect(await again.logs("container not registered", "db of the services file", "it was drained"))
+        again.signal(SIGHUP)
+        #expect(await again.logs("services file loaded"))
+        #expect(try await host.keys() == [:])
+        let undrain = try host.register(command: "undrain", "main")
+        #expect(try await undrain.wait() == .exited(0))
+        #expect(undrain.log.all == ["main is no longer drained"])
+        #expect(await host.holds(there))
+        #expect(try await host.etcd.ctl("get", "--prefix", "/backends-drained/") == [])
+        let wrong = try host.register(command: "drain", "nothing")
+        #expect(try await wrong.wait() == .exited(1))
+        #expect(wrong.log.contain("no container of this host, and no service of its services file"))
+    }
+
+    @Test(arguments: ["localhost", "lo", "nothing0"])
+    func `a HOST_IP that is no interface is refused at the start with what is there`(name: String) async throws {
+        let host = try await Host(Self.file(Self.db))
+        let agent = try host.register(["HOST_IP": name])
+        #expect(try await agent.wait() == .exited(1))
+        #expect(agent.log.contain("exiting", "HOST_IP: ", name, "set the address under which the other hosts reach"))
+    }
+
+    @Test(.enabled(if: RealParts.canRun("unshare", asRoot: true), "needs root and unshare"))
+    func `another host with the same HOST_IP, on no interface of this one, is named by both`() async throws {
+        let host = try await Host(Self.file(Self.db))
+        let first = try host.register(["TTL": "2"])
+        #expect(await host.holds(["/backends/db/main": "10.0.0.1:5432"]))
+        #expect(await first.logs("HOST_IP is on no interface of this host", "host_ip=10.0.0.1"))
+        let folder = try ScratchFolder()
+        let program = "\(Laboratory.programFolder)/docker-register"
+        let second = try Agent(
+            program: "/usr/bin/unshare", ["--uts", "/bin/sh", "-c", "hostname other; exec \(program)"],
+            [
+                "HOST_IP": "10.0.0.1", "ETCD_HOST": "127.0.0.1:\(host.etcd.port)", "DOCKER_HOST": "none", "TTL": "2",
+                "SERVICES_FILE": host.path, "CONTROL_SOCKET": "\(folder.path)/control.sock",
+            ])
+        #expect(await second.logs("another host registers with the same HOST_IP", "other_pid=\(first.pid)"))
+        let status = try host.register(command: "status")
+        #expect(try await status.wait() == .exited(0))
+        #expect(status.log.contain("no interface of this host has 10.0.0.1"))
+        let other = try host.register(["CONTROL_SOCKET": "\(folder.path)/control.sock"], command: "status")
+        #expect(try await other.wait() == .exited(0))
+        #expect(other.log.contain("registers with this HOST_IP too"))
+    }
+
     @Test(arguments: [both, ["/infrastructure/db/ip": "10.0.0.1"]])
     func `an agent that withdraws on exit takes entries and plain keys along at once`(published: [String: String])
         async throws

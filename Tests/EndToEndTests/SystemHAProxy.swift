@@ -53,6 +53,16 @@ final class SystemHAProxy: Sendable {
         try await body(running)
     }
 
+    /// Whether no reload is going on before long: in one the master forgets signals, and HAProxy comes back from it.
+    ///
+    /// docker-discover may take the worker that it finds for the one of the reload that it has just asked for. Commands are
+    /// answered in their order, and none while the master executes itself anew.
+    func isSettled() async -> Bool {
+        await eventually {
+            (try? await LineSocket(path: socket).send("show proc", deadline: .seconds(5)))?.contains("worker") == true
+        }
+    }
+
     /// Stops it as systemd does, which waits until each of its processes has ended.
     func stop(_ running: RunningProgram) async throws {
         // A master that is in the middle of a reload forgets the signal.

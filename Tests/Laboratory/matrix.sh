@@ -11,6 +11,7 @@ SUITE=trixie
 PACKAGES=(
     docker.io docker-cli iptables etcd-server etcd-client haproxy # what is tested
     busybox-static ca-certificates curl iproute2 openssl procps python3 # what tests and scripts use
+    bind9-dnsutils bind9-utils dnsmasq-base jq nginx prometheus python3-jinja2 unbound # what reads outputs
 )
 MATRIX=${MATRIX_ROOT:-/var/tmp/sidekick-$SUITE}
 MARK=etc/sidekick-matrix # says that the folder is ours, and which packages it has

@@ -137,7 +137,7 @@ main() {
     cd "$ROOT"
     if [[ -z ${TEST_BUNDLE:-} ]]; then
         step "What the tests need"
-        deploy/setup.sh
+        deploy/setup.sh outputs
     fi
     Tests/Laboratory/lab-clean.sh
     stack_claim "/tmp/sidekick-test-$$"

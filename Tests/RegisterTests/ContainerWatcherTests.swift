@@ -226,6 +226,70 @@ struct ContainerWatcherTests {
         #expect(await eventually { following.healths == ["web": .unhealthy(failures: 3)] })
     }
 
+    // MARK: What hangs
+
+    @Test func `a container whose inspection hangs delays neither another one's start nor its end`() async throws {
+        let engine = try StubEngine()
+        engine.run(Self.web)
+        let following = try Following(engine.origin)
+        #expect(await following.hands(["web": 8080]))
+        let stuck = (0..<10).map { StubContainer(letter: Character("\($0)"), name: "stuck\($0)") }
+        for one in stuck { engine.answer("/containers/\(one.id)/json", .init(body: "{", hangs: true)) }
+        let all = [Self.web, Self.api] + stuck
+        engine.answer("/containers/\(Self.api.id)/json", .init(body: Self.api.inspected))
+        engine.answer("/containers/json", .init(body: "[\(all.map(\.listed).joined(separator: ","))]"))
+        let start = ContinuousClock.now
+        for one in stuck { engine.event("start", one) }
+        engine.event("start", Self.api)
+        #expect(await following.hands(["web": 8080, "api": 9090]))
+        #expect(following.unreadable == Set(stuck.compactMap { InstanceID(containerID: $0.id) }))
+        var ended = Self.web
+        ended.state = "exited"
+        engine.answer("/containers/\(Self.web.id)/json", .init(body: ended.inspected))
+        engine.answer("/containers/json", .init(body: "[\(all.dropFirst().map(\.listed).joined(separator: ","))]"))
+        engine.event("die", ended)
+        #expect(await following.hands(["api": 9090]))
+        // Both before the first inspection that hangs has run into its limit of two seconds.
+        #expect(ContinuousClock.now - start < .seconds(2))
+        #expect(!following.log.contain("cannot inspect a container"))
+    }
+
+    @Test func `an inspection that breaks off concerns its container alone`() async throws {
+        let engine = try StubEngine()
+        engine.run(Self.web)
+        engine.answer(
+            "/containers/\(Self.web.id)/json", .init(body: Self.web.inspected, headers: ["Content-Length: x"]))
+        engine.answer("/containers/\(Self.api.id)/json", .init(body: Self.api.inspected))
+        engine.answer("/containers/json", .init(body: "[\(Self.web.listed),\(Self.api.listed)]"))
+        let following = try Following(engine.origin)
+        #expect(await following.hands(["api": 9090]))
+        #expect(await eventually { following.log.contain("cannot inspect a container", "aaaaaaaaaaaa") })
+        #expect(!following.log.contain("Docker Engine unreachable"))
+    }
+
+    @Test func `which inspections run, and which wait`() {
+        var queue = Docker.InspectionQueue()
+        let start = ContinuousClock.now
+        let all = Set((10..<30).map(String.init))
+        queue.add(all, of: all)
+        #expect(queue.begin(now: start).sorted() == (10..<18).map(String.init))
+        #expect(queue.begin(now: start) == [])
+        queue.end("10")
+        #expect(queue.begin(now: start) == ["18"])
+        // Those that run take long now: they hold up no other.
+        let later = start + Docker.InspectionQueue.patience
+        #expect(queue.begin(now: later).count == 8)
+        #expect(!queue.isSettled(now: later))
+        // What has gone is not inspected, and what changed meanwhile is inspected again.
+        queue.add(["11", "12"], of: ["11", "12", "29"])
+        #expect(queue.begin(now: later + Docker.InspectionQueue.patience) == ["29"])
+        queue.end("11")
+        #expect(queue.ids.contains("11"))
+        #expect(queue.begin(now: later + .seconds(1)) == ["11"])
+        for id in queue.ids { queue.end(id) }
+        #expect(queue.ids == ["12"] && !queue.isSettled(now: later))
+    }
+
     // MARK: What goes wrong
 
     @Test func `a failed look hands nothing over, and what comes after the engine's return is handed over`()
@@ -333,7 +397,7 @@ struct ContainerWatcherTests {
         engine.answer("/containers/\(Self.api.id)/json", .init(body: moved.inspected))
         engine.event("start", moved)
         #expect(await following.hands(["web": 8080, "api": 9092]))
-        #expect(following.log.contain("cannot inspect a container", "aaaaaaaaaaaa"))
+        #expect(await eventually { following.log.contain("cannot inspect a container", "aaaaaaaaaaaa") })
         var back = Self.web
         back.port = 8082
         engine.run(back, moved)

@@ -2,6 +2,7 @@
 // swift-format-ignore-file: NeverForceUnwrap
 
 import Shared
+import TestSupport
 import Testing
 
 @testable import Register
@@ -133,8 +134,112 @@ struct DesiredEntriesTests {
         let labelled = container(
             labels: ["com.docker.compose.service": "front", "SERVICE_NAME": "web"], binding("", 1, 80))
         #expect(entries(services(labelled, rules: rules)) == ["web 10.0.0.1:1"])
-        let plain = container(labels: ["com.docker.compose.service": "not a name"], binding("", 1, 80))
-        #expect(entries(services(plain, rules: rules)) == ["whoami 10.0.0.1:1"])
+        // Under the image's name it would get the requests of another service.
+        let unnamed = services(
+            container(labels: ["com.docker.compose.service": "_front"], binding("", 1, 80)), rules: rules)
+        #expect(entries(unnamed) == [])
+        #expect(
+            unnamed.reasons.map(\.text) == [
+                "not registered: _front of the Compose file is no valid service name; set the label SERVICE_NAME"
+            ])
+        #expect(entries(services(container(binding("", 1, 80)), rules: rules)) == ["whoami 10.0.0.1:1"])
+    }
+
+    @Test func `services of one name in two Compose projects are told apart by the project`() {
+        var rules = RegistrationPolicy()
+        rules.nameSource = .composeProject
+        func front(_ id: String, _ project: String, _ port: Int) -> Docker.Container {
+            let labels = ["com.docker.compose.service": "front", "com.docker.compose.project": project]
+            return container(id: id, labels: labels, binding("", port, 80), binding("", port + 1, 81))
+        }
+        let both = services(front("aaaaaaaaaaaa", "shop", 1), front("bbbbbbbbbbbb", "blog", 3), rules: rules)
+        #expect(
+            entries(both) == [
+                "blog-front 10.0.0.1:3", "blog-front-81 10.0.0.1:4", "shop-front 10.0.0.1:1",
+                "shop-front-81 10.0.0.1:2",
+            ])
+        #expect(RegistrationPolicy.NameSource(rawValue: "compose-project") == .composeProject)
+    }
+
+    @Test(arguments: [
+        ("whoami", ["com.docker.compose.oneoff": "True"], "c", "it is a one-off container of docker compose run"),
+        ("localhost/podman-pause:4.3.1-0", [:], "c", "it is the infrastructure container of a pod"),
+        ("k8s.gcr.io/pause:3.5", [:], "c", "it is the infrastructure container of a pod"),
+        ("", [:], "0123456789ab-infra", "it is the infrastructure container of a pod"),
+        ("x", ["io.kubernetes.docker.type": "podsandbox"], "c", "it is the infrastructure container of a pod"),
+    ])
+    func `what nobody runs as a service is left out, unless a label names it`(
+        image: String, labels: [String: String], name: String, reason: String
+    ) {
+        var helper = container(image: image, labels: labels, binding("", 1, 80), binding("", 2, 81))
+        helper.name = name
+        let left = services(helper)
+        #expect(entries(left) == [])
+        #expect(
+            left.reasons == [
+                ContainerDecision.Reason(
+                    text: "not registered: \(reason); a SERVICE_NAME label registers it all the same", kind: .reason)
+            ])
+        helper.labels["SERVICE_81_NAME"] = "admin"
+        let one = services(helper)
+        #expect(entries(one) == ["admin 10.0.0.1:2"])
+        #expect(one.reasons.map(\.text) == ["port 80 not registered: no label names it, and \(reason)"])
+        helper.labels["SERVICE_NAME"] = "web"
+        #expect(entries(services(helper)) == ["admin 10.0.0.1:2", "web 10.0.0.1:1"])
+    }
+
+    @Test(arguments: [
+        ["com.docker.compose.oneoff": "False"], ["io.kubernetes.docker.type": "container"], ["x": "infra"],
+    ])
+    func `what only looks like it is registered`(labels: [String: String]) {
+        for (image, name) in [("my/pause", "pause"), ("whoami", "web-infra"), ("whoami", "0123456789az-infra")] {
+            var container = container(image: image, labels: labels, binding("", 1, 80))
+            container.name = name
+            #expect(entries(services(container)).count == 1)
+        }
+    }
+
+    @Test func `a step of a build is left out, although it has the labels of the image that is being built`() {
+        var step = container(image: "sha256:\(String(repeating: "a", count: 64))", labels: ["SERVICE_NAME": "web"])
+        step.network = .host
+        step.exposed = [Port(80)!]
+        step.isBuildStep = true
+        let left = services(step)
+        #expect(left.entries.isEmpty && left.listeningPorts.isEmpty)
+        #expect(left.reasons.map(\.text) == ["not registered: it is a step of docker build"])
+    }
+
+    @Test func `ports that are no TCP ports are named, the first few of them`() {
+        var dns = container(binding("", 1, 53))
+        dns.otherPorts = ["53/udp"]
+        #expect(entries(services(dns)) == ["whoami 10.0.0.1:1"])
+        #expect(services(dns).reasons.map(\.text) == ["port 53/udp not registered: HAProxy forwards TCP alone"])
+        dns.bindings = []
+        #expect(
+            services(dns).reasons.map(\.text) == [
+                "not registered: it publishes no TCP port, but port 53/udp: HAProxy forwards TCP alone"
+            ])
+        dns.otherPorts = Set((10_000...20_000).map { "\($0)/udp" })
+        #expect(
+            services(dns).reasons.map(\.text) == [
+                "not registered: it publishes no TCP port, but port 10000/udp, 10001/udp, 10002/udp, 10003/udp "
+                    + "and 9997 more: HAProxy forwards TCP alone"
+            ])
+    }
+
+    @Test func `ports of Swarm's routing mesh are said to be that, and those of single tasks are registered`() {
+        var task = container(labels: ["com.docker.swarm.service.name": "web"])
+        task.networks = ["ingress": Docker.NetworkAddresses(addresses: [IPAddress("10.0.0.7")!])]
+        #expect(
+            services(task).reasons.map(\.text) == [
+                "not registered: Swarm publishes the ports of web in its routing mesh, and not at its containers; "
+                    + "publish them with mode=host"
+            ])
+        task.bindings = [binding("0.0.0.0", 8080, 80)]
+        #expect(entries(services(task)) == ["whoami 10.0.0.1:8080"])
+        task.bindings = []
+        task.networks = [:]
+        #expect(services(task).reasons.map(\.text) == ["not registered: it publishes no TCP port"])
     }
 
     @Test func `meta says what labels say, and the host's zone`() throws {
@@ -170,9 +275,28 @@ struct DesiredEntriesTests {
     }
 
     @Test func `a wrong label costs its field alone`() {
-        let services = self.services(container(labels: ["SERVICE_NAME": "a b"], binding("", 1, 80)))
+        let services = self.services(container(labels: ["SERVICE_WEIGHT": "a b"], binding("", 1, 80)))
         #expect(entries(services) == ["whoami 10.0.0.1:1"])
         #expect(services.reasons.count == 1)
+    }
+
+    @Test func `a wrong name leaves out what it is about, and does not make it another service`() {
+        let ports = [binding("", 1, 80), binding("", 2, 81)]
+        let all = services(container(labels: ["SERVICE_NAME": "my service"], ports[0], ports[1]))
+        #expect(entries(all) == [])
+        #expect(all.reasons.map(\.kind) == [.mistake])
+        #expect(all.reasons.first?.level == .error)
+        #expect(
+            all.reasons.first?.text.hasPrefix(
+                "not registered: SERVICE_NAME=my service is not understood; expected up to 16 names") == true)
+        let one = services(container(labels: ["SERVICE_81_NAME": "a/b"], ports[0], ports[1]))
+        #expect(entries(one) == ["whoami 10.0.0.1:1"])
+        #expect(one.reasons.map(\.port) == [Port(81)])
+        #expect(
+            one.reasons.first?.text.hasPrefix("port 81 not registered: SERVICE_81_NAME=a/b is not understood") == true)
+        let other = services(
+            container(labels: ["SERVICE_NAME": "my service", "SERVICE_81_NAME": "admin"], ports[0], ports[1]))
+        #expect(entries(other) == ["admin 10.0.0.1:2"])
     }
 
     @Test func `two ports of one name are one entry, and the other is told`() {
@@ -269,5 +393,27 @@ struct DesiredEntriesTests {
             #expect(shuffled.entries == first.entries)
             #expect(shuffled.decisions == first.decisions)
         }
+    }
+
+    // MARK: Logging
+
+    @Test(arguments: [3, 5000])
+    func `of many reasons of one container the log has the first few and a count`(count: Int) {
+        let names = (0..<count).map { ("SERVICE_\(1000 + $0)_X", "1") }
+        let labels = Dictionary(uniqueKeysWithValues: names)
+        let inputs = Inputs(
+            owner: Self.owner, policy: RegistrationPolicy(),
+            containers: Docker.ContainerList(containers: [container(labels: labels, binding("", 1, 80))]))
+        let lines = CapturedLines()
+        var log = ReasonLog()
+        let desired = Desired(inputs, current: [:])
+        for _ in 0..<2 {
+            log.update(desired, besides: [:], to: Logger(level: .info, format: .logfmt, write: lines.add))
+        }
+        #expect(lines.all.count == (count == 3 ? 3 : 1))
+        #expect(lines.all.allSatisfy { $0.contains("container not registered, action required") })
+        guard count > 3 else { return }
+        #expect(lines.contain("SERVICE_1000_X=1", "SERVICE_1003_X=1", "and 4996 more", "reasons=5000"))
+        #expect(!lines.contain("SERVICE_1004_X"))
     }
 }

@@ -209,4 +209,27 @@ struct DesiredTests {
         #expect(
             EntryDiff.changes(from: [Self.slot: registered], to: desired) == [.withdraw(Self.slot, reason: reason)])
     }
+
+    @Test func `a drained container's entries are withdrawn as that, and those of a carrier nobody knows stay`() {
+        let drained = Desired(inputs(container()), drains: [Self.id], current: [Self.slot: Self.there])
+        #expect(drained.entries.isEmpty)
+        #expect(drained.withdrawalReason(of: Self.slot, .container) == "drained")
+        let carrier = InstanceID("bbbbbbbbbbbb")!
+        var rider = container()
+        rider.network = .container(carrier.text)
+        let undecided = Desired(inputs(rider, unreadable: [carrier]), current: [Self.slot: Self.there])
+        #expect(undecided.undecided.contains(Self.id, .container))
+        #expect(undecided.current == [Self.slot: Self.there])
+    }
+
+    @Test func `a check of one endpoint counts as passing where it passed for one of its services`() {
+        let labels = ["SERVICE_NAME": "api,web", "SERVICE_REGISTER_CHECK": "tcp"]
+        let (api, web) = (EntryID(service: ServiceName("api")!, id: Self.id), Self.slot)
+        for known in [api, web] {
+            let desired = Desired(inputs(container(nil, labels)), current: [known: Self.there])
+            #expect(desired.checks.values.map(\.self) == [true])
+        }
+        let new = Desired(inputs(container(nil, labels)), current: [:])
+        #expect(new.checks.values.map(\.self) == [false])
+    }
 }

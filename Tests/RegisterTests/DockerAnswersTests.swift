@@ -29,6 +29,23 @@ struct DockerAnswersTests {
             .bindings
     }
 
+    @Test(arguments: [("sha256:ab", "none", true), ("sha256:ab", "json-file", false), ("whoami", "none", false)])
+    func `a step of the classic builder runs an image by its id, and keeps no log`(
+        image: String, log: String, isStep: Bool
+    ) throws {
+        let json =
+            #"{"Id":"0123456789abcdef","State":{"Running":true},"Config":{"Image":"\#(image)"},"#
+            + #""HostConfig":{"LogConfig":{"Type":"\#(log)"}}}"#
+        #expect(try container(json: json)?.isBuildStep == isStep)
+    }
+
+    @Test(arguments: Recorded.engines)
+    func `published ports that are no TCP ports are known`(engine: String) throws {
+        let container = try #require(try container("udp-only", of: engine))
+        #expect(container.bindings == [])
+        #expect(container.otherPorts.allSatisfy { $0.hasSuffix("/udp") } && !container.otherPorts.isEmpty)
+    }
+
     // MARK: Recorded
 
     @Test(arguments: Recorded.engines)

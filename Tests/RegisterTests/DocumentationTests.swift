@@ -29,13 +29,14 @@ struct RegisterDocumentationTests {
         let address = try #require(IPAddress("10.0.0.1"))
         let id = try #require(InstanceID("aaaaaaaaaaaa"))
         let keyspace = try #require(Keyspace(prefix: "/backends"))
-        let snapshot = Snapshot(
+        var snapshot = Snapshot(
             agent: Snapshot.Agent(process: 7, started: ""),
             owner: Owner(Docker.Identity(id: "E1", name: "host1"), address),
             engine: Snapshot.Engine(address: "", api: "", trouble: trouble),
             store: Snapshot.Store(
                 members: [""], keyspace: keyspace, lease: Etcd.Lease(id: 1, ttl: 15), trouble: trouble,
                 lastTrouble: trouble), leader: "")
+        snapshot.addressWarning = ""
         let idle = Docker.StoppedContainer(
             subject: Docker.ContainerRef(id: id, name: "", image: "", state: "exited"),
             reason: .notRunning(state: "exited"))

@@ -66,6 +66,36 @@ struct DrainsTests {
         #expect(third.ids == [])
     }
 
+    @Test func `a drain of the services file outlives agent and address, until the file lists the instance no more`()
+        async throws
+    {
+        let id = InstanceID("main")!
+        var first = drains()
+        try await first.load()
+        first.accept(look([]), services: [id])
+        first.drain(id, of: ServiceName("db")!, at: Self.time)
+        first.accept(look([]), services: [id])
+        #expect(first.ids == [id])
+        try await first.store()
+        var moved = Self.owner
+        moved.address = IPAddress("10.0.0.9")!
+        var second = drains(moved)
+        try await second.load()
+        // The engine has not listed its containers: what was drained does not come back meanwhile.
+        #expect(second.ids == [id])
+        second.accept(look([]), services: [id])
+        #expect(second.ids == [id])
+        second.accept(look([]), services: [])
+        #expect(second.ids == [])
+        try await second.store()
+        #expect(try await server.ctl("get", "--prefix", "/backends-drained/") == [])
+        var another = drains(Owner(Docker.Identity(id: "OTHER", name: "host2"), IPAddress("10.0.0.1")!))
+        try await first.store(rereading: true)
+        try await another.load()
+        another.accept(look([]), services: [id])
+        #expect(another.ids == [])
+    }
+
     @Test func `etcd's copy is put back, and those of other agents stay`() async throws {
         let one = container("aaaaaaaaaaaa")
         var mine = drains()

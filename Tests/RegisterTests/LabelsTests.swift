@@ -41,8 +41,10 @@ struct LabelsTests {
     func `a wrong label is named with its value, and counts as absent`(name: String, value: String) {
         let labels = Labels(labels: [name: value, "SERVICE_8080_NAME": "fine"], environment: [:])
         #expect(labels.problems.count == 1)
-        #expect(labels.problems.first?.hasPrefix("\(name)=\(value.prefix(100)) is not understood; ") == true)
-        #expect(labels.container == Labels.Fields())
+        #expect(labels.problems.first?.text.hasPrefix("\(name)=\(value.prefix(100)) is not understood; ") == true)
+        var container = Labels.Fields()
+        (container.isMisnamed, container.isIgnored) = (name == "SERVICE_NAME", name == "SERVICE_IGNORE")
+        #expect(labels.container == container)
         #expect(labels.whole == Labels.ContainerFields())
         #expect(labels.ports[Port(8080)!]?.names == [ServiceName("fine")!])
     }
@@ -54,16 +56,54 @@ struct LabelsTests {
         ("SERVICE_80_HEALTH", "ignore", "SERVICE_HEALTH cannot be said of one port"),
         ("SERVICE_99999_NAME", "x", "99999 is not a port from 1 to 65535"),
         ("SERVICE_WEIGHT", "x", "expected a whole number from 0 to 256"),
+        ("SERVICE_IGNORE", "always", "expected true or false; it counts as true"),
+        ("SERVICE_80_IGNORE", "yes!", "expected true or false; it counts as true"),
+        (
+            "SERVICE_8000_CHECK_HTTP", "/health?x=1",
+            "it is a label of registrator; write SERVICE_8000_CHECK=http:/health?x=1"
+        ),
+        ("SERVICE_CHECK_HTTP", "health", "it is a label of registrator; write SERVICE_CHECK=http:/health"),
+        ("SERVICE_CHECK_HTTP", "a b", "it is a label of registrator; write SERVICE_CHECK=http:/path"),
+        ("SERVICE_CHECK_TCP", "true", "it is a label of registrator; write SERVICE_CHECK=tcp"),
+        (
+            "SERVICE_CHECK_HTTPS", "/",
+            "it is a label of registrator; write SERVICE_CHECK=tcp: checks by HTTPS are not supported"
+        ),
+        ("SERVICE_80_CHECK_HTTP_METHOD", "head", "it is a label of registrator; write SERVICE_80_CHECK_METHOD=HEAD"),
+        (
+            "SERVICE_CHECK_SCRIPT", "curl $SERVICE_IP",
+            "it is a label of registrator; commands run as the HEALTHCHECK of the image, which is respected"
+        ),
     ])
     func `what is wrong with a label is told in a few words`(name: String, value: String, reason: String) {
         let labels = Labels(labels: [name: value], environment: [:])
-        #expect(labels.problems == ["\(name)=\(value) is not understood; \(reason)"])
+        #expect(labels.problems.map(\.text) == ["\(name)=\(value) is not understood; \(reason)"])
+        // Variables of these names are no application's own.
+        let isOfRegistrator = reason.contains("registrator")
+        let variables = Labels(labels: [:], environment: [name: value])
+        #expect(!isOfRegistrator || variables.problems == labels.problems)
+    }
+
+    @Test func `thousands of labels that nobody knows are named, the first ones with a suggestion`() {
+        let many = (0..<5000).map { ("SERVICE_WIEGHT\($0)", "x") }
+        let labels = Labels(labels: Dictionary(uniqueKeysWithValues: many), environment: [:])
+        #expect(labels.problems.count == 5000)
+        #expect(labels.problems.count { $0.text.contains("did you mean SERVICE_WEIGHT?") } <= 32)
+        #expect(labels.problems.first?.text.contains("did you mean SERVICE_WEIGHT?") == true)
+    }
+
+    @Test(arguments: ["always", "yes please", "2"])
+    func `who writes that something is to be ignored has it ignored, whatever the word for that`(value: String) {
+        let labels = Labels(labels: ["SERVICE_IGNORE": value, "SERVICE_80_IGNORE": value], environment: [:])
+        #expect(labels.container.isIgnored)
+        #expect(labels.ports[Port(80)!]?.isIgnored == true)
+        #expect(labels.problems.count == 2)
     }
 
     @Test func `too many names are told by their limit`() {
         let names = (1...17).map { "web\($0)" }.joined(separator: ",")
         let problem = Labels(labels: ["SERVICE_NAME": names], environment: [:]).problems.first
-        #expect(problem?.contains("expected up to 16 names") == true)
+        #expect(problem?.text.contains("expected up to 16 names") == true)
     }
 
     @Test(arguments: [

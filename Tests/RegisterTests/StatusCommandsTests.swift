@@ -157,6 +157,50 @@ struct StatusCommandsTests {
         #expect(answer("status --json", snapshot) == text)
     }
 
+    // MARK: Services file
+
+    @Test func `a service of the services file is told by its name or id, and drains show`() throws {
+        let file =
+            #"{"services": [{"name": "db", "port": 5432, "id": "main"}, {"name": "mq", "port": 1, "id": "a"}, "#
+            + #"{"name": "mq", "port": 2, "id": "b"}]}"#
+        let services = try ServicesFile(Array(file.utf8), keyspace: nil)
+        let candidates = DesiredEntries(
+            of: [], services: services.services, owner: Self.owner, drained: [InstanceID("main")!])
+        var snapshot = snapshot(container("aaaaaaaaaaaa", "web"))
+        snapshot.desired.services = candidates.services
+        snapshot.registered = [:]
+        for id in candidates.services.keys {
+            snapshot.desired.notReady[id] = candidates.gates[id]?.notReadyReason(nil, nil)
+        }
+        for question in ["why db", "why main"] {
+            #expect(lines(snapshot, question).first == "db of the services file")
+            #expect(lines(snapshot, question).contains("  service db, port -: not registered: drained"))
+        }
+        #expect(answer("why mq", snapshot).text.split(separator: "\n").count { $0 == "mq of the services file" } == 2)
+        #expect(answer("why --json db", snapshot).text.contains(#""reason" : "drained""#))
+        #expect(lines(snapshot, "why web").first?.hasPrefix("web (aaaaaaaaaaaa)") == true)
+        let missing = answer("why whoami", snapshot)
+        #expect(missing.status == 1)
+        #expect(
+            missing.text
+                == "no container of this host, and no service of its services file, has the name or id whoami\n")
+    }
+
+    @Test func `a container with thousands of reasons has some rows, and says how many more there are`() {
+        let labels = Dictionary(uniqueKeysWithValues: (0..<5000).map { ("SERVICE_X\($0)", "1") })
+        let rows = lines(snapshot(container("aaaaaaaaaaaa", "web", labels: labels)))
+        #expect(rows.count < 60)
+        #expect(rows.last?.hasSuffix("and 4969 more, which docker-register why aaaaaaaaaaaa shows") == true)
+    }
+
+    @Test func `what may be wrong with HOST_IP is in the head`() {
+        var snapshot = snapshot()
+        snapshot.addressWarning = "no interface of this host has 10.0.0.1"
+        snapshot.addressConflicts = ["host2 registers with this HOST_IP too"]
+        #expect(lines(snapshot).contains("warning          no interface of this host has 10.0.0.1"))
+        #expect(lines(snapshot).contains("warning          host2 registers with this HOST_IP too"))
+    }
+
     // MARK: why
 
     @Test func `labels and ports are told with what they decide`() {

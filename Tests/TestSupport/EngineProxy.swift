@@ -13,6 +13,7 @@ package final class EngineProxy: Sendable {
     private final class Record: Sendable {
         let allowed = Mutex<[String]>([])
         let refused = Mutex<[String]>([])
+        let stuck = Mutex<Set<String>>([])
     }
 
     /// Listens on a socket at `path`, before the engine's.
@@ -29,6 +30,8 @@ package final class EngineProxy: Sendable {
                 return
             }
             record.allowed.withLock { $0.append(String(line)) }
+            let isStuck = record.stuck.withLock { $0.contains { line.contains("/containers/\($0)") } }
+            guard !isStuck else { return client.waitForEnd() }
             Self.pass(request, from: client, to: engine)
         }
     }
@@ -38,6 +41,13 @@ package final class EngineProxy: Sendable {
 
     /// The request lines that were refused.
     package var refused: [String] { record.refused.withLock { $0 } }
+
+    /// Answers no inspection of this container from now on, as an engine does whose lock of it is stuck.
+    package func hang(_ container: String, _ hangs: Bool = true) {
+        record.stuck.withLock { stuck in
+            if hangs { stuck.insert(container) } else { stuck.remove(container) }
+        }
+    }
 
     /// Whether a request line is that of a GET to one of the routes, with or without a version in front.
     private static func isAllowed(_ line: String) -> Bool {

@@ -43,6 +43,9 @@ extension BindAddress: CustomStringConvertible {
     /// The same for a socket: all IPv4 addresses where none is named.
     var socketAddress: SocketAddress { SocketAddress(address ?? .anyIPv4, port: port.number) }
 
+    /// Whether a program of the same host reaches it at 127.0.0.1, and not at ::1.
+    var isLocalIPv4: Bool { address == nil || address == .loopback4 }
+
     /// Whether it is `::`, which stands for all addresses.
     var isOfBothFamilies: Bool { address?.isUnspecified == true }
 }

@@ -6,10 +6,16 @@ struct DesiredState: Equatable, Sendable {
     struct Listener: Equatable, Sendable {
         /// The service, which gives the section its name.
         let service: ServiceName
-        /// Where consumers connect; nil where only routes, or an operator's own sections, lead to it.
-        private(set) var port: Port?
+        /// Where consumers connect, unless it has no port of its own.
+        private(set) var port: Port
+        /// Whether it listens; where it does not, only routes lead to it.
+        private(set) var hasPort = true
         /// On which address; nil for all IPv4 addresses.
         var address: IPAddress?
+        /// Another port where they may connect too.
+        var otherPort: Port?
+        /// Those of its ports that it has at the loopback address of IPv6 too, which is `localhost` as well.
+        var loopback6: [Port] = []
         /// How connections are treated; states share it.
         private(set) var sharedOptions: Interned<ListenerOptions>
         /// Where they go, by name.
@@ -29,11 +35,12 @@ struct DesiredState: Equatable, Sendable {
 
         /// Makes one.
         init(
-            service: ServiceName, port: Port?, address: IPAddress? = nil,
+            service: ServiceName, port: Port, address: IPAddress? = nil, otherPort: Port? = nil, loopback6: [Port] = [],
             options: Interned<ListenerOptions> = Interned(ListenerOptions()), servers: [Server],
             minCheckInterval: Duration = .zero, written: Written? = nil
         ) {
             (self.service, self.port, self.address, sharedOptions) = (service, port, address, options)
+            (self.otherPort, self.loopback6) = (otherPort, loopback6)
             (self.servers, self.minCheckInterval, self.written) = (servers, minCheckInterval, written)
         }
 
@@ -45,14 +52,29 @@ struct DesiredState: Equatable, Sendable {
             let servers: [InstanceID: ServerLine]
         }
 
-        /// Address and port; nil where it has none.
-        var bind: BindAddress? { port.map { BindAddress(address: address, port: $0) } }
-
         /// The same without a port of its own.
         var withoutPort: Listener {
             var listener = self
-            listener.port = nil
+            listener.hasPort = false
+            (listener.otherPort, listener.loopback6) = (nil, [])
             return listener
+        }
+
+        /// Address and port.
+        var bind: BindAddress { BindAddress(address: address, port: port) }
+
+        /// All its addresses with their ports, ``bind`` first.
+        var binds: [BindAddress] {
+            guard hasPort else { return [] }
+            let others = otherPort.map { [BindAddress(address: address, port: $0)] } ?? []
+            return [bind] + others + loopback6.map { BindAddress(address: .loopback6, port: $0) }
+        }
+
+        /// Gives up one of its two ports.
+        mutating func leave(_ lost: Port) {
+            if lost == port, let otherPort { port = otherPort }
+            otherPort = nil
+            loopback6.removeAll { $0 == lost }
         }
     }
 
@@ -102,14 +124,39 @@ struct DesiredState: Equatable, Sendable {
     /// The claims of ports, also those of services without an instance.
     private(set) var portClaims: [ServiceName: Catalog.Claim] = [:]
 
+    /// The services that something else in haproxy.cfg leads to, with the mode in which it does.
+    private(set) var named: [ServiceName: ServiceMode] = [:]
+
+    /// What `/healthz` says of services that are beyond a limit of this host; nil where there are none.
+    private(set) var noteOfLimit: String?
+
     /// Where services should listen, whether they can or not.
     private(set) var wantedBinds: Set<BindAddress> = []
 
     /// The addresses among those that nobody has tried yet: they count as free.
     private(set) var untestedBinds: Set<BindAddress> = []
 
+    /// Where the stats page is besides: at the loopback address of IPv6.
+    private(set) var statsLoopback6: BindAddress?
+
+    /// The endpoints of agents that are on this host.
+    private(set) var publishedHere: [Endpoint: EntryID] = [:]
+
     /// Where it listens.
-    var binds: Set<BindAddress> { Set(listeners.compactMap(\.bind)).union(routeBinds.all) }
+    var binds: Set<BindAddress> {
+        Set(listeners.flatMap(\.binds)).union([statsLoopback6].compactMap(\.self)).union(routeBinds.all)
+    }
+
+    /// The named services without a listener, whatever the reason: without a section of theirs HAProxy would refuse the
+    /// whole file.
+    var emptySections: [(service: ServiceName, mode: ServiceMode)] {
+        guard !named.isEmpty else { return [] }
+        let listening = Set(listeners.map(\.service))
+        return named.filter { !listening.contains($0.key) }.sorted { $0.key < $1.key }.map { ($0, $1) }
+    }
+
+    /// At how many addresses it listens for services.
+    var listenerCount: Int { listeners.reduce(0) { $0 + $1.binds.count } }
 
     /// How many servers there are.
     var serverCount: Int { listeners.reduce(0) { $0 + $1.servers.count } }
@@ -127,39 +174,61 @@ struct DesiredState: Equatable, Sendable {
         (services, portClaims, diagnostics) = (catalog.services, catalog.claims, catalog.problems)
         listeners = []
         diagnostics.formUnion(inputs.ports.problems(of: catalog.hosts, on: host))
+        named = inputs.named
+        diagnostics.formUnion(Set(named.keys).subtracting(services.map(\.name)).map { .namedWithoutEndpoint($0) })
         let resolved = resolve(inputs, &cache)
         let assignment = PortAssignment(
-            resolved.filter(\.hasPort), claims: portClaims, range: host.portRange)
+            resolved.filter(\.hasPort), claims: portClaims, range: host.portRange, leaving: catalog.leaving,
+            in: inputs.registry.keyspace)
+        publishedHere = Self.published(by: services, on: inputs.ports.ownAddresses)
+        let obstacles = HostObstacles(
+            host, inputs.published, registered: publishedHere, keyspace: inputs.registry.keyspace)
         claims = assignment.changes + inputs.expiredClaims(of: catalog) + inputs.lostClaims
         diagnostics.formUnion(assignment.problems)
         for service in resolved {
             diagnostics.formUnion(service.problems)
             let port = assignment.ports[service.service]
             guard port != nil || service.isRouted else { continue }
-            let listener = cache.listener(of: service, at: port, on: host)
-            if let obstacle = host.obstacle(to: listener) {
-                diagnostics.insert(obstacle)
-                if service.isRouted { listeners.append(listener.withoutPort) }
-            } else {
-                listeners.append(listener)
+            diagnostics.formUnion(service.problems(on: host))
+            var listener = cache.listener(of: service, at: port ?? service.port.port, on: host)
+            let isNameFree = !host.reserved.names.contains(service.service.text)
+            if port == nil {
+                if isNameFree {
+                    listeners.append(listener.withoutPort)
+                } else {
+                    diagnostics.insert(.nameOfAddition(service.service))
+                }
+                continue
+            }
+            listener.otherPort = assignment.lent[service.service]
+            if let served = obstacles.remaining(of: listener, service, &diagnostics) {
+                listeners.append(served)
+            } else if service.isRouted, isNameFree {
+                listeners.append(listener.withoutPort)
             }
         }
+        removeOverlaps(of: Set(resolved.filter { $0.isNarrowed(on: host) }.map(\.service)))
+        if inputs.ports.ownAddresses.contains(.loopback6) { addLoopback6(on: host) }
         cache.evict(except: resolved)
-        addServicesWithoutEndpoints(resolved)
+        addServicesWithoutEndpoints(resolved, on: host)
         listeners = inputs.rejected.applied(to: listeners, &diagnostics)
         routeBinds = RouteBinds(host.routes, host, hasCertificate: !inputs.certificates.isEmpty, &diagnostics)
         wantedBinds = binds
         untestedBinds = wantedBinds.subtracting(inputs.ports.tried)
         remove(inputs.ports.obstacles)
+        if let budget = host.openFiles { removeYoungest(beyond: budget, resolved) }
         removeLoops(of: inputs.ports.ownAddresses)
     }
 
     /// No service at all.
     static let empty = DesiredState(listeners: [])
 
+    /// No service with an endpoint, for what else is in haproxy.cfg on a host.
+    static func empty(on host: HostSettings) -> DesiredState { DesiredState(listeners: [], named: host.named) }
+
     /// The state with these listeners, which share no port, in the order of their names.
-    init(listeners: [Listener]) {
-        self.listeners = listeners
+    init(listeners: [Listener], named: [ServiceName: ServiceMode] = [:]) {
+        (self.listeners, self.named) = (listeners, named)
     }
 
     /// The state with other listeners.
@@ -196,27 +265,106 @@ struct DesiredState: Equatable, Sendable {
     }
 
     /// Adds the services that routes name and that have no endpoint: they answer 503, and their first one is a command.
-    private mutating func addServicesWithoutEndpoints(_ resolved: [ResolvedService]) {
+    private mutating func addServicesWithoutEndpoints(_ resolved: [ResolvedService], on host: HostSettings) {
         guard let routes else { return }
         let missing = routes.services.subtracting(resolved.map(\.service))
+            .filter { !host.reserved.names.contains($0.text) }
         guard !missing.isEmpty else { return }
         for service in missing {
-            var listener = Listener(service: service, port: nil, options: ListenerOptions.ofRoute, servers: [])
+            var listener = Listener(
+                service: service, port: host.statsBind.port, options: ListenerOptions.ofRoute, servers: [])
             listener.isRouted = true
-            listeners.append(listener)
+            listeners.append(listener.withoutPort)
         }
         listeners.sort { $0.service < $1.service }
     }
 
-    /// Removes the listeners that something is in the way of.
+    /// Removes the listeners that something is in the way of, or the ports of them.
     private mutating func remove(_ obstacles: [BindAddress: String]) {
         guard !obstacles.isEmpty else { return }
+        if let bind = statsLoopback6, obstacles[bind] != nil { statsLoopback6 = nil }
         listeners = listeners.compactMap { listener in
-            guard let bind = listener.bind, let obstacle = obstacles[bind] else { return listener }
-            diagnostics.insert(.portUnavailable(listener.service, bind.port, obstacle: obstacle))
-            return listener.isRouted ? listener.withoutPort : nil
+            guard listener.binds.contains(where: { obstacles[$0] != nil }) else { return listener }
+            return listener.remaining(after: obstacles, &diagnostics)
+                ?? (listener.isRouted ? listener.withoutPort : nil)
         }
         routeBinds.remove(obstacles, &diagnostics)
+    }
+
+    /// Removes the services that came last, where HAProxy may not have files open enough to listen for them.
+    private mutating func removeYoungest(beyond budget: OpenFileBudget, _ resolved: [ResolvedService]) {
+        guard listenerCount > budget.maxListeners else { return }
+        let needed = OpenFileBudget.needed(for: listenerCount)
+        // A service that is at one of two addresses is better than none.
+        for index in listeners.indices { listeners[index].loopback6 = [] }
+        guard listenerCount > budget.maxListeners else { return }
+        let ages = Dictionary(resolved.map { ($0.service, $0.port.age) }) { first, _ in first }
+        let byAge = listeners.map(\.service).sorted { (ages[$0] ?? .max, $0) < (ages[$1] ?? .max, $1) }
+        let sizes = Dictionary(listeners.map { ($0.service, $0.binds.count) }) { first, _ in first }
+        var taken = 0
+        let old = byAge.prefix { service in
+            taken += sizes[service] ?? 0
+            return taken <= budget.maxListeners
+        }
+        let young = Set(byAge.dropFirst(old.count))
+        listeners.removeAll { young.contains($0.service) }
+        diagnostics.formUnion(young.map { .beyondOpenFiles($0, limit: budget.limit, needed: needed) })
+        noteOfLimit = "\(young.count) services are not served: \(Diagnostic.limit(budget.limit, needed: needed))"
+    }
+
+    /// Has listeners that a program reaches at 127.0.0.1 listen on ::1 too, as programs may take either for `localhost`;
+    /// not on all IPv6 addresses, which may be reachable from where IPv4 is not.
+    ///
+    /// What others ask for explicitly is theirs.
+    private mutating func addLoopback6(on host: HostSettings) {
+        let explicit = Set(listeners.filter { $0.address == .loopback6 }.map(\.port))
+        let reserved = Set(host.reserved.binds.filter { $0.address?.family == .v6 }.map(\.port))
+        let stats = host.statsLoopback6.flatMap { reserved.contains($0.port) ? nil : $0 }
+        let isTaken = { (port: Port) in explicit.contains(port) || reserved.contains(port) || port == stats?.port }
+        statsLoopback6 = stats
+        for index in listeners.indices where listeners[index].bind.isLocalIPv4 {
+            let ports = [listeners[index].port, listeners[index].otherPort].compactMap(\.self)
+            listeners[index].loopback6 = ports.filter { !isTaken($0) }
+        }
+    }
+
+    /// Removes services that would listen where another one does, as they may not where their labels say.
+    private mutating func removeOverlaps(of narrowed: Set<ServiceName>) {
+        guard !narrowed.isEmpty else { return }
+        let byPort = Dictionary(
+            grouping: listeners.filter { !narrowed.contains($0.service) }.flatMap(\.binds), by: \.port)
+        var kept: Set<BindAddress> = []
+        listeners.removeAll { listener in
+            guard narrowed.contains(listener.service) else { return false }
+            let isTaken = listener.binds.contains { bind in
+                kept.contains(bind) || byPort[bind.port]?.contains(where: bind.overlaps) == true
+            }
+            if isTaken {
+                diagnostics.insert(
+                    .portUnavailable(
+                        listener.service, listener.port, obstacle: "another service's at LISTEN_ADDRESS of this host"))
+            } else {
+                kept.formUnion(listener.binds)
+            }
+            return isTaken
+        }
+    }
+
+    /// The endpoints that agents have put and that have one of these addresses.
+    private static func published(
+        by services: [Catalog.Service], on ownAddresses: Set<IPAddress>
+    ) -> [Endpoint: EntryID] {
+        guard !ownAddresses.isEmpty else { return [:] }
+        var published: [Endpoint: EntryID] = [:]
+        for service in services {
+            for instance in service.instances
+            where ownAddresses.contains(instance.endpoint.address) && instance.isOfAgent {
+                // The first service of several with one endpoint.
+                let name = EntryID(service: service.name, id: instance.id)
+                published[instance.endpoint] = published[instance.endpoint] ?? name
+            }
+        }
+        return published
     }
 
     /// Removes the endpoints from which connections would come back to this HAProxy, again and again.
@@ -260,8 +408,15 @@ struct DesiredInputs: Sendable {
     var certificates: Set<String> = []
     /// What was seen of this host's ports and addresses.
     var ports = PortObservation()
+    /// What endpoints on this host have published.
+    var published = PublishedPorts()
     /// What this host contributes.
     var host: HostSettings
+
+    /// The services that something else in haproxy.cfg leads to, with the mode in which it does.
+    ///
+    /// Each has a section also while it has no endpoint, which answers 503, or closes connections in mode tcp.
+    fileprivate var named: [ServiceName: ServiceMode] { host.named }
 
     /// The claims that nobody needs any more are given up.
     fileprivate func expiredClaims(of catalog: Catalog) -> [PortClaimUpdate] {
@@ -310,11 +465,11 @@ extension PortObservation {
 
 extension DesiredState.Listener {
     /// A service's listener on a host.
-    init(_ service: ResolvedService, _ port: Port?, on host: HostSettings) {
+    init(_ service: ResolvedService, _ port: Port, on host: HostSettings) {
         let minInterval = host.minCheckInterval
         var pool = InternPool<ServerOptions>()
         self.init(
-            service: service.service, port: port, address: service.address ?? host.listenAddress,
+            service: service.service, port: port, address: service.address(on: host),
             options: service.sharedOptions,
             servers: minInterval > .zero
                 ? service.servers.map { $0.checked(notBelow: minInterval, &pool) } : service.servers,
@@ -331,19 +486,6 @@ extension DesiredState.Server {
         var stretched = keywords
         stretched.check = check.stretched(to: minInterval)
         return DesiredState.Server(id: id, endpoint: endpoint, shared: pool.interned(stretched))
-    }
-}
-
-extension HostSettings {
-    /// What of this host is in the way of a listener.
-    fileprivate func obstacle(to listener: DesiredState.Listener) -> Diagnostic? {
-        if reserved.names.contains(listener.service.text) { return .nameOfAddition(listener.service) }
-        guard let bind = listener.bind else { return nil }
-        if bind.overlaps(statsBind) { return .portOfStats(listener.service, bind.port) }
-        if routes?.binds.contains(where: bind.overlaps) == true {
-            return .route(.portOfRoutes(listener.service, bind.port, isRouted: listener.isRouted))
-        }
-        return reserved.binds.contains(where: bind.overlaps) ? .portOfAddition(listener.service, bind.port) : nil
     }
 }
 
@@ -389,10 +531,9 @@ struct DesiredStateCache {
     }
 
     /// A service's listener on this host.
-    mutating func listener(of service: ResolvedService, at port: Port?, on host: HostSettings) -> DesiredState.Listener
-    {
+    mutating func listener(of service: ResolvedService, at port: Port, on host: HostSettings) -> DesiredState.Listener {
         if let known = listeners[service.service], known.of === service, known.listener.port == port,
-            known.listener.address == service.address ?? host.listenAddress,
+            known.listener.address == service.address(on: host),
             known.listener.minCheckInterval == host.minCheckInterval
         {
             return known.listener
@@ -415,6 +556,14 @@ struct HostSettings: Equatable, Sendable {
     /// Where the stats page is: no service can listen there.
     var statsBind: BindAddress
 
+    /// Whether HAProxy runs here, and takes ports.
+    var hasHAProxy = true
+
+    /// Where the stats page is besides, on a host that has this address; nil for nowhere.
+    var statsLoopback6: BindAddress? {
+        statsBind.isLocalIPv4 ? BindAddress(address: .loopback6, port: statsBind.port) : nil
+    }
+
     /// What the stats page calls the host: letters, digits, dots, dashes.
     var name = anyName
 
@@ -430,6 +579,12 @@ struct HostSettings: Equatable, Sendable {
     /// Ports for services that do not get the one that they ask for.
     var portRange = PortRange.standard
 
+    /// How many files HAProxy may have open; nil where that is not known.
+    var openFiles: OpenFileBudget?
+
+    /// The ports that labels may ask for.
+    var allowedPorts = AllowedPorts.all
+
     /// The shortest interval between two checks of an endpoint, which depends on how many client hosts there are.
     var minCheckInterval = Duration.zero
 
@@ -438,6 +593,9 @@ struct HostSettings: Equatable, Sendable {
 
     /// The names and addresses of what its operator adds to haproxy.cfg: no service can have them.
     var reserved = Reserved()
+
+    /// The services that its operator's sections lead to, with the mode in which they do.
+    var named: [ServiceName: ServiceMode] = [:]
 
     /// Names of sections, and where they listen.
     struct Reserved: Equatable, Sendable {

@@ -18,7 +18,8 @@ struct LoopDetector {
 
     /// Finds them among listeners on a host with these addresses.
     init(_ listeners: [DesiredState.Listener], ownAddresses: Set<IPAddress>) {
-        let byPort = Dictionary(grouping: listeners.filter { $0.port != nil }, by: \.port)
+        let binds = listeners.flatMap { listener in listener.binds.map { (listener.service, $0) } }
+        let byPort = Dictionary(grouping: binds) { $0.1.port }
         var steps: [Step] = []
         for listener in listeners {
             for server in listener.servers {
@@ -26,8 +27,8 @@ struct LoopDetector {
                 let (address, port) = (server.endpoint.reached, server.endpoint.port)
                 guard address.isLoopback || ownAddresses.contains(address) else { continue }
                 let place = BindAddress(address: address, port: port)
-                guard let other = others.first(where: { $0.bind?.overlaps(place) == true }) else { continue }
-                steps.append(Step(from: listener.service, server: server, to: other.service))
+                guard let other = others.first(where: { $0.1.overlaps(place) }) else { continue }
+                steps.append(Step(from: listener.service, server: server, to: other.0))
             }
         }
         let loops = Self.loops(of: steps)
@@ -36,13 +37,27 @@ struct LoopDetector {
 
     /// The steps that are left without those that lead nowhere or come from nowhere.
     private static func loops(of steps: [Step]) -> [Step] {
-        var (loops, count) = (steps, Int.max)
-        while loops.count < count {
-            count = loops.count
-            let (starts, ends) = (Set(loops.map(\.from)), Set(loops.map(\.to)))
-            loops.removeAll { !starts.contains($0.to) || !ends.contains($0.from) }
+        let onward = left(of: Array(steps.indices), of: steps, from: \.from, to: \.to)
+        return left(of: onward, of: steps, from: \.to, to: \.from).map { steps[$0] }
+    }
+
+    /// The steps without those that lead, in one direction, to where none goes on; each is looked at twice at most.
+    private static func left(
+        of indices: [Int], of steps: [Step], from: KeyPath<Step, ServiceName>, to: KeyPath<Step, ServiceName>
+    ) -> [Int] {
+        let arriving = Dictionary(grouping: indices) { steps[$0][keyPath: to] }
+        var leaving = indices.reduce(into: [ServiceName: Int]()) { $0[steps[$1][keyPath: from], default: 0] += 1 }
+        var removed: Set<Int> = []
+        var ends = arriving.keys.filter { leaving[$0] == nil }
+        while let end = ends.popLast() {
+            for index in arriving[end] ?? [] {
+                removed.insert(index)
+                let start = steps[index][keyPath: from]
+                leaving[start, default: 1] -= 1
+                if leaving[start] == 0 { ends.append(start) }
+            }
         }
-        return loops
+        return indices.filter { !removed.contains($0) }
     }
 }
 

@@ -29,9 +29,9 @@ struct MergedOptions: Equatable {
             options = config.isEmpty ? newest.value : newest.value.overridden(by: config)
             return
         }
-        var voices: [ServiceOptions] = []
+        var (voices, heard): ([ServiceOptions], Set<Interned<ServiceOptions>>) = ([], [])
         for instance in service.instances.sorted(by: Catalog.Instance.isOlder).reversed()
-        where !voices.contains(instance.options.value) { voices.append(instance.options.value) }
+        where heard.insert(instance.options).inserted { voices.append(instance.options.value) }
         for field in Self.fields {
             if field.text(config) != nil {
                 field.copy(config, &options)
@@ -41,16 +41,18 @@ struct MergedOptions: Equatable {
         }
     }
 
-    /// Lets the newest of the instances that say something decide.
+    /// Lets the newest of the instances that say something decide; those that say nothing mean the default.
     private mutating func choose(_ field: ServiceOptions.Field, among voices: [ServiceOptions], of service: ServiceName)
     {
         guard let newest = voices.first(where: { field.text($0) != nil }), let chosen = field.text(newest) else {
             return
         }
         field.copy(newest, &options)
-        let values = Set(voices.compactMap(field.text))
-        guard values.count > 1 else { return }
-        problems.insert(.valuesDiffer(service, field: field.name, values: values.sorted(), chosen: chosen))
+        let silent = voices.contains { field.text($0) == nil } && chosen != field.defaultText
+        let values = Set(voices.compactMap(field.text)).sorted()
+        guard values.count > 1 || silent else { return }
+        let unsaid = silent ? ["\(field.defaultText.replacing("`", with: "")) (by default)"] : []
+        problems.insert(.valuesDiffer(service, field: field.name, values: unsaid + values, chosen: chosen))
     }
 
     /// The options of services; the port has a further key and is ``ListenerPort``'s.

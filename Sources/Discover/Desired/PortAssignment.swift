@@ -4,10 +4,16 @@ import Shared
 ///
 /// Services take ports in this order: those whose operator names the port; those that have a claim for what they ask
 /// for, the oldest claim first; all others, those that have asked longest first. Whoever finds the port taken gets one
-/// from the range, once there is a claim for it in the registry (docs/decisions/0012).
+/// from the range, once there is a claim for it in the registry (docs/decisions/0012). A service with such a port listens
+/// besides on the one that it asks for while no other service has that.
+///
+/// A registry may have any number of services that ask for one port, so nothing here looks at all of them for each.
 struct PortAssignment {
     /// The ports of the services that have one.
     private(set) var ports: [ServiceName: Port] = [:]
+
+    /// The ports that services ask for and have besides those, as nobody else has them.
+    private(set) var lent: [ServiceName: Port] = [:]
 
     /// Which services do not get what they ask for.
     private(set) var problems: Set<Diagnostic> = []
@@ -15,14 +21,29 @@ struct PortAssignment {
     /// What has to be written into the registry so that it stays so.
     private(set) var changes: [PortClaimUpdate] = []
 
+    private let keyspace: Keyspace
     private let claims: [ServiceName: Catalog.Claim]
     private let present: Set<ServiceName>
-    private var takers: [Port: [ResolvedService]] = [:]
+    private var takers: [Port: PortTakers] = [:]
+    /// The claims of services that have no instance any more, but had one a moment ago.
+    private var leaving: [Port: ServiceName] = [:]
+    /// The services that claim each port.
+    private var claimants: [Port: Set<ServiceName>] = [:]
 
     /// Decides.
-    init(_ services: [ResolvedService], claims: [ServiceName: Catalog.Claim], range: PortRange) {
-        self.claims = claims
+    ///
+    /// - Parameter leaving: services whose last entries were withdrawn a moment ago: they may be on their way back, so
+    ///   nobody listens on their ports besides on his own.
+    init(
+        _ services: [ResolvedService], claims: [ServiceName: Catalog.Claim], range: PortRange,
+        leaving: Set<ServiceName> = [], in keyspace: Keyspace
+    ) {
+        (self.claims, self.keyspace) = (claims, keyspace)
         present = Set(services.map(\.service))
+        for (service, claim) in claims { claimants[claim.claim.port, default: []].insert(service) }
+        for service in leaving.subtracting(present).sorted() {
+            if let claim = claims[service]?.claim { self.leaving[claim.port] = service }
+        }
         let byAge = services.sorted { ($0.port.age, $0.service) < ($1.port.age, $1.service) }
         let byClaim = byAge.filter { claim(of: $0) != nil }
             .sorted { (revision(of: $0), $0.service) < (revision(of: $1), $1.service) }
@@ -33,9 +54,13 @@ struct PortAssignment {
         for service in byClaim where ports[service.service] == nil {
             if let claim = claim(of: service) { assign(claim.port, to: service) }
         }
+        for service in byClaim where isAssigned(service) { lend(service.port.port, to: service) }
         for service in byAge where ports[service.service] == nil { assign(service.port.port, to: service) }
         keepClaims(of: services)
-        for service in byAge where ports[service.service] != service.port.port { resolve(service, byAge, range) }
+        var free = FreePorts(range)
+        for service in byAge where ports[service.service] != service.port.port && lent[service.service] == nil {
+            resolve(service, byAge, range, &free)
+        }
     }
 
     /// The service's claim, where it is for what the service asks for now.
@@ -51,14 +76,21 @@ struct PortAssignment {
         claim(of: service).map { $0.port != $0.wish } ?? false
     }
 
-    private func taker(of port: Port, _ service: ResolvedService) -> ResolvedService? {
-        takers[port]?.first { $0.sharesAddress(with: service) }
+    /// Takes a port for a service; returns whether nobody has it.
+    private mutating func take(_ port: Port, for service: ResolvedService) -> Bool {
+        guard takers[port]?.taker(sharing: service.address) == nil else { return false }
+        takers[port, default: PortTakers()].add(service.service, at: service.address)
+        return true
     }
 
     private mutating func assign(_ port: Port, to service: ResolvedService) {
-        guard taker(of: port, service) == nil else { return }
-        takers[port, default: []].append(service)
-        ports[service.service] = port
+        if take(port, for: service) { ports[service.service] = port }
+    }
+
+    /// Gives a service the port that it asks for besides its own; where that is still a leaving service's, it waits.
+    private mutating func lend(_ port: Port, to service: ResolvedService) {
+        guard ports[service.service] != nil, take(port, for: service) else { return }
+        if leaving[port] == nil { lent[service.service] = port }
     }
 }
 
@@ -87,30 +119,34 @@ extension PortAssignment {
     }
 
     /// Has the registry give a port to a service that does not get its own, and says so.
-    private mutating func resolve(_ service: ResolvedService, _ all: [ResolvedService], _ range: PortRange) {
+    private mutating func resolve(
+        _ service: ResolvedService, _ all: [ResolvedService], _ range: PortRange, _ free: inout FreePorts
+    ) {
         let wish = service.port.port
-        let port = ports[service.service] ?? portOfRange(service, all, range)
+        let port = ports[service.service] ?? portOfRange(service, all, &free)
+        let taker = takers[wish]?.taker(sharing: service.address)
         problems.insert(
-            .portClaimed(service.service, wish, by: taker(of: wish, service)?.service, instead: port))
+            .portClaimed(
+                service.service, wish, by: taker == service.service ? leaving[wish] : taker, instead: port, in: keyspace
+            ))
     }
 
     private mutating func portOfRange(
-        _ service: ResolvedService, _ all: [ResolvedService], _ range: PortRange
+        _ service: ResolvedService, _ all: [ResolvedService], _ free: inout FreePorts
     ) -> Port? {
-        let proposed = changes.compactMap { change in
-            if case .put(_, let claim, _) = change { claim.port } else { nil }
-        }
-        let others = claims.filter { $0.key != service.service }
-        let taken = Set(all.map(\.port.port)).union(takers.keys).union(proposed)
-        let claimed = Set(others.values.map(\.claim.port))
-        let claimedByPresent = Set(others.filter { present.contains($0.key) }.values.map(\.claim.port))
-        let free = range.port(for: service.service) { !taken.contains($0) && !claimed.contains($0) }
-        // Ports of services that are gone are given away only where there is no other.
+        free.prepare(
+            taken: { Set(all.map(\.port.port)).union(takers.keys) },
+            claimed: { claimants.mapValues { !$0.isDisjoint(with: present) } })
+        // Its own claim is in nobody's way.
+        let own = claims[service.service]?.claim.port
+        let others = own.flatMap { claimants[$0] }?.subtracting([service.service]) ?? []
         guard
-            let port = free
-                ?? range.port(for: service.service, where: { !taken.contains($0) && !claimedByPresent.contains($0) })
+            let port = free.take(
+                for: service.service, own: own, ownIsFree: others.isEmpty,
+                ownIsOfAbsent: others.isDisjoint(with: present))
         else { return nil }
-        release(Set(others.filter { $0.value.claim.port == port }.keys))
+        // Ports of services that are gone are given away only where there is no other.
+        release((claimants[port] ?? []).subtracting([service.service]))
         changes.append(
             .put(
                 service.service, PortClaim(port, for: service.port.port),
@@ -119,12 +155,96 @@ extension PortAssignment {
     }
 }
 
-extension ResolvedService {
-    /// Whether one consumer might have to listen for both on the same address.
-    fileprivate func sharesAddress(with other: ResolvedService) -> Bool {
-        guard let address, let otherAddress = other.address else { return true }
-        return BindAddress(address: address, port: port.port)
-            .overlaps(BindAddress(address: otherAddress, port: port.port))
+/// The services that listen on one port: no two of them on the same address.
+private struct PortTakers {
+    private var first: ServiceName?
+    private var firstOfIPv4: ServiceName?
+    /// One that listens on all addresses, or on those that a consumer chooses.
+    private var everywhere: ServiceName?
+    private var onAllIPv4: ServiceName?
+    private var byAddress: [IPAddress: ServiceName] = [:]
+
+    /// The service because of which another one cannot listen on an address; nil for none.
+    func taker(sharing address: IPAddress?) -> ServiceName? {
+        guard let address, !Self.isEverywhere(address) else { return first }
+        if let everywhere { return everywhere }
+        guard address.family == .v4 else { return byAddress[address] }
+        return address.isUnspecified ? firstOfIPv4 : onAllIPv4 ?? byAddress[address]
+    }
+
+    /// Adds a service that shares its address with none of them.
+    mutating func add(_ service: ServiceName, at address: IPAddress?) {
+        first = first ?? service
+        guard let address, !Self.isEverywhere(address) else {
+            everywhere = service
+            return
+        }
+        byAddress[address] = service
+        guard address.family == .v4 else { return }
+        firstOfIPv4 = firstOfIPv4 ?? service
+        if address.isUnspecified { onAllIPv4 = service }
+    }
+
+    private static func isEverywhere(_ address: IPAddress) -> Bool { address.family == .v6 && address.isUnspecified }
+}
+
+/// The ports of a range that can be given to services, found without looking at those that cannot.
+private struct FreePorts {
+    private let range: PortRange
+    /// For each port that nobody has or claims the port itself, for the others a later one.
+    private var unclaimed: [Int] = []
+    /// The same, where claims of services that are gone do not count.
+    private var untaken: [Int] = []
+
+    init(_ range: PortRange) { self.range = range }
+
+    /// Looks once which ports there are.
+    ///
+    /// - Parameter claimed: the ports that are claimed, and whether one of those services is present.
+    mutating func prepare(taken: () -> Set<Port>, claimed: () -> [Port: Bool]) {
+        guard unclaimed.isEmpty else { return }
+        unclaimed = Array(0...range.ports.count)
+        untaken = unclaimed
+        let (taken, claimed) = (taken(), claimed())
+        for (index, number) in range.ports.enumerated() {
+            guard let port = Port(number) else { continue }
+            if taken.contains(port) || claimed[port] == true { untaken[index] = index + 1 }
+            if taken.contains(port) || claimed[port] != nil { unclaimed[index] = index + 1 }
+        }
+        isTaken = taken
+    }
+
+    private var isTaken: Set<Port> = []
+
+    /// Takes a port for a service; nil where none is left.
+    mutating func take(for service: ServiceName, own: Port?, ownIsFree: Bool, ownIsOfAbsent: Bool) -> Port? {
+        let count = range.ports.count
+        let start = range.start(for: service)
+        let ownIndex = own.flatMap { own in
+            range.ports.contains(own.number) && !isTaken.contains(own)
+                ? Int(own.number) - Int(range.ports.lowerBound) : nil
+        }
+        func first(_ next: inout [Int], _ isFree: Bool) -> Int? {
+            let found = [Self.find(&next, start), Self.find(&next, 0)].first { $0 < count }
+            let candidates = [found, isFree ? ownIndex : nil].compactMap(\.self)
+            return candidates.min { ($0 - start + count) % count < ($1 - start + count) % count }
+        }
+        guard let index = first(&unclaimed, ownIsFree) ?? first(&untaken, ownIsOfAbsent),
+            let port = Port(Int(range.ports.lowerBound) + index)
+        else { return nil }
+        (unclaimed[index], untaken[index]) = (index + 1, index + 1)
+        isTaken.insert(port)
+        return port
+    }
+
+    /// The first index from one on that stands for itself; on the way there, what was passed comes to point closer.
+    private static func find(_ next: inout [Int], _ start: Int) -> Int {
+        var index = start
+        while next[index] != index {
+            next[index] = next[next[index]]
+            index = next[index]
+        }
+        return index
     }
 }
 
@@ -151,15 +271,50 @@ struct PortRange: Equatable, Sendable, CustomStringConvertible {
     /// The text that ``init(_:)`` reads.
     var description: String { "\(ports.lowerBound)-\(ports.upperBound)" }
 
-    /// The first of its ports that is wanted, from one on that differs among services.
+    /// Where in the range the search for a service's port begins; it differs among services.
     ///
     /// A service so finds its port mostly again, also in a registry that has forgotten all claims.
-    func port(for service: ServiceName, where isWanted: (Port) -> Bool) -> Port? {
+    func start(for service: ServiceName) -> Int {
         // FNV-1a, 32 bits.
         let digest = service.text.utf8.reduce(0x811c_9dc5 as UInt32) { ($0 ^ UInt32($1)) &* 0x0100_0193 }
-        let start = Int(digest % UInt32(ports.count))
-        let order = [ports.dropFirst(start), ports.prefix(start)].joined()
-        return order.lazy.compactMap { Port($0) }.first(where: isWanted)
+        return Int(digest % UInt32(ports.count))
+    }
+}
+
+/// The ports that labels may ask for.
+struct AllowedPorts: Equatable, Sendable, CustomStringConvertible {
+    private let ranges: [ClosedRange<UInt16>]
+
+    /// All of them.
+    static let all = AllowedPorts(ranges: [1...UInt16.max])
+
+    /// What may be written, for messages.
+    static let grammar = "ports and ranges of ports, separated by commas, such as 80,443,1024-65535"
+
+    private init(ranges: [ClosedRange<UInt16>]) { self.ranges = ranges }
+
+    /// Parses `1024-65535` or `80,443,8000-8999`; nil for anything else.
+    init?(_ text: some StringProtocol) {
+        var ranges: [ClosedRange<UInt16>] = []
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            if let port = Port(text: part)?.number {
+                ranges.append(port...port)
+            } else if let range = PortRange(part) {
+                ranges.append(range.ports)
+            } else {
+                return nil
+            }
+        }
+        self.ranges = ranges
+    }
+
+    /// Whether a label may ask for a port.
+    func contains(_ port: Port) -> Bool { ranges.contains { $0.contains(port.number) } }
+
+    /// The text that ``init(_:)`` reads.
+    var description: String {
+        ranges.map { $0.count == 1 ? "\($0.lowerBound)" : "\($0.lowerBound)-\($0.upperBound)" }
+            .joined(separator: ",")
     }
 }
 

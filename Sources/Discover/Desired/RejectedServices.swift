@@ -99,7 +99,7 @@ extension RejectedServices.RejectedService {
     fileprivate func covers(_ next: DesiredState.Listener) -> Bool {
         guard case .accepted(_, let rejecting) = fallback else { return next == listener }
         let isAtFault = { (server: DesiredState.Server) in rejecting.contains(server.id) }
-        return next.bind == listener.bind && next.options == listener.options
+        return next.binds == listener.binds && next.options == listener.options
             && next.servers.filter(isAtFault) == listener.servers.filter(isAtFault)
     }
 }
@@ -108,12 +108,11 @@ extension [DesiredState.Listener] {
     /// The listeners with what stands in for some services; where another service has its address, that is nothing.
     func replacing(_ fallbacks: [ServiceName: RejectedServices.Fallback]) -> [DesiredState.Listener] {
         guard !fallbacks.isEmpty else { return self }
-        let others = filter { fallbacks[$0.service] == nil }.compactMap(\.bind)
+        let others = Dictionary(grouping: filter { fallbacks[$0.service] == nil }.flatMap(\.binds), by: \.port)
         return compactMap { listener in
             guard let fallback = fallbacks[listener.service] else { return listener }
             return listener.replaced(by: fallback).flatMap { next in
-                guard let bind = next.bind else { return next }
-                return others.contains { $0.overlaps(bind) } ? nil : next
+                next.binds.contains { bind in others[bind.port]?.contains(where: bind.overlaps) == true } ? nil : next
             }
         }
     }
@@ -127,8 +126,9 @@ extension DesiredState.Listener {
         let left = servers.filter { !rejecting.contains($0.id) || accepted[$0.id] != nil }
         guard rejecting.isEmpty || !left.isEmpty else { return nil }
         var listener = DesiredState.Listener(
-            service: service, port: section.bind?.port, address: section.bind?.address, options: sharedOptions,
-            servers: left, written: Written(head: section.head, servers: accepted))
+            service: service, port: section.bind.port, address: section.bind.address, otherPort: section.otherPort,
+            loopback6: section.loopback6, options: sharedOptions, servers: left,
+            written: Written(head: section.head, servers: accepted))
         listener.isRouted = isRouted
         return listener
     }
@@ -138,10 +138,21 @@ extension DesiredState.Listener {
 struct AcceptedSection: Equatable, Sendable {
     /// All of it but the servers.
     let head: String
-    /// Where it listens; nil for nowhere.
-    let bind: BindAddress?
+    /// Where it listens, the first of which is the main one.
+    let binds: [BindAddress]
     /// Its servers.
     let servers: [ServerLine]
+
+    /// Where it listens mainly.
+    var bind: BindAddress { binds[0] }
+
+    /// The other port of the same address.
+    fileprivate var otherPort: Port? { binds.dropFirst().first { $0.address == bind.address }?.port }
+
+    /// Those of its ports that it has at the loopback address of IPv6 besides.
+    fileprivate var loopback6: [Port] {
+        bind.address == .loopback6 ? [] : binds.dropFirst().filter { $0.address == .loopback6 }.map(\.port)
+    }
 
     /// The lines of those servers that it has at the same address.
     fileprivate func lines(of wanted: [DesiredState.Server]) -> [InstanceID: ServerLine] {

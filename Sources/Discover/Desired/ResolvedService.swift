@@ -10,6 +10,8 @@ final class ResolvedService: Sendable {
     let port: ListenerPort
     /// The address that it wants; nil for the consumer's usual one.
     let address: IPAddress?
+    /// Whether an operator said so.
+    let hasOperatorsAddress: Bool
     /// How it is balanced; plans share it.
     let sharedOptions: Interned<ListenerOptions>
     /// Its instances by id.
@@ -45,6 +47,7 @@ final class ResolvedService: Sendable {
                 places: route.places, strips: said.options[ServiceOptions.routeStrip],
                 redirectsToHTTPS: said.options[ServiceOptions.routeHTTPS], age: port.firstRevision)
         }
+        hasOperatorsAddress = config.listenAddress != nil
         problems = said.problems.union(port.problems).union(Self.needlessPort(service, options))
         let isPreferred = Self.preference(among: service.instances, config, zone: zone)
         var pool = InternPool<ServerOptions>()
@@ -150,7 +153,12 @@ struct ListenerPort: Equatable {
         port = newest
         isOperators = false
         age = candidates.first { $0.0 == newest }?.1.createRevision ?? oldest
-        let all = Set(candidates.map(\.0))
+        // Those older ones that do not say a port had the one in their value, and the newest moves them.
+        let first = candidates.first { $0.0 == newest }?.1
+        let moved = byAge.filter { instance in
+            instance.options.value.port == nil && first.map { Catalog.Instance.isOlder(instance, $0) } ?? false
+        }
+        let all = Set(candidates.map(\.0) + moved.map(\.endpoint.port))
         problems =
             all.count > 1
             ? [

@@ -14,6 +14,8 @@ struct Catalog: Equatable, Sendable {
         let options: Interned<ServiceOptions>
         /// What an operator says of it alone; nil where nobody did.
         let config: Interned<ServiceOptions>?
+        /// Whether an agent put it, for a container or a program on its host; others are people's.
+        let isOfAgent: Bool
         private let said: RegistryRecord?
 
         /// Makes one of its records.
@@ -24,8 +26,10 @@ struct Catalog: Equatable, Sendable {
             (self.id, self.endpoint, self.entry, said, self.config) = (id, endpoint, entry, meta, config)
             if case .meta(_, _, let meta)? = meta?.content {
                 options = meta.options
+                isOfAgent = meta.host != nil || id.isOfContainer
             } else {
                 options = ServiceOptions.unsaid
+                isOfAgent = id.isOfContainer
             }
         }
 
@@ -90,6 +94,9 @@ struct Catalog: Equatable, Sendable {
     /// The hosts that have registered instances.
     let hosts: Set<RegisteringHost>
 
+    /// The services whose last instances were withdrawn a moment ago.
+    let leaving: Set<ServiceName>
+
     /// How many instances there are.
     var instanceCount: Int { services.reduce(0) { $0 + $1.instances.count } }
 
@@ -99,12 +106,15 @@ struct Catalog: Equatable, Sendable {
         var claims: [ServiceName: Claim] = [:]
         var problems: Set<Diagnostic> = []
         var hosts: Set<RegisteringHost> = []
+        var leaving: Set<ServiceName> = []
         for (name, group) in state.groups {
             hosts.formUnion(group.hosts)
             if let name, let claim = group.claim { claims[name] = claim }
+            if let name, group.isLeaving { leaving.insert(name) }
             problems.formUnion(group.problems)
         }
-        (self.claims, self.problems, self.hosts) = (claims, problems.union(Self.sharedAddresses(of: hosts)), hosts)
+        (self.claims, self.problems) = (claims, problems.union(Self.sharedAddresses(of: hosts)))
+        (self.hosts, self.leaving) = (hosts, leaving)
     }
 }
 
@@ -128,6 +138,8 @@ final class ServiceRecords: Sendable {
     let claim: Catalog.Claim?
     /// The hosts that have registered its instances.
     let hosts: Set<RegisteringHost>
+    /// Whether it has no instance, and one was withdrawn a moment ago.
+    let isLeaving: Bool
     /// What was wrong, and left out.
     let problems: Set<Diagnostic>
 
@@ -139,7 +151,9 @@ final class ServiceRecords: Sendable {
         var parts = Parts()
         for record in records.values { parts.take(record) }
         (claim, hosts) = (parts.claim, parts.hosts)
-        service = name.flatMap { parts.service($0, records) }
+        let service = name.flatMap { parts.service($0, records) }
+        self.service = service
+        isLeaving = service == nil && parts.tellsWithdrawal
         var problems = parts.problems
         if let mixture = service?.mixture { problems.insert(mixture) }
         self.problems = problems
@@ -147,9 +161,17 @@ final class ServiceRecords: Sendable {
 
     /// The records, sorted by what they are.
     private struct Parts {
+        private static func loopback(_ record: RegistryRecord) -> Diagnostic {
+            .badValue(
+                key: Diagnostic.excerpt(record.keyValue.key, longest: 320),
+                value: Diagnostic.excerpt(record.keyValue.value),
+                expected: "an address of the container's host: a loopback address is each client host's own")
+        }
+
         private(set) var problems: Set<Diagnostic> = []
         private(set) var claim: Catalog.Claim?
         private(set) var hosts: Set<RegisteringHost> = []
+        private(set) var tellsWithdrawal = false
         private var config = ServiceConfig()
         private var port: Port?
         private var metas: [InstanceID: RegistryRecord] = [:]
@@ -162,6 +184,7 @@ final class ServiceRecords: Sendable {
                 metas[id] = record
                 // What was withdrawn has a host too, which may since have another address.
                 if let host = meta.host?.value, !meta.isWithdrawn { hosts.insert(host) }
+                tellsWithdrawal = tellsWithdrawal || meta.isWithdrawn
             case .endpointConfig(_, let id, let config): configs[id] = Interned(config.options)
             case .config(_, let config): self.config = config
             case .port(_, let port): self.port = port
@@ -171,10 +194,18 @@ final class ServiceRecords: Sendable {
             }
         }
 
-        func service(_ name: ServiceName, _ records: [[UInt8]: RegistryRecord]) -> Catalog.Service? {
-            let instances = records.values.compactMap { record -> Catalog.Instance? in
-                guard case .entry(_, let id, let endpoint) = record.content else { return nil }
-                return Catalog.Instance(id: id, endpoint: endpoint, entry: record, meta: metas[id], config: configs[id])
+        mutating func service(_ name: ServiceName, _ records: [[UInt8]: RegistryRecord]) -> Catalog.Service? {
+            var instances: [Catalog.Instance] = []
+            for record in records.values {
+                guard case .entry(_, let id, let endpoint) = record.content else { continue }
+                let instance = Catalog.Instance(
+                    id: id, endpoint: endpoint, entry: record, meta: metas[id], config: configs[id])
+                if instance.isOfAgent, endpoint.address.isLoopback {
+                    // People may mean each client host's own; an agent cannot.
+                    problems.insert(Self.loopback(record))
+                } else {
+                    instances.append(instance)
+                }
             }
             guard !instances.isEmpty else { return nil }
             return Catalog.Service(

@@ -13,16 +13,19 @@ struct RegistryCache: Sendable {
         var holds: [PersistedHold] = []
         /// The shortest interval between two checks; nil where it is not known.
         var checkFloor: Duration?
+        /// The ports that endpoints on this host have, or had a short while ago.
+        var published: [PersistedPort] = []
 
         /// Whether it can be taken for the same without looking at each key.
         func isAsOld(as other: Copy?) -> Bool {
             registry.revision == other?.registry.revision && holds == other?.holds && checkFloor == other?.checkFloor
+                && published == other?.published
         }
 
         /// Whether the file of one would be that of the other.
         static func == (left: Copy, right: Copy) -> Bool {
             left.registry.hasRecords(of: right.registry) && left.holds == right.holds
-                && left.checkFloor == right.checkFloor
+                && left.checkFloor == right.checkFloor && left.published == right.published
         }
     }
 
@@ -60,7 +63,8 @@ struct RegistryCache: Sendable {
         return Copy(
             registry: RegistryState(keyspace: keyspace, listing: stored.listing),
             holds: (stored.head.held ?? []).compactMap { $0.kept(in: keyspace) },
-            checkFloor: stored.head.checkFloor.flatMap { (0...3600).contains($0) ? .seconds($0) : nil })
+            checkFloor: stored.head.checkFloor.flatMap { (0...3600).contains($0) ? .seconds($0) : nil },
+            published: (stored.head.published ?? []).compactMap(\.port))
     }
 
     /// Replaces the copy.
@@ -104,6 +108,16 @@ private struct Stored {
         let held: [Held]?
         /// In seconds.
         let checkFloor: Double?
+        /// Not there where this host has none.
+        let published: [Published]?
+    }
+
+    /// A port of this host.
+    struct Published: Codable {
+        let endpoint: String
+        let service: String
+        let id: String
+        let everywhere: Bool
     }
 
     struct Key: Codable {
@@ -153,7 +167,34 @@ extension Stored.Head {
         let holds = copy.holds.sorted { $0.loss.name < $1.loss.name }
         checkFloor = copy.checkFloor.map { $0 / .seconds(1) }
         held = holds.isEmpty ? nil : holds.map(Stored.Held.init)
+        published = copy.published.isEmpty ? nil : copy.published.map(Stored.Published.init)
     }
+}
+
+extension Stored.Published {
+    fileprivate init(_ port: PersistedPort) {
+        (endpoint, everywhere) = (port.endpoint.description, port.isEverywhere)
+        (service, id) = (port.name.service.text, port.name.id.text)
+    }
+
+    /// The port; nil for what this program does not write.
+    fileprivate var port: PersistedPort? {
+        guard let endpoint = Endpoint(endpoint), let service = ServiceName(service), let id = InstanceID(id) else {
+            return nil
+        }
+        return PersistedPort(
+            endpoint: endpoint, name: EntryID(service: service, id: id), isEverywhere: everywhere)
+    }
+}
+
+/// A port that an endpoint on this host has, or had a short while ago.
+struct PersistedPort: Equatable, Sendable {
+    /// Where it is reached.
+    let endpoint: Endpoint
+    /// Its entry.
+    let name: EntryID
+    /// Whether the port is published on all of the host's addresses.
+    let isEverywhere: Bool
 }
 
 extension Stored.Key {

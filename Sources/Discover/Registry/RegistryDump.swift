@@ -39,7 +39,8 @@ struct RegistryDump: Sendable {
 
     /// The registry after the claims of ports were written that it needs, as docker-discover writes them.
     func settled(_ claims: (RegistryState) -> [PortClaimUpdate]) -> RegistryState {
-        var (keyValues, revision) = (keyValues, revision)
+        var revision = revision
+        var byKey = Dictionary(keyValues.map { ($0.key, $0) }) { first, _ in first }
         var reached = state
         // One round settles it; a second one is for claims that were given up for others.
         for _ in 0..<2 {
@@ -47,9 +48,9 @@ struct RegistryDump: Sendable {
             guard !changes.isEmpty else { break }
             for change in changes {
                 revision += 1
-                apply(change, to: &keyValues, at: revision)
+                apply(change, to: &byKey, at: revision)
             }
-            reached = state(keyValues)
+            reached = state(Array(byKey.values))
         }
         return reached
     }
@@ -62,17 +63,16 @@ struct RegistryDump: Sendable {
             keyspace: keyspace, listing: Etcd.RangeResult(revision: revision, clusterID: "", keyValues: keyValues))
     }
 
-    private func apply(_ change: PortClaimUpdate, to keyValues: inout [Etcd.KeyValue], at revision: Int64) {
+    private func apply(
+        _ change: PortClaimUpdate, to keyValues: inout [[UInt8]: Etcd.KeyValue], at revision: Int64
+    ) {
         switch change {
         case .put(let service, let claim, _):
             let key = Array(keyspace.text(of: .claim(service)).utf8)
-            keyValues.removeAll { $0.key == key }
-            guard let value = try? claim.json() else { return }
-            keyValues.append(
-                Etcd.KeyValue(key: key, value: value, createRevision: revision, modRevision: revision, lease: 0))
-        case .delete(let service, _):
-            let key = Array(keyspace.text(of: .claim(service)).utf8)
-            keyValues.removeAll { $0.key == key }
+            keyValues[key] = (try? claim.json()).map {
+                Etcd.KeyValue(key: key, value: $0, createRevision: revision, modRevision: revision, lease: 0)
+            }
+        case .delete(let service, _): keyValues[Array(keyspace.text(of: .claim(service)).utf8)] = nil
         }
     }
 }

@@ -145,6 +145,8 @@ struct EndpointStatus: Equatable, Sendable {
         var isServed = true
         /// Whether it is a listener of this HAProxy, from which its connections would come back.
         var loop = false
+        /// Whether there is an HAProxy.
+        var hasHAProxy = true
         /// Whether HAProxy has told what it does.
         var isSeen = true
         /// What HAProxy says of it; nil where it has no such server.
@@ -171,6 +173,10 @@ struct EndpointStatus: Equatable, Sendable {
         }
         guard !facts.loop else {
             self.init(.leftOut, "would loop back to this HAProxy")
+            return
+        }
+        guard facts.hasHAProxy else {
+            self.init(.serving, nil)
             return
         }
         guard facts.isSeen else {

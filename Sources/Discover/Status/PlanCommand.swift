@@ -7,13 +7,17 @@ struct ReconcilePlan: Equatable, Sendable {
     /// How haproxy.cfg would change, as `diff -u` says it.
     var diff: [String] = []
     /// What HAProxy would be told while it runs, and why it would be started or reloaded.
-    let change: ConfigChange
+    var change: ConfigChange
     /// What would be written into the registry, so that services keep their ports.
     var claims: [PortClaimUpdate] = []
     /// Why HAProxy would not take the file; nil where it would.
     var refusal: String?
     /// What is wrong.
     var problems: [Diagnostic] = []
+    /// How outputs would change, as `diff -u` says it.
+    var outputs: [[String]] = []
+    /// The outputs of which nobody can say without running their programs.
+    var unknownOutputs: [String] = []
     /// Whether etcd did not answer, and the registry is the copy on the disk.
     var isCopy = false
 
@@ -21,7 +25,7 @@ struct ReconcilePlan: Equatable, Sendable {
     static let somethingToDo: Int32 = 2
 
     /// Whether there is nothing to do.
-    var isEmpty: Bool { diff.isEmpty && change.isEmpty && claims.isEmpty }
+    var isEmpty: Bool { diff.isEmpty && change.isEmpty && claims.isEmpty && outputs.isEmpty }
 
     /// The command's exit status.
     var status: Int32 { isEmpty ? ExitStatus.success : Self.somethingToDo }
@@ -58,6 +62,8 @@ extension ReconcilePlan {
         if !problems.isEmpty {
             parts.append(["Problems:"] + problems.map { "  \($0.subject): \($0.explanation)" })
         }
+        parts += outputs
+        if !unknownOutputs.isEmpty { parts.append(unknownOutputs) }
         if isEmpty {
             let revision = revision.map { " at revision \($0)" } ?? ""
             parts.append(["Nothing to do: haproxy.cfg and HAProxy are what the registry says\(revision)."])
@@ -131,17 +137,24 @@ struct PlanCommand: Sendable {
         }
         let next = HAProxyConfiguration(desired, snapshot.settings)
         var forecast = ReconcilePlan(
-            from: await running(), to: next, claims: desired.claims, problems: desired.diagnostics)
+            from: await running(), to: next, claims: snapshot.process == nil ? [] : desired.claims,
+            problems: desired.diagnostics)
         forecast.revision = snapshot.store.isCopy ? nil : registry.revision
         forecast.isCopy = snapshot.store.isCopy
-        try await compare(next, &forecast)
+        if let process = snapshot.process {
+            try await compare(next, &forecast, process)
+        } else {
+            forecast.change = forecast.change.withoutLoad
+        }
+        if let outputs = snapshot.outputs { try await compare(outputs, desired, &forecast) }
         return forecast
     }
 
     /// What HAProxy runs, read from HAProxy itself and its file.
     private func running() async -> KnownState {
-        let process = snapshot.process
-        guard let report = try? await process.runtime.report() else { return .notRunning }
+        guard let process = snapshot.process, let report = try? await process.runtime.report() else {
+            return .notRunning
+        }
         guard let file = snapshot.file, report.worker.mark == file.mark else { return .unknown(.unknownState) }
         let maps = await process.runningMaps(of: file, snapshot.settings.routeFiles)
         var proxy = RunningConfig(
@@ -153,24 +166,62 @@ struct PlanCommand: Sendable {
     }
 
     /// Compares the file on the disk with the next one, and has HAProxy check that.
-    private func compare(_ next: HAProxyConfiguration, _ forecast: inout ReconcilePlan) async throws {
-        let current = snapshot.process.file.path
+    private func compare(
+        _ next: HAProxyConfiguration, _ forecast: inout ReconcilePlan, _ process: HAProxyAccess
+    ) async throws {
+        let current = process.file.path
         let bytes = Array(next.text.utf8)
         let before = try FileContents(current).bytes
         guard before != bytes else { return }
-        let candidate = try AtomicFile.temporary(in: snapshot.process.directory).candidate(bytes)
+        let candidate = try AtomicFile.temporary(in: process.directory).candidate(bytes)
         defer { candidate.discard() }
-        forecast.diff = try await Self.diff(before == nil ? "/dev/null" : current, candidate.path)
+        forecast.diff = try await Self.diff(
+            before == nil ? "/dev/null" : current, candidate.path, name: "haproxy.cfg"
+        ).map(StatsUser.masked)
         do {
-            try await snapshot.process.program.check(candidate.path)
+            try await process.program.check(candidate.path)
         } catch let refusal as HAProxyProgram.Rejection {
             forecast.refusal = ConfigErrors(refusal.alerts, of: next).text
         }
     }
 
+    /// Renders the outputs of built-in formats, and compares them with their files; no program is run.
+    private func compare(
+        _ outputs: Snapshot.OutputFacts, _ desired: DesiredState, _ forecast: inout ReconcilePlan
+    ) async throws {
+        var builder = OutputCatalogBuilder()
+        let host = snapshot.settings.host
+        let catalog = OutputCatalog(
+            revision: forecast.revision ?? 0, host: host.name, zone: host.zone,
+            services: builder.services(of: desired, down: await down()), keys: outputs.keys ?? [:])
+        for output in outputs.definitions {
+            if case .program(let words) = output.renderer {
+                forecast.unknownOutputs.append("\(output.file) is rendered by \(words[0]), which plan does not run.")
+                continue
+            }
+            let writer = OutputWriter(output, folder: "", environment: [:])
+            for (path, text) in try await writer.render(catalog.view(of: output)).files.sorted(by: { $0.key < $1.key })
+            {
+                let before = try FileContents(path).bytes
+                guard before != text else { continue }
+                let candidate = try AtomicFile(path: "/tmp/\(String(UInt64.random(in: .min ... .max), radix: 36))")
+                    .candidate(text, isFlushed: false)
+                defer { candidate.discard() }
+                forecast.outputs.append(
+                    try await Self.diff(before == nil ? "/dev/null" : path, candidate.path, name: path))
+            }
+        }
+    }
+
+    /// The endpoints that HAProxy's checks find down.
+    private func down() async -> [ServiceName: Set<InstanceID>] {
+        guard let report = try? await snapshot.process?.runtime.report() else { return [:] }
+        return report.downEndpoints
+    }
+
     /// How one file becomes the other; diff's status is 0 or 1, and 2 for trouble.
-    private static func diff(_ old: String, _ new: String) async throws -> [String] {
-        let names = ["--label", "haproxy.cfg", "--label", "haproxy.cfg (planned)"]
+    private static func diff(_ old: String, _ new: String, name: String) async throws -> [String] {
+        let names = ["--label", name, "--label", "\(name) (planned)"]
         let outcome: Program.Outcome
         do {
             outcome = try await Program("diff", ["-u"] + names + [old, new]).run(deadline: deadline)
@@ -180,7 +231,7 @@ struct PlanCommand: Sendable {
         guard outcome.isSuccess || outcome.ending == .exited(1) else {
             throw Failure.noDiff(outcome.lines.first ?? "no reason was given")
         }
-        return outcome.lines.map(StatsUser.masked)
+        return outcome.lines
             + (outcome.omitted > 0 ? ["(and \(outcome.omitted) lines more)"] : [])
     }
 }

@@ -12,6 +12,8 @@ struct ServiceReport: Encodable, Equatable, Sendable {
         case leftOut
         /// It should be served, and HAProxy does not answer.
         case unknown
+        /// There is no HAProxy here; it is in the outputs.
+        case outputsOnly
     }
 
     /// A listener port that the service keeps.
@@ -30,6 +32,8 @@ struct ServiceReport: Encodable, Equatable, Sendable {
     var state: State
     /// Where HAProxy listens for it, or should; nil where it has no listener.
     var listener: String?
+    /// All addresses where HAProxy listens for it, or should.
+    var listeners: [String]
     /// The port that it asks for.
     var port: UInt16
     /// Who names that port: its config, its port key, or its endpoints.
@@ -50,7 +54,7 @@ struct ServiceReport: Encodable, Equatable, Sendable {
     var endpoints: [EndpointReport]
 
     /// Whether connections to it come to an endpoint.
-    var isRouted: Bool { state == .served && endpoints.contains { $0.state == .serving } }
+    var isRouted: Bool { [.served, .outputsOnly].contains(state) && endpoints.contains { $0.state == .serving } }
 }
 
 /// Something that is wrong, as `--json` prints it.
@@ -83,6 +87,7 @@ struct ReportSources {
     let problems: [ServiceName: [Diagnostic]]
     let sight: ProxyStats?
     let delay: String?
+    let hasHAProxy: Bool
 
     /// Puts them together.
     init(_ desired: DesiredState, _ snapshot: Snapshot, _ sight: ProxyStats?) {
@@ -94,6 +99,7 @@ struct ReportSources {
         problems = Self.byService(desired.diagnostics, snapshot.store.keyspace)
         self.sight = sight
         delay = snapshot.delay
+        hasHAProxy = snapshot.settings.host.hasHAProxy
     }
 
     private static func byService(_ problems: Set<Diagnostic>, _ keyspace: Keyspace) -> [ServiceName: [Diagnostic]] {
@@ -130,10 +136,14 @@ extension Snapshot {
 extension ServiceReport {
     /// Makes the report of a service.
     init?(_ service: Catalog.Service, _ sources: ReportSources) {
-        guard let resolution = ResolvedService(service, zone: sources.zone) else { return nil }
         let listener = sources.listeners[service.name]
+        guard
+            let resolution = ResolvedService(
+                service, zone: sources.zone, isRouted: listener?.isRouted ?? false)
+        else { return nil }
         name = service.name.text
-        self.listener = listener.map { $0.bind?.description ?? "routes only" }
+        self.listener = listener.map { $0.hasPort ? $0.bind.description : "routes only" }
+        listeners = listener?.binds.map(\.description) ?? []
         port = resolution.port.port.number
         portFrom =
             service.config.options.port != nil ? "config" : service.port != nil ? "port key" : "endpoints"
@@ -152,7 +162,11 @@ extension ServiceReport {
         let servers = sources.sight?.servers[name]
         // Of a listener without servers HAProxy says nothing.
         let isPending = servers == nil && listener?.servers.isEmpty == false
-        if listener != nil { state = sources.sight == nil ? .unknown : isPending ? .pending : .served }
+        if !sources.hasHAProxy {
+            state = .outputsOnly
+        } else if listener != nil {
+            state = sources.sight == nil ? .unknown : isPending ? .pending : .served
+        }
         let facts = EndpointSources(service, resolution, sources, servers ?? [:], isServed: listener != nil)
         endpoints = service.instances.map(facts.report)
         endpoints += facts.leaving
@@ -186,6 +200,7 @@ private struct EndpointSources {
         facts.isServed = isServed
         facts.loop = circular.contains(instance.id)
         facts.isSeen = sources.sight != nil
+        facts.hasHAProxy = sources.hasHAProxy
         facts.sight = servers[instance.id.text]
         facts.options = options
         facts.checkPort = wanted[instance.id]?.keywords.check?.port

@@ -53,8 +53,27 @@ struct Snapshot: Sendable {
     var history: ReloadHistory?
     /// What HAProxy runs, as far as the agent knows.
     var running: RunningConfig?
-    /// How HAProxy is asked.
-    var process: HAProxyAccess
+    /// How HAProxy is asked; nil where there is none.
+    var process: HAProxyAccess?
+    /// What is written for other programs; nil where nothing is, or no agent tells.
+    var outputs: OutputFacts?
+
+    /// What is known of the outputs.
+    struct OutputFacts: Sendable {
+        /// What is known of each.
+        var statuses: [OutputStatus]
+        /// What the outputs file says.
+        var definitions: [OutputDefinition]
+        /// The keys that were read; nil where some were not.
+        var keys: [String: String]?
+    }
+}
+
+extension Snapshot.OutputFacts {
+    /// Takes what is known.
+    init(_ outputs: Outputs) {
+        self.init(statuses: outputs.statuses, definitions: outputs.definitions, keys: outputs.keys)
+    }
 }
 
 extension Snapshot {
@@ -125,14 +144,14 @@ struct ReloadHistory: Equatable, Sendable {
 
 extension Snapshot {
     /// The file that HAProxy runs, as it is on the disk; nil where there is none of ours.
-    var file: HAProxyConfiguration? { process.file.read() }
+    var file: HAProxyConfiguration? { process?.file.read() }
 
     /// Observes anew which ports are taken by others, and this host's addresses.
     ///
     /// Where HAProxy runs, those that its file names are its own.
     mutating func observePorts() async {
         inputs?.ports = PortObservation(ownAddresses: IPAddress.ofThisHost())
-        guard let binds = desired?.wantedBinds else { return }
+        guard let process, let binds = desired?.wantedBinds else { return }
         let isRunning = (try? await process.runtime.report(on: [])) != nil
         let obstacles = await PortCheck.obstacles(
             to: binds, beside: isRunning ? file?.binds ?? [] : [], patience: .zero)

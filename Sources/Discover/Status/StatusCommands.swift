@@ -37,9 +37,10 @@ enum StatusCommands {
             let usages = [status, why].map(\.usage).joined(separator: "; ")
             return CommandResponse(status: ExitStatus.wrongUsage, "there are: \(usages)\n")
         }
-        let expiries = await snapshot.process.expiries(of: snapshot.settings)
+        let expiries = await snapshot.process?.expiries(of: snapshot.settings) ?? [:]
+        let sight = await snapshot.process?.statsOrSilence(deadline: deadline)
         let report = StatusReport(
-            snapshot, await snapshot.process.statsOrSilence(deadline: deadline), expiries: expiries)
+            snapshot, sight ?? .failure(.silent("HAPROXY is none; only outputs are written")), expiries: expiries)
         do {
             guard words.count == 2 else {
                 return CommandResponse(isJSON ? try ReportJSON.text(report) : report.text)

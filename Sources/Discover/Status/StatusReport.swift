@@ -52,6 +52,8 @@ struct StatusReport: Encodable, Equatable, Sendable {
         var running: Bool
         /// Why it does not.
         var silence: String?
+        /// Whether there is none to be, as `HAPROXY` is none.
+        var none: Bool?
         /// Its version.
         var version: String?
         /// The master's process id.
@@ -104,6 +106,8 @@ struct StatusReport: Encodable, Equatable, Sendable {
     var empty: [String]
     /// Where requests go by host and path; nil where this host serves no routes.
     var routing: RoutingReport?
+    /// What is written for other programs, in the order of the outputs file.
+    var outputs: [OutputStatus]?
 }
 
 extension StatusReport {
@@ -129,6 +133,8 @@ extension StatusReport {
             routing = RoutingReport(desired, cache.routes, services, snapshot, expiries)
         }
         problems += snapshot.certificateProblems.sorted().map(DiagnosticReport.init)
+        outputs = snapshot.outputs?.statuses
+        problems += (outputs ?? []).flatMap(\.reports)
         problems += snapshot.snippetErrors.sorted { $0.key < $1.key }
             .map { DiagnosticReport(of: $0.key, problem: $0.value, severe: true) }
         problems = problems.filter(\.severe) + problems.filter { !$0.severe }
@@ -158,6 +164,15 @@ extension StatusReport {
                 service: service.text, id: id.text, key: key, reason: reason, at: meta.at,
                 container: meta.container)
         }.sorted { $0.key < $1.key }
+    }
+}
+
+extension OutputStatus {
+    /// What is wrong with it.
+    fileprivate var reports: [DiagnosticReport] {
+        let failed = failure.map { "since \($0.time): \($0.error)" }
+        return [failed].compactMap(\.self).map { DiagnosticReport(of: file, problem: $0, severe: true) }
+            + problems.map { DiagnosticReport(of: file, problem: $0, severe: false) }
     }
 }
 
@@ -196,6 +211,7 @@ extension StatusReport.Proxy {
             running = false
             silence = failure.description
         }
+        none = snapshot.settings.host.hasHAProxy ? nil : true
         reloads = snapshot.history?.reloads
         lastReload = snapshot.history?.lastReload
         failure = snapshot.history?.trouble

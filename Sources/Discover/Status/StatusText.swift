@@ -20,6 +20,7 @@ extension StatusReport {
         }
         if let routing { lines += [""] + routing.lines }
         if !withdrawn.isEmpty { lines += [""] + withdrawals }
+        if let outputs, !outputs.isEmpty { lines += [""] + Self.table(of: outputs) }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -84,6 +85,14 @@ extension StatusReport {
         return table.lines
     }
 
+    private static func table(of outputs: [OutputStatus]) -> [String] {
+        var table = TextTable(["OUTPUT", "STATE", "WRITTEN", "RELOADED"])
+        for output in outputs {
+            table.add([output.file, output.words, output.written ?? "-", output.reloaded ?? "-"])
+        }
+        return table.lines
+    }
+
     private var withdrawals: [String] {
         var table = TextTable(["WITHDRAWN", "CONTAINER", "AT", "REASON"])
         for gone in withdrawn {
@@ -115,6 +124,7 @@ extension StatusReport.Store {
 extension StatusReport.Proxy {
     /// What runs, in a few words.
     var words: String {
+        guard none != true else { return "none; only outputs are written" }
         guard running else { return "does not answer: \(silence ?? "it does not run")" }
         let master = master.map { "process \($0), " } ?? ""
         let old = oldWorkers.map { $0 == 0 ? "" : ", and \($0) workers of earlier configurations" } ?? ""
@@ -153,13 +163,18 @@ extension RouteReport {
     }
 }
 
+extension OutputStatus {
+    /// How it is, in a word.
+    var words: String { failure != nil ? "failing" : current ? "current" : "pending" }
+}
+
 extension ServiceReport {
     /// Where it listens, or that it does not.
     var place: String {
         switch state {
         case .served, .unknown: listener ?? "-"
         case .pending: "(\(listener ?? "-"))"
-        case .leftOut: "-"
+        case .leftOut, .outputsOnly: "-"
         }
     }
 }

@@ -14,6 +14,8 @@ struct WhyReport: Encodable, Equatable, Sendable {
     var withdrawn: [StatusReport.Withdrawal]
     /// Whether the registry says something of it and has no endpoint of it.
     var empty: Bool
+    /// The output, where it is one.
+    var output: OutputStatus?
 
     /// Looks for a service, an id, a service with an id, an address with a port, or a port of this host.
     ///
@@ -40,12 +42,14 @@ struct WhyReport: Encodable, Equatable, Sendable {
         withdrawn = report.withdrawn.filter(target.matches)
         routed = services.contains { $0.isRouted && target.isServed(by: $0) }
         empty = report.empty.contains(text)
+        output = report.outputs?.first { $0.file == text }
         answer = []
         answer = sentences(target, report)
     }
 
     /// The command's exit status.
     var status: Int32 {
+        if let output { return output.current ? ExitStatus.success : Self.notRouted }
         if services.isEmpty && withdrawn.isEmpty && !empty { return Self.unknown }
         return routed ? ExitStatus.success : Self.notRouted
     }
@@ -98,8 +102,9 @@ struct WhyReport: Encodable, Equatable, Sendable {
         /// Whether a service's listener is what is meant; of endpoints there may be any.
         func isServed(by service: ServiceReport) -> Bool {
             guard case .listener(let port, let address) = self else { return true }
-            guard let bind = service.listener.flatMap({ BindAddress($0) }), bind.port == port else { return false }
-            return address.map { bind.overlaps(BindAddress(address: $0, port: port)) } ?? true
+            return service.listeners.lazy.compactMap { BindAddress($0) }.contains { bind in
+                bind.port == port && (address.map { bind.overlaps(BindAddress(address: $0, port: port)) } ?? true)
+            }
         }
 
         /// The service with those of its endpoints that are meant; nil where none is.
@@ -145,11 +150,14 @@ extension WhyReport {
             "\(gone.service)/\(gone.id)" + (gone.container.map { " of container \($0)" } ?? "") + " was withdrawn"
                 + (gone.at.map { " at \($0)" } ?? "") + ": \(gone.reason)."
         }
-        if services.isEmpty && withdrawn.isEmpty { lines += strange(target, report) }
+        if let output { lines += output.sentences }
+        if services.isEmpty, withdrawn.isEmpty, output == nil { lines += strange(target, report) }
         if let lost = report.etcd.lost {
             lines.append("etcd unreachable since \(lost.time) (\(lost.error)): newer changes are not known.")
         }
-        if let silence = report.haproxy.silence { lines.append("HAProxy does not answer: \(silence).") }
+        if report.haproxy.none != true, let silence = report.haproxy.silence {
+            lines.append("HAProxy does not answer: \(silence).")
+        }
         return lines
     }
 
@@ -177,6 +185,15 @@ extension WhyReport {
     }
 }
 
+extension OutputStatus {
+    /// What is said of it.
+    fileprivate var sentences: [String] {
+        var lines = ["\(file) is \(words)" + (written.map { ", written at \($0)" } ?? "") + "."]
+        if let failure { lines.append("Since \(failure.time) it cannot be brought up to date: \(failure.error).") }
+        return lines + problems.map { "\($0)." }
+    }
+}
+
 extension ServiceReport {
     /// What is said of it; of all of it, or of the endpoints that are meant.
     fileprivate func sentences(isWhole: Bool) -> [String] {
@@ -196,10 +213,12 @@ extension ServiceReport {
 
     private var standing: String {
         let wish = claim.map { ", as its claim of revision \($0.revision) says; it asks for \($0.wish)" } ?? ""
-        let place = (listener ?? "no port") + (claim?.port == port ? "" : wish)
+        let all = listeners.isEmpty ? "no port" : listeners.joined(separator: ", ")
+        let place = all + (claim?.port == port ? "" : wish)
         switch state {
         case .served: return "\(name) is served at \(place), mode \(mode), balance \(balance), check \(check)."
         case .pending: return "\(name) is to be served at \(place), and HAProxy does not listen there yet."
+        case .outputsOnly: return "\(name) is in the outputs; no HAProxy runs here."
         case .unknown: return "\(name) should be served at \(place)."
         case .leftOut:
             return "\(name) is not served: it has no listener. It asks for port \(port) (by its \(portFrom))."

@@ -51,8 +51,10 @@ enum HostAddress: Hashable, Sendable {
 
 /// Why `HOST_IP` gives no address.
 enum HostAddressError: Error, Equatable {
-    /// There is no such network interface, but these.
+    /// There is no such network interface, but these, each with its addresses.
     case noInterface(String, present: [String])
+    /// The interface has loopback addresses alone; there are these.
+    case loopbackInterface(String, present: [String])
     /// The interface has no address that other hosts could reach.
     case noAddress(interface: String)
     /// The name of an etcd member gives no address.
@@ -73,8 +75,8 @@ enum HostAddressError: Error, Equatable {
     /// Whether it may come right by itself.
     var isPassing: Bool {
         switch self {
-        case .noInterface, .noAddress, .unknownName, .noRoute, .unreadable: true
-        case .loopback, .bridge, .contained, .remoteEngine: false
+        case .noAddress, .unknownName, .noRoute, .unreadable: true
+        case .noInterface, .loopbackInterface, .loopback, .bridge, .contained, .remoteEngine: false
         }
     }
 }
@@ -84,7 +86,9 @@ extension HostAddressError: CustomStringConvertible {
     var description: String {
         switch self {
         case .noInterface(let name, let present):
-            "HOST_IP: there is no network interface \(name), but \(present.joined(separator: ", "))"
+            "HOST_IP: this host has no network interface \(name); \(Self.advice(present))"
+        case .loopbackInterface(let name, let present):
+            "HOST_IP: the other hosts cannot reach the addresses of \(name); \(Self.advice(present))"
         case .noAddress(let name):
             "HOST_IP: the network interface \(name) has no address that other hosts could reach"
         case .unknownName(let name, let reason): "HOST_IP=auto: cannot look up \(name) of ETCD_HOST: \(reason)"
@@ -104,5 +108,12 @@ extension HostAddressError: CustomStringConvertible {
             "HOST_IP: the Docker Engine at \(server) is on another host, whose address cannot be looked up from here; "
                 + "set HOST_IP to it"
         }
+    }
+}
+
+extension HostAddressError {
+    private static func advice(_ present: [String]) -> String {
+        let list = present.isEmpty ? "" : ", or the name of an interface: \(present.joined(separator: ", "))"
+        return "set the address under which the other hosts reach this one\(list)"
     }
 }

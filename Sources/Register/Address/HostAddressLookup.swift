@@ -1,6 +1,6 @@
 import Shared
 
-/// Finds the address that `HOST_IP` means, and keeps looking where that may change.
+/// Looks up the address that `HOST_IP` means, again and again where it may change.
 struct HostAddressLookup: Sendable {
     /// What `HOST_IP` says.
     let setting: HostAddress
@@ -10,13 +10,13 @@ struct HostAddressLookup: Sendable {
     let members: [HTTPOrigin]
     /// The engine; nil on a host without one.
     let engine: HTTPOrigin?
-    /// The limit of each look.
+    /// The limit of each lookup.
     let deadline: Duration
 
-    /// Looks once.
+    /// Looks the address up once.
     ///
     /// - Throws: ``HostAddressError``, or `CancellationError`.
-    func look() async throws -> IPAddress {
+    func lookUp() async throws -> IPAddress {
         let interfaces = try Self.interfaces()
         if setting.isLookedUp {
             if case .container(let name, _) = placement { throw HostAddressError.contained(in: name) }
@@ -44,6 +44,16 @@ struct HostAddressLookup: Sendable {
     /// Whether this process shares the network of the engine's host, so that what listens there can be seen.
     func isOnHost(_ interfaces: NetworkInterfaces) -> Bool { placement == .host && !engineIsElsewhere(interfaces) }
 
+    /// What may be wrong with an address that is on no interface of this host; nil where it is on one.
+    ///
+    /// A router in front of the host may have it. In a container with a network of its own nothing is known.
+    func warning(of address: IPAddress, _ interfaces: NetworkInterfaces) -> String? {
+        guard isOnHost(interfaces), !interfaces.entries.contains(where: { $0.address == address }) else { return nil }
+        return "no interface of this host has \(address), which is right behind NAT alone; there are "
+            + (interfaces.usable.isEmpty
+                ? "none that other hosts could reach" : interfaces.usable.joined(separator: ", "))
+    }
+
     /// Whether the engine is reached at an address that is not this host's; of names nothing is known.
     private func engineIsElsewhere(_ interfaces: NetworkInterfaces) -> Bool {
         guard let address = engine?.host.flatMap({ IPAddress($0) }), !address.isLoopback else { return false }
@@ -59,7 +69,7 @@ struct HostAddressLookup: Sendable {
         }
     }
 
-    /// The local address of the connection to the first member that tells one.
+    /// The local address of the connection to the first member that has one.
     private func addressTowardsEtcd() async throws -> IPAddress {
         var errors: [HostAddressError] = []
         for member in members {
@@ -85,45 +95,45 @@ struct HostAddressLookup: Sendable {
 }
 
 extension HostAddressLookup {
-    /// Looks until there is an address; what cannot come right by itself is thrown.
+    /// Looks it up until there is one; what cannot come right by itself is thrown.
     func first(logger: Logger) async throws -> IPAddress {
         var backoff = Backoff(first: .milliseconds(200), limit: .seconds(2))
-        var told: HostAddressError?
+        var logged: HostAddressError?
         while true {
             do {
-                return try await look()
+                return try await lookUp()
             } catch let error as HostAddressError where error.isPassing {
-                if told != error { logger.warning("HOST_IP cannot be determined yet; retrying", ["error": error]) }
-                told = error
+                if logged != error { logger.warning("HOST_IP cannot be determined yet; retrying", ["error": error]) }
+                logged = error
             }
             try await Task.sleep(for: backoff.next())
         }
     }
 
-    /// Looks again and again until the task is cancelled; each other address is handed over.
+    /// Looks it up again and again until the task is cancelled; each other address is handed over.
     ///
-    /// A look that fails changes nothing.
+    /// A lookup that fails changes nothing.
     func follow(
         from first: IPAddress, every interval: Duration, logger: Logger, handOver: @Sendable (IPAddress) -> Void
     ) async throws {
         guard setting.isLookedUp else { return }
-        var (current, told) = (first, HostAddressError?.none)
+        var (current, logged) = (first, HostAddressError?.none)
         while true {
             try await Task.sleep(for: interval)
             do {
-                let address = try await look()
-                if told != nil { logger.info("HOST_IP lookup works again", ["host_ip": address]) }
-                told = nil
+                let address = try await lookUp()
+                if logged != nil { logger.info("HOST_IP lookup works again", ["host_ip": address]) }
+                logged = nil
                 guard address != current else { continue }
                 logger.warning("HOST_IP changed; moving all entries", ["from": current, "to": address])
                 current = address
                 handOver(address)
             } catch let error as HostAddressError {
-                if told != error {
+                if logged != error {
                     logger.warning(
                         "HOST_IP lookup failed; keeping the last address", ["host_ip": current, "error": error])
                 }
-                told = error
+                logged = error
             }
         }
     }
@@ -132,14 +142,26 @@ extension HostAddressLookup {
 extension NetworkInterfaces {
     /// The first address of an interface that other hosts may reach, IPv4 before IPv6.
     func address(of name: String) throws(HostAddressError) -> IPAddress {
-        guard names.contains(name) else { throw .noInterface(name, present: names.sorted()) }
-        let usable = entries.filter { $0.name == name }.map(\.address).filter {
-            !$0.isLoopback && !$0.isLinkLocal && !$0.isUnspecified && !$0.isMulticast
-        }
+        guard names.contains(name) else { throw .noInterface(name, present: usable) }
+        let all = entries.filter { $0.name == name }.map(\.address)
+        guard all.isEmpty || !all.allSatisfy(\.isLoopback) else { throw .loopbackInterface(name, present: self.usable) }
+        let usable = all.filter(Self.isUsable)
         guard let address = usable.first(where: { $0.family == .v4 }) ?? usable.first else {
             throw .noAddress(interface: name)
         }
         return address
+    }
+
+    private static func isUsable(_ address: IPAddress) -> Bool {
+        !address.isLoopback && !address.isLinkLocal && !address.isUnspecified && !address.isMulticast
+    }
+
+    /// The interfaces with addresses that other hosts may reach, without the engine's own bridges.
+    var usable: [String] {
+        let usable = entries.filter { Self.isUsable($0.address) && !Self.isBridge($0.name) }
+        return Dictionary(grouping: usable, by: \.name).sorted { $0.key < $1.key }.map { name, entries in
+            "\(name) (\(entries.map(\.address.text).joined(separator: ", ")))"
+        }
     }
 
     /// The engine's own bridge that has this address; nil where none has.

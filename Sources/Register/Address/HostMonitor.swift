@@ -5,6 +5,8 @@ import Shared
 struct HostMonitor: Sendable {
     /// What `HOST_IP` was at the start.
     let address: IPAddress
+    /// That `HOST_IP` is on no interface of this host, as far as that can be seen; nil where it is.
+    let warning: String?
 
     private let lookup: HostAddressLookup
     private let listenerWatch: ListeningPortMonitor
@@ -30,8 +32,8 @@ struct HostMonitor: Sendable {
     ///   - setting: `HOST_IP`.
     ///   - members: those of etcd, for `HOST_IP=auto`.
     ///   - origin: where the engine is; nil on a host without one.
-    ///   - deadline: of each look.
-    ///   - interval: between two looks.
+    ///   - deadline: of each lookup.
+    ///   - interval: between two lookups.
     ///   - waits: whether that may take as long as it takes.
     /// - Throws: what cannot come right by itself, or soon, and what the engine failed with.
     init(
@@ -48,7 +50,8 @@ struct HostMonitor: Sendable {
         listenerWatch = ListeningPortMonitor(lookup.isOnHost(interfaces) ? .table : .connections, logger: logger)
         self.interval = interval
         self.logger = logger
-        address = try await waits ? lookup.first(logger: logger) : lookup.look()
+        address = try await waits ? lookup.first(logger: logger) : lookup.lookUp()
+        warning = lookup.warning(of: address, interfaces)
     }
 
     /// All containers, this process's own one among them as the engine sees it once it runs.
@@ -92,7 +95,7 @@ struct HostMonitor: Sendable {
         }
     }
 
-    /// Takes what is new since the last time.
+    /// What is new since the last time.
     func take() -> News { News(address: newestAddress.take(), listeners: newestListeners.take()) }
 
     /// Says on which ports of the host it matters from now on whether something listens.

@@ -3,7 +3,7 @@ import Synchronization
 
 /// Keeps an eye on the ports that containers in the host's network are expected to listen on.
 ///
-/// It is told the ports that matter, as a state, and hands over what it knows of them whenever that changes. While no
+/// It is given the ports that matter, as a state, and hands over what it knows of them whenever that changes. While no
 /// port matters it does nothing at all.
 final class ListeningPortMonitor: Sendable {
     /// How it finds out.
@@ -32,12 +32,12 @@ final class ListeningPortMonitor: Sendable {
     private let bell = Doorbell<Reason>()
     private let wanted = Mutex(Wanted())
 
-    /// Prepares to look.
+    /// Prepares to probe them.
     ///
     /// - Parameters:
     ///   - limit: that of one connection.
-    ///   - pause: between two looks, so that what begins to listen is registered well within a second.
-    ///   - calmPause: between two looks by connections once all ports accept them, as each is a connection to a service.
+    ///   - pause: between two probes, so that what begins to listen is registered well within a second.
+    ///   - calmPause: between two probes by connections once all ports accept them: each one reaches a service.
     init(
         _ means: Means, limit: Duration = .milliseconds(500), pause: Duration = .milliseconds(400),
         calmPause: Duration = .seconds(5), logger: Logger
@@ -59,14 +59,14 @@ final class ListeningPortMonitor: Sendable {
         if isNew { bell.ring(.wanted) }
     }
 
-    /// Looks once.
+    /// Probes the ports once.
     func once(_ ports: Set<Port>, at address: IPAddress) async throws -> ListeningPorts {
-        ListeningPorts().after(asking: ports, found: try await look(ports, address))
+        ListeningPorts().after(asking: ports, found: try await probe(ports, address))
     }
 
-    /// Looks until the task is cancelled; what is known is handed over after each change.
+    /// Probes them until the task is cancelled; what is known is handed over after each change.
     func run(handOver: @escaping @Sendable (ListeningPorts) -> Void) async throws {
-        var (known, isFirst, isTold) = (ListeningPorts(), true, false)
+        var (known, isFirst, isLogged) = (ListeningPorts(), true, false)
         var tick: Task<Void, any Error>?
         defer { tick?.cancel() }
         while await bell.answer() != nil {
@@ -78,14 +78,14 @@ final class ListeningPortMonitor: Sendable {
                 continue
             }
             do {
-                let next = known.after(asking: ports, found: try await look(ports, address))
+                let next = known.after(asking: ports, found: try await probe(ports, address))
                 if isFirst || next.known != known.known { handOver(next) }
-                (known, isFirst, isTold) = (next, false, false)
+                (known, isFirst, isLogged) = (next, false, false)
             } catch {
                 // What cannot be found out changes nothing.
                 try Task.checkCancellation()
-                if !isTold { logger.warning("cannot read listening sockets", ["error": "\(error)"]) }
-                isTold = true
+                if !isLogged { logger.warning("cannot read listening sockets", ["error": "\(error)"]) }
+                isLogged = true
             }
             let isCalm = means == .connections && known.known.values.allSatisfy { !$0.isEmpty }
             tick?.cancel()
@@ -97,7 +97,7 @@ final class ListeningPortMonitor: Sendable {
         throw CancellationError()
     }
 
-    private func look(_ ports: Set<Port>, _ address: IPAddress) async throws -> [ListeningSocket] {
+    private func probe(_ ports: Set<Port>, _ address: IPAddress) async throws -> [ListeningSocket] {
         switch means {
         case .table: try ListeningSockets.read()
         case .connections:
@@ -112,7 +112,7 @@ final class ListeningPortMonitor: Sendable {
 struct ListeningPorts: Equatable, Sendable {
     /// On which addresses something listens, by port.
     ///
-    /// Of a port that is not there nothing is known; one with an empty set was looked at, and nobody listens.
+    /// Nothing is known of a port that is missing here; one with an empty set was probed, and nothing listens.
     private(set) var known: [Port: Set<ListeningSocket>] = [:]
     /// Ports that nothing listened on at the last look, although something did before.
     private var missedOnce: Set<Port> = []

@@ -6,14 +6,14 @@ struct Owner: Equatable, Sendable {
     var host: String
     /// `HOST_IP`.
     var address: IPAddress
-    /// The engine's id, or the host's name where the engine tells none.
+    /// The engine's id, or the host's name if the engine reports none.
     var engine: String
     /// Which engine it is, as ``Docker/Identity/place`` has it.
     var place: String
 
     /// The owner's entries are those of one engine on one address.
     ///
-    /// An engine that tells no id is told by its host.
+    /// An engine that reports no id is identified by its host.
     init(_ identity: Docker.Identity, _ address: IPAddress) {
         host = identity.name
         engine = identity.id.isEmpty ? identity.name : identity.id
@@ -21,7 +21,7 @@ struct Owner: Equatable, Sendable {
         self.address = address
     }
 
-    /// What stands in ``Meta/owner``.
+    /// The text of ``Meta/owner``.
     var text: String { "\(engine)@\(address)" }
 }
 
@@ -36,7 +36,7 @@ enum HostIdentity {
 
     /// An id that stays the same over restarts; empty where the machine has none.
     ///
-    /// The machine's own id is not to be told to others (machine-id(5)), and cannot be found from its 64-bit FNV-1a.
+    /// The machine's own id must not be exposed (machine-id(5)), and cannot be found from its 64-bit FNV-1a.
     static func id(machineID: String) -> String {
         let digits = machineID.utf8.filter { $0 > UInt8(ascii: " ") }
         guard digits.count >= 32 else { return "" }

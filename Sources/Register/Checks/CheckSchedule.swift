@@ -36,13 +36,13 @@ struct CheckSchedule: Sendable {
     /// Begins with nothing to check.
     init(room: Int) { self.room = room }
 
-    /// What the checks have come to.
+    /// The results of the checks.
     var results: [CheckTarget: CheckResult] { entries.mapValues(\.state.result) }
 
     /// Makes these the targets, each with whether it counts as passing until its checks say otherwise.
     ///
     /// What is known of those that were targets before stays known.
-    mutating func want(_ targets: [CheckTarget: Bool], now: CheckState.Instant, phase: () -> Double) {
+    mutating func watch(_ targets: [CheckTarget: Bool], now: CheckState.Instant, phase: () -> Double) {
         entries = entries.filter { targets[$0.key] != nil }
         for (target, passes) in targets where entries[target] == nil {
             entries[target] = Entry(state: CheckState(target, passes: passes, now: now, phase: phase()))
@@ -72,7 +72,7 @@ struct CheckSchedule: Sendable {
         return begun
     }
 
-    /// Takes the result of a check; nil for a pass.
+    /// Records the result of a check; nil for a pass.
     ///
     /// The result of one whose target has gone since counts for nothing, also where the same target is back.
     ///
@@ -81,7 +81,7 @@ struct CheckSchedule: Sendable {
         guard let target = running.removeValue(forKey: number)?.target, var entry = entries[target],
             entry.running == number
         else { return false }
-        let isChanged = entry.state.take(failure, now: now)
+        let isChanged = entry.state.record(failure, now: now)
         entry.running = nil
         entries[target] = entry
         if let known = earliest { earliest = min(known, entry.state.due) }
@@ -92,7 +92,7 @@ struct CheckSchedule: Sendable {
     var nextDue: CheckState.Instant? { earliest }
 }
 
-/// What the checks of a target have come to.
+/// The result of a target's checks.
 enum CheckResult: Equatable, Sendable {
     /// It has not passed yet.
     case pending
@@ -104,10 +104,10 @@ enum CheckResult: Equatable, Sendable {
 
 /// The state of one target's checks: when the next one is due, and what follows from each result.
 struct CheckState: Sendable {
-    /// The time, which all of this is told.
+    /// The time, which is an argument of all of this.
     typealias Instant = ContinuousClock.Instant
 
-    /// What they have come to.
+    /// Their result.
     private(set) var result: CheckResult
     /// When the next one begins.
     private(set) var due: Instant
@@ -145,13 +145,13 @@ struct CheckState: Sendable {
         due = passes ? now + target.interval * phase : now
     }
 
-    /// Takes the result of a check; nil for a pass.
+    /// Records the result of a check; nil for a pass.
     ///
     /// - Returns: whether the result has changed.
-    mutating func take(_ failure: CheckFailure?, now: Instant) -> Bool {
+    mutating func record(_ failure: CheckFailure?, now: Instant) -> Bool {
         let before = result
         if let failure {
-            note(failure, now)
+            recordFailure(failure, now)
         } else {
             passes += 1
             (failures, last) = (0, nil)
@@ -163,7 +163,7 @@ struct CheckState: Sendable {
         return result != before
     }
 
-    private mutating func note(_ failure: CheckFailure, _ now: Instant) {
+    private mutating func recordFailure(_ failure: CheckFailure, _ now: Instant) {
         passes = 0
         failures += 1
         last = (failure, last?.failure == failure ? (last?.count ?? 0) + 1 : 1)

@@ -1,9 +1,9 @@
 import Shared
 import Synchronization
 
-/// Checks what it is told to, again and again, and keeps what came of it.
+/// Checks its targets again and again, and keeps the results.
 ///
-/// It takes whole sets of targets and calls out when a result changes; who asks gets all results.
+/// Targets are set as a whole; it calls back when a result changes, and its results are read as a whole.
 final class RegistrationChecker: Sendable {
     /// Why its loop turns.
     private enum Reason: Hashable {
@@ -26,7 +26,7 @@ final class RegistrationChecker: Sendable {
     /// Begins with nothing to check.
     init(_ http: HTTPClient) { self.http = http }
 
-    /// What the checks of each target have come to; those that were not looked at yet have none.
+    /// The results of each target; those that were not checked yet have none.
     var results: [CheckTarget: CheckResult] { known.withLock { $0 } }
 
     /// Makes these the targets, each with whether it counts as passing until its checks say otherwise.
@@ -63,7 +63,7 @@ final class RegistrationChecker: Sendable {
         }
     }
 
-    /// Takes what has come since: targets and results.
+    /// Accepts what has come since: targets and results.
     private func update(_ schedule: inout CheckSchedule, _ onChange: () -> Void) {
         let now = ContinuousClock.now
         var isChanged = false
@@ -72,7 +72,7 @@ final class RegistrationChecker: Sendable {
             return finished
         }) where schedule.end(result.number, result.failure, now: now) { isChanged = true }
         let targets = wanted.take()
-        if let targets { schedule.want(targets, now: now) { Double.random(in: 0.1...1) } }
+        if let targets { schedule.watch(targets, now: now) { Double.random(in: 0.1...1) } }
         guard isChanged || targets != nil else { return }
         let results = schedule.results
         known.withLock { $0 = results }

@@ -10,7 +10,7 @@ extension Docker {
         /// It has failed as often in a row as makes it unhealthy, or more often.
         case unhealthy(failures: Int)
 
-        /// Takes the engine's word; nil where there is no HEALTHCHECK: `none`, and Podman's empty text.
+        /// Parses the engine's word; nil if there is no HEALTHCHECK: `none`, and Podman's empty text.
         init?(word: String, failures: Int) {
             switch word {
             case "starting": self = .starting
@@ -76,7 +76,7 @@ extension Docker {
 }
 
 extension Docker {
-    /// Whose network a container uses: what `docker run --network` was told.
+    /// Whose network a container uses: the argument of `docker run --network`.
     enum NetworkMode: Hashable, Sendable {
         /// Networks of its own.
         case own
@@ -87,7 +87,7 @@ extension Docker {
         /// That of another container, by its full id.
         case container(String)
 
-        /// Takes the engine's word: a network's name, `host`, `none` or `container:<id>`.
+        /// Parses the engine's word: a network's name, `host`, `none` or `container:<id>`.
         init(_ text: String) {
             let prefix = "container:"
             if text == "host" {
@@ -109,7 +109,7 @@ extension Docker {
         /// The way out, which is the host's address in a network that is a bridge.
         var gateways: Set<IPAddress> = []
 
-        /// The networks that the engine tells of, by name; addresses that make no sense are left out.
+        /// The networks in the engine's answer, by name; invalid addresses are left out.
         static func byName(_ wire: [String: WireNetwork?]?) -> [String: NetworkAddresses] {
             (wire ?? [:]).mapValues { network in
                 NetworkAddresses(
@@ -133,7 +133,7 @@ extension Docker.Container {
         return names.lazy.compactMap { name in networks[name].map { (name, $0) } }.first
     }
 
-    /// Whether it started after another one, as far as both tell: its network is then not the other one's.
+    /// Whether it started after another one, by both start times: its network is then not the other one's.
     func started(after other: Docker.Container) -> Bool {
         let (own, others) = (Self.comparable(started), Self.comparable(other.started))
         return own.second != others.second ? own.second > others.second : own.fraction > others.fraction
@@ -144,6 +144,46 @@ extension Docker.Container {
         let fraction = time.dropFirst(20).prefix { $0.isASCII && $0.isNumber }
         return (time.prefix(19), String(fraction) + String(repeating: "0", count: max(0, 9 - fraction.count)))
     }
+}
+
+extension Docker.Container {
+    /// The purpose of a container that is no service.
+    enum Helper: Hashable, Sendable {
+        /// `docker compose run` started it, with the labels of a service.
+        case oneOff
+        /// It is a step of the classic `docker build`, with the labels of the image that is being built.
+        case buildStep
+        /// It holds the network of a pod (Podman, Kubernetes).
+        case pod
+
+        /// How it goes on after "not registered".
+        var text: String {
+            switch self {
+            case .oneOff: "it is a one-off container of docker compose run"
+            case .buildStep: "it is a step of docker build"
+            case .pod: "it is the infrastructure container of a pod"
+            }
+        }
+    }
+
+    /// What it is for, where that is no service.
+    var helper: Helper? {
+        if isBuildStep { return .buildStep }
+        if labels["com.docker.compose.oneoff"]?.lowercased() == "true" { return .oneOff }
+        return isOfPod ? .pod : nil
+    }
+
+    /// Podman names these `<pod>-infra`, and their image differs with the version; newer ones have none.
+    private var isOfPod: Bool {
+        if labels["io.kubernetes.docker.type"] == "podsandbox" { return true }
+        let podID = name.hasSuffix("-infra") ? name.dropLast("-infra".count) : ""
+        if podID.utf8.count == 12, podID.allSatisfy(\.isHexDigit) { return true }
+        guard let image = ImageReference(image) else { return false }
+        return image.name == "podman-pause" || ["k8s.gcr.io/pause", "registry.k8s.io/pause"].contains(image.repository)
+    }
+
+    /// The service of Docker Swarm whose ports the routing mesh publishes; nil where that is none.
+    var serviceOfMesh: String? { networks["ingress"] == nil ? nil : labels["com.docker.swarm.service.name"] }
 }
 
 extension Docker.Binding: CustomStringConvertible {

@@ -12,11 +12,13 @@ extension Docker {
             var container: Container?
             /// Whether the last inspection has failed.
             var isUnreadable = false
-            /// That it was told to stop.
+            /// Whether the first inspection has not ended.
+            var isPending = false
+            /// That it was sent its stop signal.
             var stop: Stop?
         }
 
-        /// That a container was told to stop, in the life that began at `started`.
+        /// That a container was sent its stop signal, in the life that began at `started`.
         ///
         /// One that lives on past `until` did not mean to.
         struct Stop {
@@ -36,26 +38,30 @@ extension Docker {
             for id in followed.keys { followed[id]?.listed = nil }
         }
 
-        /// Takes a list, and what the events have named; returns what has to be inspected.
+        /// Updates it with a list, and what the events have named; returns what has to be inspected.
         ///
         /// The list may lag behind the events by a moment: the engine publishes a pause before it stores the state. An
         /// inspection waits for the container's lock, so for what an event has just named it decides, and not the list.
         ///
         /// - Parameter isFull: whether the list has also what does not run.
-        mutating func take(_ list: [Listed], isFull: Bool, _ named: EventHints.Named) -> Set<String> {
+        mutating func update(with list: [Listed], isFull: Bool, _ named: EventHints.Named) -> Set<String> {
             let all = Dictionary(list.map { ($0.id, $0) }) { first, _ in first }
             listed = all.filter(\.value.isRunning)
             if isFull { idle = [:] }
             idle.merge(all.compactMapValues { $0.isRunning ? nil : $0.subject }) { $1 }
             let ids = named.containers.union(listed.keys)
             followed = followed.filter { ids.contains($0.key) }
-            return ids.filter {
-                named.containers.contains($0) || named.inNetworks.contains($0) || followed[$0]?.listed != listed[$0]
+            let changed = ids.filter {
+                named.containers.contains($0) || named.inNetworks.contains($0) || followed[$0]?.listed == nil
+                    || followed[$0]?.listed != listed[$0]
             }
+            for id in changed where followed[id] == nil { followed[id] = Followed(isPending: true) }
+            return changed
         }
 
-        /// Takes what an inspection has found.
-        mutating func take(_ inspected: Inspected, of id: String) {
+        /// Updates it with what an inspection has found, unless the container has gone meanwhile.
+        mutating func update(with inspected: Inspected, of id: String) {
+            guard followed[id] != nil else { return }
             idle[id] = nil
             followed[id] = Followed(listed: listed[id], stop: followed[id]?.stop)
             switch inspected {
@@ -65,21 +71,21 @@ extension Docker {
             }
         }
 
-        /// Takes that a container could not be inspected; what was known of it stays.
+        /// Records that a container could not be inspected; what was known of it stays.
         ///
         /// - Returns: whether that is new.
-        mutating func takeFailure(of id: String) -> Bool {
+        mutating func recordFailure(of id: String) -> Bool {
+            guard let before = followed[id] else { return false }
             idle[id] = nil
-            let before = followed[id]
-            followed[id] = Followed(container: before?.container, isUnreadable: true, stop: before?.stop)
-            return before?.isUnreadable != true
+            followed[id] = Followed(container: before.container, isUnreadable: true, stop: before.stop)
+            return !before.isUnreadable
         }
 
-        /// Notes which containers were told to stop, and forgets it of those that live on, or again.
+        /// Records which containers were sent their stop signal, and removes those that live on, or again.
         ///
         /// - Returns: whether there are more of them than before.
         @discardableResult
-        mutating func noteStops(_ named: EventHints.Named, margin: Duration, now: ContinuousClock.Instant) -> Bool {
+        mutating func recordStops(_ named: EventHints.Named, margin: Duration, now: ContinuousClock.Instant) -> Bool {
             var isNew = false
             for (id, entry) in followed {
                 guard let container = entry.container else { continue }
@@ -96,9 +102,13 @@ extension Docker {
         }
 
         /// All of it, for the agent.
-        var look: ContainerList {
-            let unreadable = followed.filter { $0.value.isUnreadable && $0.value.container == nil }.keys
-                .compactMap { id in listed[id]?.subject ?? ContainerRef(fullID: id) }
+        var list: ContainerList {
+            // Until it has been inspected, nothing is known of a container that is not idle.
+            let unknown = followed.filter { id, entry in
+                entry.container == nil && (entry.isUnreadable || entry.isPending && self.idle[id] == nil)
+            }
+            let unreadable = unknown.keys.compactMap { id in listed[id]?.subject ?? ContainerRef(fullID: id) }
+            let idle = idle.filter { followed[$0.key]?.container == nil }
             let stopping = followed.values.filter { $0.stop != nil }.compactMap { $0.container?.subject }
             let others =
                 unreadable.map { StoppedContainer(subject: $0, reason: .unreadable) }
@@ -112,21 +122,34 @@ extension Docker {
 }
 
 extension Docker {
-    /// What the events of the last moment have named, kept for the next look.
+    /// What the events of the last moment have named, kept for the next list.
     final class EventHints: Sendable {
-        /// What they have named, for one look.
+        /// What they have named, for one list.
         struct Named: Sendable {
             /// Containers that changed themselves.
             var containers: Set<String>
-            /// Containers whose networks changed since the last look.
+            /// Containers whose networks changed since the last list.
             var inNetworks: Set<String>
-            /// The signals that containers were sent since the last look, in the life that they have now.
+            /// The signals that containers were sent since the last list, in the life that they have now.
             var signals: [String: Set<Int32>]
-            /// Containers that began a life since the last look; an earlier signal was not meant for it.
+            /// Containers that began a life since the last list; an earlier signal was not meant for it.
             var begun: Set<String>
+
+            /// Nothing.
+            static let nothing = Named(containers: [], inNetworks: [], signals: [:], begun: [])
+
+            /// Adds what came later, and keeps of the earlier what is about containers that are still inspected.
+            func followed(by later: Named, keeping ids: Set<String>) -> Named {
+                var all = later
+                all.signals.merge(signals.filter { ids.contains($0.key) && !later.begun.contains($0.key) }) {
+                    $0.union($1)
+                }
+                all.begun.formUnion(begun.intersection(ids).filter { later.signals[$0] == nil })
+                return all
+            }
         }
 
-        /// How long a named container is looked at again, each time: until the engine's list has surely caught up.
+        /// How long a named container is inspected again with each list: until the engine's list has surely caught up.
         static let lifetime = Duration.seconds(1)
 
         private struct State {
@@ -137,7 +160,7 @@ extension Docker {
         }
         private let state = Mutex(State())
 
-        /// Notes an event.
+        /// Adds an event.
         func add(_ event: Event) {
             guard let container = event.container else { return }
             state.withLock { state in
@@ -154,7 +177,7 @@ extension Docker {
             }
         }
 
-        /// Takes what there is; containers are named again by the looks of their ``lifetime``.
+        /// What the events have named since the last list; containers are named again while their ``lifetime`` lasts.
         func take() -> Named {
             let now = ContinuousClock.now
             return state.withLock { state in

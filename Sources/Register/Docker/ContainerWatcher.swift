@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Shared
+import Synchronization
 
 extension Docker {
     /// Follows one engine and hands over the newest whole list of its running containers.
@@ -21,14 +22,18 @@ extension Docker {
             case echo
             case resync
             case failure
+            /// A container has been inspected.
+            case inspected
+            /// An inspection may have taken long.
+            case patience
         }
 
         /// Prepares to follow the engine at `origin`.
         ///
         /// - Parameters:
         ///   - deadline: the limit of each request.
-        ///   - resync: between two looks without events.
-        ///   - stopMargin: for how long past its stop timeout a container that was told to stop counts as stopping.
+        ///   - resync: between two lists without events.
+        ///   - stopMargin: for how long past its stop timeout a container that got its stop signal counts as stopping.
         ///   - shortestStream: a stream of events that ends after more than this is no loss yet: proxies end each one
         ///     after some minutes.
         init(
@@ -47,7 +52,7 @@ extension Docker {
         /// Follows the engine until the task is cancelled.
         ///
         /// - Parameters:
-        ///   - handOver: takes the newest list.
+        ///   - handOver: is called with the newest list.
         ///   - lose: is called when the engine does not answer any more, with the error.
         func run(
             handOver: @escaping @Sendable (ContainerList) -> Void,
@@ -63,8 +68,8 @@ extension Docker {
                 do {
                     let client = try await Client.connect(http, origin, deadline: deadline)
                     let events = try await client.events()
-                    try await follow(client, events, &known) { look in
-                        handOver(look)
+                    try await follow(client, events, &known) { list in
+                        handOver(list)
                         if loss.looked(inStreamOf: .now - begin) {
                             logger.info("Docker Engine reachable again", ["engine": origin.name])
                         }
@@ -89,48 +94,95 @@ extension Docker {
         /// Looks once, at everything.
         func once(_ client: Client) async throws -> ContainerList {
             var known = ContainerCache()
-            let nothing = EventHints.Named(containers: [], inNetworks: [], signals: [:], begun: [])
-            return try await look(client, &known, nothing, isFull: true)
+            let found = known.update(with: try await client.list(all: true), isFull: true, .nothing)
+            try await withThrowingTaskGroup(of: Inspection.self) { group in
+                for (index, id) in found.sorted().enumerated() {
+                    if index >= Self.sideBySide, let next = try await group.next() { try apply(next, to: &known) }
+                    group.addTask { await Self.inspect(id, client) }
+                }
+                for try await next in group { try apply(next, to: &known) }
+            }
+            return known.list
         }
 
-        /// Looks at once, and again after each event and resync, until the stream or a look fails.
+        /// How many containers are inspected side by side by ``once(_:)``.
+        private static let sideBySide = 8
+
+        /// Looks at once, and again after each event and resync, until the stream or a list fails.
+        ///
+        /// Containers are inspected beside the loop, so that one that hangs delays no other.
         private func follow(
             _ client: Client, _ events: HTTPStream, _ known: inout ContainerCache, _ handOver: (ContainerList) -> Void
         ) async throws {
             defer { events.close() }
             let bell = Doorbell<Reason>()
             let hints = EventHints()
+            let finished = Finished()
+            var inspections = InspectionQueue()
+            var (named, isNew, handedOver) = (EventHints.Named.nothing, false, ContinuousClock.now)
             let listener = Task { try await Self.listen(to: events, hints, bell) }
             let clock = Task { try await bell.ring(.resync, every: resync) }
-            var echo: Task<Void, any Swift.Error>?
+            var alarms: [Reason: Task<Void, any Swift.Error>] = [:]
             defer {
                 listener.cancel()
                 clock.cancel()
-                echo?.cancel()
+                for alarm in alarms.values { alarm.cancel() }
+            }
+            func ring(_ reason: Reason, in pause: Duration) {
+                alarms[reason]?.cancel()
+                alarms[reason] = Task {
+                    try await Task.sleep(for: pause)
+                    bell.ring(reason)
+                }
             }
             // Events have been missed: everything is inspected again.
             known.distrust()
             bell.ring(.resync)
-            while let reasons = await bell.answer() {
-                if reasons.contains(.failure) { _ = try await listener.value }
-                let named = hints.take()
-                // At once, from what is known: with many containers a list takes longer than a stop may take to show.
-                if known.noteStops(named, margin: stopMargin, now: .now) { handOver(known.look) }
-                handOver(try await look(client, &known, named, isFull: reasons.contains(.resync)))
-                let now = ContinuousClock.now
-                var pauses = known.followed.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
-                // Also after a look without an event: it takes the place of the echo that an event has asked for.
-                if reasons.contains(.event) || !named.containers.isEmpty { pauses.append(EventHints.lifetime) }
-                if known.followed.values.contains(where: \.isUnreadable) { pauses.append(deadline) }
-                guard let pause = pauses.min() else { continue }
-                echo?.cancel()
-                echo = Task {
-                    try await Task.sleep(for: pause)
-                    bell.ring(.echo)
+            try await withThrowingDiscardingTaskGroup { group in
+                defer { group.cancelAll() }
+                while let reasons = await bell.answer() {
+                    if reasons.contains(.failure) { _ = try await listener.value }
+                    let fresh = hints.take()
+                    named = named.followed(by: fresh, keeping: inspections.ids)
+                    for inspection in finished.take() {
+                        inspections.end(inspection.id)
+                        try apply(inspection, to: &known)
+                        isNew = true
+                    }
+                    // At once, from what is known: with many containers a list takes longer than a stop may.
+                    if known.recordStops(named, margin: stopMargin, now: .now) { handOver(known.list) }
+                    if !reasons.isSubset(of: [.inspected, .patience]) {
+                        let isFull = reasons.contains(.resync)
+                        let changed = known.update(with: try await client.list(all: isFull), isFull: isFull, fresh)
+                        inspections.add(changed, of: known.followed.keys)
+                        isNew = true
+                    }
+                    for id in inspections.begin(now: .now) {
+                        group.addTask {
+                            finished.put(await Self.inspect(id, client))
+                            bell.ring(.inspected)
+                        }
+                    }
+                    let now = ContinuousClock.now
+                    known.recordStops(named, margin: stopMargin, now: now)
+                    let isSettled = inspections.isSettled(now: now)
+                    if isNew, isSettled || now - handedOver > Self.longestSilence {
+                        handOver(known.list)
+                        (isNew, handedOver) = (false, now)
+                    }
+                    if !isSettled { ring(.patience, in: InspectionQueue.patience) }
+                    var pauses = known.followed.values.compactMap { $0.stop.map { now.duration(to: $0.until) } }
+                    // Also after a look without an event: it takes the place of the echo that an event has asked for.
+                    if reasons.contains(.event) || !fresh.containers.isEmpty { pauses.append(EventHints.lifetime) }
+                    if known.followed.values.contains(where: \.isUnreadable) { pauses.append(deadline) }
+                    if let pause = pauses.min() { ring(.echo, in: pause) }
                 }
+                throw CancellationError()
             }
-            throw CancellationError()
         }
+
+        /// What is known is handed over in any case after this time, although there is more to be inspected.
+        private static let longestSilence = Duration.milliseconds(500)
 
         private static func listen(to events: HTTPStream, _ hints: EventHints, _ bell: Doorbell<Reason>) async throws {
             defer { bell.ring(.failure) }
@@ -142,70 +194,61 @@ extension Docker {
             throw HTTPError.broken("docker", reason: "the stream of events ended")
         }
 
-        // MARK: Looking
+        // MARK: Inspecting
 
-        /// Lists, and inspects what is new, changed, or was named by an event.
-        ///
-        /// - Parameter isFull: whether those that do not run are listed too; an engine takes long where there are many,
-        ///   and the inspections tell as well which containers have ended or were removed.
-        private func look(
-            _ client: Client, _ known: inout ContainerCache, _ named: EventHints.Named, isFull: Bool
-        ) async throws -> ContainerList {
-            var next = known
-            let changed = next.take(try await client.list(all: isFull), isFull: isFull, named)
-            for (id, result) in try await inspect(changed, client) {
-                switch result {
-                case .success(let inspected): next.take(inspected, of: id)
-                case .failure(let error):
-                    guard next.takeFailure(of: id) else { continue }
-                    logger.warning("cannot inspect a container", ["container": id.prefix(12), "error": "\(error)"])
-                }
-            }
-            // Once more, as what was inspected may be a new life.
-            next.noteStops(named, margin: stopMargin, now: .now)
-            known = next
-            return known.look
+        /// What came of the inspection of a container.
+        private struct Inspection: Sendable {
+            var id: String
+            var result: Result<Inspected, any Swift.Error>
         }
 
-        /// Inspects several containers side by side.
-        ///
-        /// An answer that makes no sense, or does not come, concerns its container alone.
-        private func inspect(
-            _ ids: Set<String>, _ client: Client
-        ) async throws -> [(String, Result<Inspected, any Swift.Error>)] {
-            try await withThrowingTaskGroup(of: (String, Result<Inspected, any Swift.Error>).self) { group in
-                var results: [(String, Result<Inspected, any Swift.Error>)] = []
-                for (index, id) in ids.sorted().enumerated() {
-                    if index >= Self.sideBySide, let result = try await group.next() { results.append(result) }
-                    group.addTask {
-                        do {
-                            return (id, .success(try await client.inspect(id)))
-                        } catch let error as Docker.Error {
-                            return (id, .failure(error))
-                        } catch HTTPError.timedOut(let server, let limit) {
-                            return (id, .failure(HTTPError.timedOut(server, after: limit)))
-                        }
-                    }
+        /// The inspections that have ended since the loop asked last.
+        private final class Finished: Sendable {
+            private let all = Mutex<[Inspection]>([])
+
+            func put(_ inspection: Inspection) { all.withLock { $0.append(inspection) } }
+
+            func take() -> [Inspection] {
+                all.withLock { all in
+                    defer { all = [] }
+                    return all
                 }
-                for try await result in group { results.append(result) }
-                return results
             }
         }
 
-        /// How many containers are inspected at the same time.
-        private static let sideBySide = 8
+        private static func inspect(_ id: String, _ client: Client) async -> Inspection {
+            do {
+                return Inspection(id: id, result: .success(try await client.inspect(id)))
+            } catch {
+                return Inspection(id: id, result: .failure(error))
+            }
+        }
+
+        /// An answer that makes no sense, breaks off or does not come concerns its container alone.
+        private func apply(_ inspection: Inspection, to known: inout ContainerCache) throws {
+            switch inspection.result {
+            case .success(let inspected): known.update(with: inspected, of: inspection.id)
+            case .failure(let error as CancellationError): throw error
+            case .failure(HTTPError.unreachable(let server, let reason, let code)):
+                throw HTTPError.unreachable(server, reason: reason, code: code)
+            case .failure(let error):
+                guard known.recordFailure(of: inspection.id) else { return }
+                let container = inspection.id.prefix(12)
+                logger.warning("cannot inspect a container", ["container": container, "error": "\(error)"])
+            }
+        }
     }
 }
 
 extension Docker {
-    /// What the log is told of an engine that goes and comes: each once.
+    /// Whether an engine is lost, as the log has it: each change once.
     ///
     /// An engine, or a proxy before it, that ends its streams of events soon after they began would be back at each of
     /// them. After the second one in a row it counts as lost until a stream has lasted.
     struct EngineConnection: Equatable {
         /// From when on a stream has lasted.
         let shortestStream: Duration
-        /// Whether the engine counts as lost, which the log was told.
+        /// Whether the engine counts as lost, which is in the log.
         private(set) var isLost = false
         /// The streams in a row that ended soon after a look.
         private var shortStreams = 0
@@ -218,7 +261,7 @@ extension Docker {
 
         /// Says that a look has succeeded, in a stream that has lasted for `age` so far.
         ///
-        /// - Returns: whether the log is to be told that the engine is back.
+        /// - Returns: whether to log that the engine is back.
         mutating func looked(inStreamOf age: Duration) -> Bool {
             if age > shortestStream { shortStreams = 0 }
             guard isLost, !isFlapping else { return false }
@@ -231,7 +274,7 @@ extension Docker {
         /// - Parameters:
         ///   - age: how long the stream lasted.
         ///   - hasLooked: whether a look succeeded in it.
-        /// - Returns: whether the log is to be told that the engine is lost.
+        /// - Returns: whether to log that the engine is lost.
         mutating func ended(after age: Duration, hasLooked: Bool) -> Bool {
             if hasLooked, age > shortestStream {
                 shortStreams = 0

@@ -34,8 +34,12 @@ enum Docker {
         var networks: [String: NetworkAddresses] = [:]
         /// The TCP ports that it exposes, published or not.
         var exposed: Set<Port> = []
+        /// What it publishes besides TCP ports, such as `53/udp`.
+        var otherPorts: Set<String> = []
+        /// Whether it is a step of the classic `docker build`, which ends by itself.
+        var isBuildStep = false
 
-        /// What tells it from others.
+        /// Which container it is.
         var subject: ContainerRef { ContainerRef(id: id, name: name, image: image, state: ContainerRef.running) }
     }
 
@@ -72,7 +76,7 @@ enum Docker {
             self.init(id: id, name: "", image: "", state: "")
         }
 
-        /// Takes all of it.
+        /// Makes one of its parts.
         init(id: InstanceID, name: String, image: String, state: String) {
             self.id = id
             self.name = name
@@ -97,7 +101,7 @@ enum Docker {
         enum Reason: Hashable, Sendable {
             /// It does not run, is paused or restarts.
             case notRunning(state: String)
-            /// It was told to stop, and still runs.
+            /// It has been sent its stop signal, and still runs.
             case stopping
             /// The engine did not say how it is, not even once.
             case unreadable
@@ -117,9 +121,9 @@ enum Docker {
         }
     }
 
-    /// What one look at an engine has found.
+    /// What an engine has listed and inspected.
     struct ContainerList: Equatable, Sendable {
-        /// The running containers, each in its last known state, without those that were told to stop.
+        /// The running containers, each in its last known state, without those that were sent their stop signal.
         var containers: [Container]
         /// Containers that run but could not be inspected even once: nothing is known of them.
         var unreadable: Set<InstanceID> = []
@@ -134,7 +138,7 @@ enum Docker {
         /// The host's name.
         var name: String
         /// Which engine it is, whatever its id, which copied machines share: the boot of this machine and the engine's
-        /// data folder; empty where the engine tells none.
+        /// data folder; empty if the engine reports none.
         var place = ""
     }
 
@@ -207,7 +211,7 @@ extension Docker {
 
         private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }
 
-        /// Takes the two numbers.
+        /// Makes one of its numbers.
         init(major: Int, minor: Int) {
             self.major = major
             self.minor = minor
@@ -218,7 +222,7 @@ extension Docker {
             offered < oldest ? nil : min(offered, newest)
         }
 
-        /// The form that stands in paths.
+        /// The form in paths.
         var description: String { "\(major).\(minor)" }
 
         /// Orders by number.

@@ -38,7 +38,11 @@ struct WireListed: Decodable {
 }
 
 struct WireHostConfig: Decodable {
+    struct Log: Decodable {
+        let `Type`: String?
+    }
     let NetworkMode: String?
+    let LogConfig: Log?
 }
 
 struct WireNetwork: Decodable {
@@ -119,7 +123,7 @@ extension Docker {
         /// The networks that it is in, by name.
         var networks: [String: NetworkAddresses]
 
-        /// Takes what the engine sent.
+        /// Converts what the engine sent.
         init(_ wire: WireListed) {
             id = wire.Id
             name = String((wire.Names?.first ?? "").drop { $0 == "/" })
@@ -140,7 +144,7 @@ extension Docker {
         /// Whether it runs, rather than being paused or restarting.
         var isRunning: Bool { state == ContainerRef.running }
 
-        /// What tells it from others; nil where its id makes no sense.
+        /// Which container it is; nil if its id is invalid.
         var subject: ContainerRef? {
             InstanceID(containerID: id).map { ContainerRef(id: $0, name: name, image: image, state: state) }
         }
@@ -157,7 +161,7 @@ extension Docker {
         /// Whether the container has begun a life.
         var isStart: Bool
 
-        /// Takes what the engine sent.
+        /// Converts what the engine sent.
         init(_ wire: WireEvent) {
             isOfContainer = wire.Type != "network"
             isStart = isOfContainer && wire.Action == "start"
@@ -191,7 +195,13 @@ extension WireContainer {
             stopSignal: Config?.StopSignal.flatMap { Docker.StopSignal($0) } ?? .standard,
             stopTimeout: stopTimeout,
             network: Docker.NetworkMode(HostConfig?.NetworkMode ?? ""),
-            networks: Docker.NetworkAddresses.byName(NetworkSettings?.Networks), exposed: exposed)
+            networks: Docker.NetworkAddresses.byName(NetworkSettings?.Networks), exposed: exposed,
+            otherPorts: otherPorts, isBuildStep: isBuildStep)
+    }
+
+    /// The classic builder marks its containers with nothing; it runs an image by its whole id, and keeps no log.
+    private var isBuildStep: Bool {
+        Config?.Image?.hasPrefix("sha256:") == true && HostConfig?.LogConfig?.Type == "none"
     }
 
     private func id() throws(Docker.Error) -> InstanceID {
@@ -235,6 +245,11 @@ extension WireContainer {
             }
         }
         return bindings
+    }
+
+    /// What is published besides TCP ports.
+    private var otherPorts: Set<String> {
+        Set((NetworkSettings?.Ports ?? [:]).filter { !($1 ?? []).isEmpty && !$0.hasSuffix("/tcp") }.keys)
     }
 
     /// The exposed TCP ports: those of the image and of `--expose`, and what the engine lists besides.

@@ -1,7 +1,7 @@
 import FoundationEssentials
 import Shared
 
-/// Which containers somebody has drained, kept in etcd so that it outlives the agent.
+/// Which containers and instances of the services file are drained, kept in etcd so that it outlives the agent.
 ///
 /// The loop that owns it is the one place where drains change; etcd is brought to what it says.
 struct Drains {
@@ -46,8 +46,8 @@ struct Drains {
         }
     }
 
-    /// The containers that are drained, of those that run.
-    var ids: Set<InstanceID> { Set(wanted.keys) }
+    /// What is drained, of what runs; until the engine has listed its containers, all that was.
+    var ids: Set<InstanceID> { Set(wanted.keys).union((loaded ?? [:]).keys) }
 
     /// When a container was drained; nil where it is not.
     func since(_ id: InstanceID) -> String? { wanted[id]?.at }
@@ -56,22 +56,39 @@ struct Drains {
     ///
     /// - Parameter isConfirmed: whether every docker-discover is asked to confirm the withdrawal.
     mutating func drain(_ container: Docker.Container, at time: String, confirmed isConfirmed: Bool = false) {
-        if isConfirmed { toConfirm.insert(container.id) }
-        guard wanted[container.id]?.started != container.started else { return }
-        wanted[container.id] = Drain(
-            container: container.name, started: container.started, owner: owner.text, at: time)
+        drain(container.id, container.name, started: container.started, at: time, confirmed: isConfirmed)
     }
 
-    /// Takes a drain back.
+    /// Drains an instance of the services file, which has no time of start.
+    mutating func drain(
+        _ id: InstanceID, of service: ServiceName, at time: String, confirmed isConfirmed: Bool = false
+    ) {
+        drain(id, service.text, started: "", at: time, confirmed: isConfirmed)
+    }
+
+    private mutating func drain(
+        _ id: InstanceID, _ name: String, started: String, at time: String, confirmed isConfirmed: Bool
+    ) {
+        if isConfirmed { toConfirm.insert(id) }
+        guard wanted[id]?.started != started else { return }
+        wanted[id] = Drain(container: name, started: started, owner: owner.text, at: time)
+    }
+
+    /// Ends a drain.
     mutating func undrain(_ id: InstanceID) { wanted[id] = nil }
 
     /// Says that what is drained is withdrawn: a later withdrawal has its own reason, and nobody to confirm it.
     mutating func applied() { toConfirm = [] }
 
     /// Whether a drain is about the life that a container of this host has now, or may go on with.
-    private static func `is`(_ drain: Drain, of id: InstanceID, in look: Docker.ContainerList) -> Bool {
-        if let container = look.containers.first(where: { $0.id == id }) { return container.started == drain.started }
-        return look.idle.contains { $0.mayGoOn && $0.subject.id == id }
+    private static func `is`(_ drain: Drain, of id: InstanceID, in list: Docker.ContainerList) -> Bool {
+        if let container = list.containers.first(where: { $0.id == id }) { return container.started == drain.started }
+        return list.idle.contains { $0.mayGoOn && $0.subject.id == id }
+    }
+
+    /// Whether a drain is about an instance that this host's services file still lists.
+    private func isOfFile(_ drain: Drain, _ id: InstanceID, _ services: Set<InstanceID>) -> Bool {
+        drain.started.isEmpty && services.contains(id) && drain.owner.hasPrefix("\(owner.engine)@")
     }
 
     /// Reads what etcd has, once at the start.
@@ -89,19 +106,23 @@ struct Drains {
         }
     }
 
-    /// Takes a newer list of containers; the drains of those that ended or were started anew are over.
+    /// Applies a newer list of containers; the drains of those that ended or were started anew are over.
     ///
     /// With the first one it is known whose the loaded drains are: one that an agent of this host left under another
-    /// `HOST_IP`, or another id of the engine, is told by the container's id and start.
-    mutating func accept(_ list: Docker.ContainerList) {
+    /// `HOST_IP`, or another id of the engine, is recognized by the container's id and start.
+    ///
+    /// - Parameter services: the instances of the services file.
+    mutating func accept(_ list: Docker.ContainerList, services: Set<InstanceID> = []) {
         if let found = loaded {
-            let ours = found.filter { id, drain in drain.owner == owner.text || Self.is(drain, of: id, in: list) }
+            let ours = found.filter { id, drain in
+                drain.owner == owner.text || Self.is(drain, of: id, in: list) || isOfFile(drain, id, services)
+            }
             (loaded, stored) = (nil, ours)
             wanted.merge(ours) { mine, _ in mine }
             // What an agent of another address left is this one's from now on, also to take away.
             move(to: owner)
         }
-        wanted = wanted.filter { id, drain in Self.is(drain, of: id, in: list) }
+        wanted = wanted.filter { id, drain in Self.is(drain, of: id, in: list) || isOfFile(drain, id, services) }
     }
 
     private mutating func reread() async throws {

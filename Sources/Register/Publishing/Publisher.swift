@@ -71,7 +71,7 @@ struct Publisher {
 
     // MARK: Applying
 
-    /// Takes a lease, and reads what is registered: the first decision depends on it.
+    /// Gets a lease, and reads what is registered: the first decision depends on it.
     mutating func load() async throws -> [EntryID: RegisteredEntry] {
         try await withLease { publisher, lease in
             let found = try await publisher.store.entries(ownedBy: publisher.owner.text, lease: lease.id)

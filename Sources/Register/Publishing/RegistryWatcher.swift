@@ -79,7 +79,7 @@ struct RestoreBackoff: Equatable {
     /// Whether waits have begun.
     var isHot: Bool { count > Self.free }
 
-    /// Notes that something had to be put back.
+    /// Records that something had to be restored.
     mutating func restored(at now: ContinuousClock.Instant) {
         if let last, now - last > Self.quiet + pause { (count, pause) = (0, .zero) }
         count += 1

@@ -17,7 +17,7 @@ extension EndpointResolver {
         /// Running containers of which nothing is known.
         let unreadable: Set<InstanceID>
 
-        /// Takes all that is known of the host.
+        /// Collects what is known of the host.
         init(
             _ containers: [Docker.Container], host: IPAddress, _ rules: RegistrationPolicy, _ listeners: ListeningPorts,
             unreadable: Set<InstanceID> = []
@@ -44,10 +44,10 @@ extension EndpointResolver {
 struct ReachabilityRules: Equatable, Sendable {
     /// `HOST_IP`.
     let host: IPAddress
-    /// This host's own addresses in the containers' networks, which nobody else reaches.
+    /// This host's own addresses in the containers' networks, which no other host reaches.
     let gateways: Set<IPAddress>
 
-    /// Takes `HOST_IP` and the gateways of the containers' networks.
+    /// Makes them of `HOST_IP` and the gateways of the containers' networks.
     ///
     /// A gateway that is `HOST_IP` is a bridge that the host itself is on, and so are others.
     init(host: IPAddress, gateways: Set<IPAddress> = []) {

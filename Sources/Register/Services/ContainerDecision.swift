@@ -18,6 +18,8 @@ struct ContainerDecision: Equatable, Sendable {
             case reason
             /// Why something is not registered that somebody may have wanted to be.
             case obstacle
+            /// Why something is not registered that somebody has named wrongly.
+            case mistake
             /// What somebody should change, although everything is registered.
             case warning
         }
@@ -31,6 +33,15 @@ struct ContainerDecision: Equatable, Sendable {
 
         /// Whether somebody has to change something.
         var isWarning: Bool { kind != .reason }
+
+        /// The level at which the log has it.
+        var level: Logger.Level {
+            switch kind {
+            case .reason: .info
+            case .obstacle, .warning: .warning
+            case .mistake: .error
+            }
+        }
     }
 
     /// Which container, and in which state.
@@ -82,16 +93,50 @@ struct ReasonLog {
             Line(id: id.id, name: "\(id.service) of the services file", reason: notReady.containerReason)
         }
         let all = Set(ofContainers + ofFile)
-        let withdrawn = desired.notReady.filter { before[$0.key] != nil }
-        for new in all.subtracting(logged).sorted(by: { ($0.name, $0.reason.text) < ($1.name, $1.reason.text) })
-        where !withdrawn.contains(where: { $0.key.id == new.id && $0.value.containerReason == new.reason }) {
-            let fields: Logger.Fields = ["container": new.name, "reason": new.reason.text]
-            if new.reason.isWarning {
-                logger.warning("container not registered, action required", fields)
-            } else {
-                logger.info("container not registered", fields)
-            }
+        let withdrawn = Set(
+            desired.notReady.filter { before[$0.key] != nil }.map { id, notReady in
+                Withdrawn(id: id.id, reason: notReady.containerReason)
+            })
+        let new = all.subtracting(logged).filter { !withdrawn.contains(Withdrawn(id: $0.id, reason: $0.reason)) }
+        let groups = Dictionary(grouping: new) { Group(id: $0.id, name: $0.name, level: $0.reason.level) }
+        for (group, lines) in groups.sorted(by: { $0.key < $1.key }) {
+            log(lines.map(\.reason.text).sorted(), group, to: logger)
         }
         logged = all
+    }
+
+    private struct Withdrawn: Hashable {
+        var id: InstanceID
+        var reason: ContainerDecision.Reason
+    }
+
+    private struct Group: Hashable, Comparable {
+        var id: InstanceID
+        var name: String
+        var level: Logger.Level
+
+        static func < (left: Group, right: Group) -> Bool {
+            (left.name, left.id, left.level) < (right.name, right.id, right.level)
+        }
+    }
+
+    /// One container may give thousands of reasons, by its labels or its ports: of many it is said how many.
+    static let mostLines = 4
+
+    private func log(_ reasons: [String], _ group: Group, to logger: Logger) {
+        var lines = reasons.map { (reason: $0, count: Int?.none) }
+        if reasons.count > Self.mostLines {
+            let first = reasons.prefix(Self.mostLines).joined(separator: "; ")
+            let rest = reasons.count - Self.mostLines
+            lines = [("\(first); and \(rest) more, which docker-register why shows", reasons.count)]
+        }
+        for (reason, count) in lines {
+            let fields: Logger.Fields = ["container": group.name, "reason": reason, "reasons": count]
+            switch group.level {
+            case .debug, .info: logger.info("container not registered", fields)
+            case .warning: logger.warning("container not registered, action required", fields)
+            case .error: logger.error("container not registered, action required", fields)
+            }
+        }
     }
 }

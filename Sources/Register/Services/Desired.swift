@@ -75,7 +75,7 @@ extension Desired {
         decisions += list.idle.map { ContainerDecision(on: $0) }
     }
 
-    /// Takes those candidates that are ready; of what is undecided, what is registered stays.
+    /// Admits those candidates that are ready; of what is undecided, what is registered stays.
     private mutating func admit(
         _ candidates: DesiredEntries, _ before: [EntryID: CurrentEntry], _ results: [CheckTarget: CheckResult]
     ) {
@@ -94,7 +94,7 @@ extension Desired {
         for index in decisions.indices { explain(&decisions[index]) }
     }
 
-    /// Takes out of a decision what is not ready, and says why.
+    /// Removes from a decision what is not ready, and adds why.
     private func explain(_ decision: inout ContainerDecision) {
         for id in decision.entries.map(\.entry.id) {
             guard let reason = notReady[id]?.containerReason else { continue }
@@ -111,7 +111,7 @@ extension Desired {
 
 /// Whose registered entries stay, because it is not known whether they should.
 enum Undecided: Equatable, Sendable {
-    /// Those of some containers: the engine, or what listens on the host, has not told enough of them.
+    /// Those of some containers: the engine, or what listens on the host, has not said enough of them.
     case containers(Set<InstanceID>)
     /// Those of all containers: the engine has not listed them yet.
     case allContainers

@@ -25,6 +25,8 @@ struct DesiredEntries: Sendable {
 
     private let rules: RegistrationPolicy
     private let drained: Set<InstanceID>
+    /// What is said of each container already.
+    private var said: [InstanceID: Set<ContainerDecision.Reason>] = [:]
 
     /// Decides for all containers of the host.
     ///
@@ -53,7 +55,7 @@ struct DesiredEntries: Sendable {
         guard let entry = service.entry(by: owner, zone: rules.zone), entries[entry.id] == nil else { return }
         services[entry.id] = entry
         entries[entry.id] = entry
-        gates[entry.id] = ReadinessGate(service, entry.endpoint)
+        gates[entry.id] = ReadinessGate(service, entry.endpoint, isDrained: drained.contains(entry.id.id))
     }
 
     /// Warns of services that are fed by different repositories: `a/web` and `b/web` are both `web`.
@@ -75,12 +77,16 @@ struct DesiredEntries: Sendable {
     ) {
         let labels = Labels(labels: container.labels, environment: container.environment)
         decisions.append(ContainerDecision(on: container, labels))
-        for problem in labels.problems { addReason(container, problem, .warning) }
+        for problem in labels.problems { addReason(container, problem) }
         withdrawalReasons[container.id] = "no longer published"
         guard !labels.container.isIgnored else { return addReason(container, "not registered: SERVICE_IGNORE is set") }
         guard !drained.contains(container.id) else {
             withdrawalReasons[container.id] = "drained"
             return addReason(container, "not registered: it was drained; docker-register undrain takes that back")
+        }
+        if let helper = container.helper, helper == .buildStep || !labels.areNaming {
+            let advice = helper == .buildStep ? "" : "; a SERVICE_NAME label registers it all the same"
+            return addReason(container, "not registered: \(helper.text)\(advice)")
         }
         let resolver = EndpointResolver(of: container, labels, in: context)
         for reason in resolver.reasons { addReason(container, reason.text, reason.kind, reason.port) }
@@ -165,7 +171,14 @@ struct DesiredEntries: Sendable {
     ) {
         guard let index = decisions.lastIndex(where: { $0.subject.id == container.id }) else { return }
         let reason = ContainerDecision.Reason(port: port, text: text, kind: kind)
-        if !decisions[index].reasons.contains(reason) { decisions[index].reasons.append(reason) }
+        if said[container.id, default: []].insert(reason).inserted { decisions[index].reasons.append(reason) }
+    }
+
+    /// A wrong name leaves out what it is about; any other wrong label costs its field alone.
+    private mutating func addReason(_ container: Docker.Container, _ problem: Labels.Problem) {
+        guard problem.isOfName else { return addReason(container, problem.text, .warning) }
+        let what = problem.port.map { "port \($0) not registered" } ?? "not registered"
+        addReason(container, "\(what): \(problem.text)", .mistake, problem.port)
     }
 }
 

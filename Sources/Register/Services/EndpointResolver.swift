@@ -83,8 +83,9 @@ struct EndpointResolver: Equatable, Sendable {
 
     private mutating func addPublishedPorts(of carrier: Docker.Container) {
         let published = Dictionary(grouping: carrier.bindings, by: \.containerPort)
-        guard !published.isEmpty else { return addReason("not registered: it publishes no TCP port") }
+        guard !published.isEmpty else { return addReason("not registered: \(nothingPublished(by: carrier))") }
         let isOwn = carrier.id == container.id
+        if isOwn, !carrier.otherPorts.isEmpty { addReason("\(others(of: carrier)) not registered: \(Self.onlyTCP)") }
         for port in wanted(isOwn ? Set(published.keys) : own(of: Set(published.keys))) {
             add(port, (published[port] ?? []).map(\.socket), "it is published on")
         }
@@ -92,6 +93,24 @@ struct EndpointResolver: Equatable, Sendable {
             let text = "container \(carrier.name), whose network it uses, does not publish it"
             addReason("port \(port) not registered: \(text)", .obstacle, port)
         }
+    }
+
+    private static let onlyTCP = "HAProxy forwards TCP alone"
+
+    private func nothingPublished(by carrier: Docker.Container) -> String {
+        if let service = carrier.serviceOfMesh {
+            return "Swarm publishes the ports of \(service) in its routing mesh, and not at its containers; "
+                + "publish them with mode=host"
+        }
+        guard !carrier.otherPorts.isEmpty else { return "it publishes no TCP port" }
+        return "it publishes no TCP port, but \(others(of: carrier)): \(Self.onlyTCP)"
+    }
+
+    /// The first few of the ports of other protocols.
+    private func others(of carrier: Docker.Container) -> String {
+        let all = carrier.otherPorts.sorted()
+        let first = all.prefix(4).joined(separator: ", ")
+        return "port \(first)" + (all.count > 4 ? " and \(all.count - 4) more" : "")
     }
 
     private mutating func add(_ port: Port, _ sockets: [ListeningSocket], _ verb: String) {

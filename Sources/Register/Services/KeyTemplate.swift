@@ -13,7 +13,7 @@ struct KeyTemplate: Hashable, Sendable {
 
     private var parts: [Part] = []
 
-    /// A word in braces that stands for nothing.
+    /// A word in braces that has no meaning.
     struct UnknownPlaceholder: Error, Equatable {
         /// The word.
         var name: String
@@ -21,7 +21,7 @@ struct KeyTemplate: Hashable, Sendable {
         var known: [String]
     }
 
-    /// Takes a text, and puts the constants in.
+    /// Parses a text, and inserts the constants.
     init(_ text: String, constants: [String: String]) throws(UnknownPlaceholder) {
         var rest = text[...]
         while let opening = rest.firstIndex(of: "{") {
@@ -92,7 +92,7 @@ struct KeyTemplate: Hashable, Sendable {
         parts.map { if case .literal(let text) = $0 { text } else { "x" } }.joined()
     }
 
-    /// The most bytes that it may come to.
+    /// Its maximum length in bytes.
     var mostBytes: Int {
         parts.reduce(0) { sum, part in
             switch part {

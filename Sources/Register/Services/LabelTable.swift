@@ -12,7 +12,9 @@ struct LabelDefinition: Sendable {
     let defaultText: String
     /// What it means, for the documentation.
     let description: String
-    /// Takes a value, and gives it back as it was understood; nil where it is not what is ``grammar``.
+    /// What is so where the value is wrong, if that is not the default.
+    var otherwise = ""
+    /// Sets a value, and gives it back as it was understood; nil where it is not what is ``grammar``.
     let set: @Sendable (String, inout Labels.Fields, inout Labels.ContainerFields) -> String?
 
     /// All labels, in the order of the documentation.
@@ -20,6 +22,9 @@ struct LabelDefinition: Sendable {
 
     /// The labels by name.
     static let named = Dictionary(all.map { ($0.name, $0) }) { first, _ in first }
+
+    /// The name of the one that names services.
+    static let name = "NAME"
 
     /// The names of those that may be said of one port.
     static let portNames = all.filter(\.isOfPort).map(\.name)
@@ -41,25 +46,27 @@ struct LabelDefinition: Sendable {
 extension LabelDefinition {
     private static let names: [LabelDefinition] = [
         LabelDefinition(
-            name: "NAME", isOfPort: true,
+            name: name, isOfPort: true,
             grammar: "up to \(mostNames) names, separated by commas: \(ServiceName.grammar)",
             defaultText: "the last part of the image's name",
             description: "the service's name; several names make the container a part of several services"
         ) { text, fields, _ in
             let names = text.split(separator: ",", omittingEmptySubsequences: false)
                 .map { ServiceName($0.trimmingSpaces()) }
-            guard !names.isEmpty, names.count <= mostNames, !names.contains(nil) else { return nil }
+            fields.isMisnamed = names.isEmpty || names.count > mostNames || names.contains(nil)
+            guard !fields.isMisnamed else { return nil }
             let known = Array(Set(names.compactMap(\.self))).sorted()
             fields.names = known
             return known.map(\.text).joined(separator: ", ")
         },
         LabelDefinition(
             name: "IGNORE", isOfPort: true, grammar: BooleanText.grammar, defaultText: "false",
-            description: "whether the container, or the port, is left out"
+            description: "whether the container, or the port, is left out", otherwise: "; it counts as true"
         ) { text, fields, _ in
-            guard let isOn = BooleanText.of(text) else { return nil }
-            fields.isIgnored = isOn
-            return "\(isOn)"
+            let isOn = BooleanText.of(text)
+            // Who writes it wants something left out, whatever the word for that.
+            fields.isIgnored = isOn ?? true
+            return isOn?.description
         },
         LabelDefinition(
             name: "TAGS", isOfPort: true, grammar: "words, separated by commas, at most \(longestTags) bytes",
@@ -150,7 +157,7 @@ extension LabelDefinition {
 
     private static func time(
         _ name: String, _ range: ClosedRange<Duration>, _ defaultText: String, _ description: String,
-        _ take: @escaping @Sendable (inout Labels.Fields, Duration) -> Void
+        _ set: @escaping @Sendable (inout Labels.Fields, Duration) -> Void
     ) -> LabelDefinition {
         let (least, most) = (DurationText.text(range.lowerBound), DurationText.text(range.upperBound))
         let expected = "a time from \(least) to \(most), such as 15s or 500ms"
@@ -159,14 +166,14 @@ extension LabelDefinition {
         ) {
             text, fields, _ in
             guard let time = DurationText.parse(text), range.contains(time) else { return nil }
-            take(&fields, time)
+            set(&fields, time)
             return DurationText.text(time)
         }
     }
 
     private static func count(
         _ name: String, _ defaultText: String, _ description: String,
-        _ take: @escaping @Sendable (inout Labels.Fields, Int) -> Void
+        _ set: @escaping @Sendable (inout Labels.Fields, Int) -> Void
     ) -> LabelDefinition {
         let expected = "a whole number from 1 to 100"
         return LabelDefinition(
@@ -174,7 +181,7 @@ extension LabelDefinition {
         ) {
             text, fields, _ in
             guard let number = Int(text), (1...100).contains(number) else { return nil }
-            take(&fields, number)
+            set(&fields, number)
             return number.description
         }
     }

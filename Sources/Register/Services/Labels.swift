@@ -9,11 +9,15 @@ struct Labels: Equatable, Sendable {
     struct Fields: Equatable, Sendable {
         /// The names of the services that it belongs to; nil where nothing is said.
         var names: [ServiceName]?
+        /// Whether a label names no valid service.
+        ///
+        /// What it is about is left out: under any other name it would get the requests of another service.
+        var isMisnamed = false
         /// Whether it is not to be registered.
         var isIgnored = false
-        /// What consumers are told of it.
+        /// What client hosts read of it.
         var options = ServiceOptions()
-        /// Free words for consumers.
+        /// Free words for other programs.
         var tags: [String]?
         /// How the agent itself checks it before it is registered, and afterwards.
         var registerCheck = RegistrationCheck()
@@ -27,8 +31,18 @@ struct Labels: Equatable, Sendable {
     private(set) var whole = ContainerFields()
     /// What was read, by the label's name in capitals: the label as it was written, and its value.
     private(set) var said: [String: Said] = [:]
-    /// What was wrong, each with the label's name, its value and what would be right.
-    private(set) var problems: [String] = []
+    /// What was wrong, in the order of the labels' names.
+    private(set) var problems: [Problem] = []
+
+    /// A label that is wrong.
+    struct Problem: Equatable, Sendable {
+        /// Its name, its value and what would be right.
+        var text: String
+        /// Whether it names a service, so that what it is about is left out.
+        var isOfName = false
+        /// The container's port that it is about; nil for the container as a whole.
+        var port: Port?
+    }
 
     /// A label or variable as somebody wrote it.
     struct Said: Equatable, Sendable {
@@ -61,10 +75,15 @@ struct Labels: Equatable, Sendable {
             said[name.uppercased()] = Said(label: name, value: value, isVariable: false)
         }
         for (name, said) in said.sorted(by: { $0.key < $1.key }) {
-            let outcome = read(String(name.dropFirst(Self.prefix.count)), said.value)
+            let field = String(name.dropFirst(Self.prefix.count))
+            let (number, ofPort) = Self.splitPort(field) ?? ("", field)
+            let (port, outcome) = (Port(text: number), read(field, said.value))
             self.said[name]?.outcome = outcome
-            self.said[name]?.port = Self.splitPort(name.dropFirst(Self.prefix.count)).flatMap { Port(text: $0.port) }
-            if case .isWrong(let reason) = outcome { report(said.label, said.value, reason) }
+            self.said[name]?.port = port
+            guard case .isWrong(let reason) = outcome else { continue }
+            let isOfName = ofPort == LabelDefinition.name && (number.isEmpty || port != nil)
+            let text = "\(said.label)=\(said.value.prefix(100)) is not understood; \(reason)"
+            problems.append(Problem(text: text, isOfName: isOfName, port: port))
         }
     }
 
@@ -76,11 +95,13 @@ struct Labels: Equatable, Sendable {
         let name = variable.uppercased()
         guard name.hasPrefix(prefix) else { return false }
         let field = String(name.dropFirst(prefix.count))
-        guard let (_, ofPort) = splitPort(field) else { return LabelDefinition.named[field] != nil }
-        return LabelDefinition.named[ofPort]?.isOfPort == true
+        guard let (_, ofPort) = splitPort(field) else {
+            return LabelDefinition.named[field] != nil || RegistratorLabel.named[field] != nil
+        }
+        return LabelDefinition.named[ofPort]?.isOfPort == true || RegistratorLabel.named[ofPort] != nil
     }
 
-    /// Splits `8000_NAME` into port and field; nil where no number stands in front.
+    /// Splits `8000_NAME` into port and field; nil if it does not begin with a number.
     private static func splitPort(_ field: some StringProtocol) -> (port: Substring, field: String)? {
         let field = Substring(field)
         guard let underscore = field.firstIndex(of: "_") else { return nil }
@@ -93,30 +114,35 @@ struct Labels: Equatable, Sendable {
         if let (number, field) = Self.splitPort(field) {
             guard let port = Port(text: number) else { return .isWrong("\(number) is not \(Port.grammar)") }
             guard let label = LabelDefinition.named[field] else {
-                return .isWrong(
-                    Self.unknown(field, among: LabelDefinition.portNames, prefix: "\(Self.prefix)\(number)_"))
+                let prefix = "\(Self.prefix)\(number)_"
+                return .isWrong(unknown(field, value, among: LabelDefinition.portNames, prefix: prefix))
             }
             guard label.isOfPort else { return .isWrong("\(Self.prefix)\(field) cannot be said of one port") }
-            var fields = ports[port] ?? Fields()
-            guard let known = label.set(value, &fields, &whole) else { return .isWrong("expected \(label.grammar)") }
-            ports[port] = fields
+            let before = ports[port] ?? Fields()
+            var fields = before
+            let known = label.set(value, &fields, &whole)
+            if known != nil || fields != before { ports[port] = fields }
+            guard let known else { return .isWrong("expected \(label.grammar)\(label.otherwise)") }
             return .means("of port \(port): \(label.description)", counts: known)
         }
         guard let label = LabelDefinition.named[field] else {
-            return .isWrong(Self.unknown(field, among: LabelDefinition.all.map(\.name), prefix: Self.prefix))
+            return .isWrong(unknown(field, value, among: LabelDefinition.all.map(\.name), prefix: Self.prefix))
         }
-        guard let known = label.set(value, &container, &whole) else { return .isWrong("expected \(label.grammar)") }
+        guard let known = label.set(value, &container, &whole) else {
+            return .isWrong("expected \(label.grammar)\(label.otherwise)")
+        }
         return .means(label.description, counts: known)
     }
 
-    private static func unknown(_ field: String, among names: [String], prefix: String) -> String {
+    private func unknown(_ field: String, _ value: String, among names: [String], prefix: String) -> String {
+        if let label = RegistratorLabel.named[field] { return label.advice(value, prefix) }
+        // Nobody reads hundreds of suggestions, and each one is compared with all names.
+        guard problems.count < Self.mostSuggestions else { return "there is no such label" }
         let nearest = Suggestion.nearest(to: field, among: names.map { $0.lowercased() })
         return "there is no such label" + (nearest.map { "; did you mean \(prefix)\($0.uppercased())?" } ?? "")
     }
 
-    private mutating func report(_ label: String, _ value: String, _ reason: String) {
-        problems.append("\(label)=\(value.prefix(100)) is not understood; \(reason)")
-    }
+    private static let mostSuggestions = 32
 }
 
 extension Labels {
@@ -131,13 +157,18 @@ extension Labels {
                 field.copy(container.options, &fields.options)
             }
         }
-        fields.names = own.names
+        (fields.names, fields.isMisnamed) = (own.names, own.isMisnamed)
         fields.isIgnored = own.isIgnored
         fields.options = fields.options.overridden(by: own.options)
         fields.tags = own.tags ?? container.tags
         fields.registerCheck = fields.registerCheck.overridden(by: own.registerCheck)
         return fields
     }
+}
+
+extension Labels {
+    /// Whether a label names the container, or one of its ports, also with a name that is wrong.
+    var areNaming: Bool { ([container] + ports.values).contains { $0.names != nil || $0.isMisnamed } }
 }
 
 extension Labels {

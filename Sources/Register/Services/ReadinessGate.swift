@@ -10,6 +10,8 @@ struct ReadinessGate: Equatable, Sendable {
     var health: Docker.Health?
     /// What the agent itself checks; nil for nothing.
     var check: CheckTarget?
+    /// Whether somebody has drained it; a container that is drained has no gate.
+    var isDrained = false
 
     /// The gate of a container's port.
     ///
@@ -26,7 +28,8 @@ struct ReadinessGate: Equatable, Sendable {
     }
 
     /// The gate of an instance that is no container.
-    init(_ service: StaticService, _ endpoint: Endpoint) {
+    init(_ service: StaticService, _ endpoint: Endpoint, isDrained: Bool = false) {
+        self.isDrained = isDrained
         port = service.port
         started = ""
         check = CheckTarget(
@@ -39,6 +42,7 @@ struct ReadinessGate: Equatable, Sendable {
     ///   - current: the entry as it was last; nil where it was not there.
     ///   - result: that of the agent's own checks; nil where there is none yet.
     func notReadyReason(_ current: CurrentEntry?, _ result: CheckResult?) -> NotReadyReason? {
+        guard !isDrained else { return .drained }
         switch health {
         case .unhealthy(let failures): return .unhealthy(failures: failures)
         // What was registered in this life was healthy already, or counted as such: only `unhealthy` says otherwise,
@@ -54,7 +58,7 @@ struct ReadinessGate: Equatable, Sendable {
         }
     }
 
-    /// Whether the check counts as passing until it says otherwise: a restart of the agent takes nothing out.
+    /// Whether the check counts as passing until it says otherwise: a restart of the agent withdraws nothing.
     func passes(_ check: CheckTarget, _ current: CurrentEntry?) -> Bool {
         current?.endpoint == check.endpoint && current?.started == started
     }
@@ -72,6 +76,8 @@ struct CurrentEntry: Equatable, Sendable {
 
 /// Why an entry may not be in the registry although its container runs.
 enum NotReadyReason: Hashable, Sendable {
+    /// Somebody has drained the instance of the services file.
+    case drained
     /// Its HEALTHCHECK has not passed yet.
     case starting
     /// Its HEALTHCHECK has failed this often in a row.
@@ -84,6 +90,7 @@ enum NotReadyReason: Hashable, Sendable {
     /// What the withdrawn entry's meta and the log say.
     var withdrawalReason: String {
         switch self {
+        case .drained: "drained"
         case .starting: "not healthy yet"
         case .unhealthy(1): "unhealthy: its HEALTHCHECK failed"
         case .unhealthy(let failures): "unhealthy: its HEALTHCHECK failed \(failures) times in a row"
@@ -94,9 +101,12 @@ enum NotReadyReason: Hashable, Sendable {
 
     /// What is said of the container.
     ///
-    /// Without the number of failures, which grows: it is told once.
+    /// Without the number of failures, which grows: it is logged once.
     var containerReason: ContainerDecision.Reason {
         switch self {
+        case .drained:
+            ContainerDecision.Reason(
+                text: "not registered: it was drained; docker-register undrain takes that back", kind: .reason)
         case .starting:
             ContainerDecision.Reason(
                 text: "not registered yet: its HEALTHCHECK has not passed; SERVICE_HEALTH=ignore does not wait for it",

@@ -8,6 +8,8 @@ struct RegistrationPolicy: Equatable, Sendable {
         case image
         /// The name of the service in the Compose file; of other containers, that of the image.
         case compose
+        /// The same with the name of the Compose project in front: `shop-frontend`.
+        case composeProject = "compose-project"
     }
 
     /// Whether only containers and ports with a name label are registered.
@@ -28,7 +30,8 @@ extension RegistrationPolicy {
         help: "register only containers and ports that a SERVICE_NAME or SERVICE_<port>_NAME label names")
     private static let nameFrom = Setting(
         flag: "--name-from", variable: "NAME_FROM", placeholder: "SOURCE", fallback: "image",
-        help: "where a service's name comes from without a label: image, or compose (the service in the Compose file)")
+        help: "where a service's name comes from without a label: image, compose (the service in the Compose file), or "
+            + "compose-project (project and service, such as shop-frontend)")
     private static let zoneSetting = Setting(
         flag: "--zone", variable: "ZONE", placeholder: "NAME",
         help: "zone of this host, such as eu-1a; client hosts with the same ZONE prefer its endpoints")
@@ -62,7 +65,7 @@ struct ServiceNaming {
     private let container: Docker.Container
     private let labels: Labels
 
-    /// Takes what names are made of.
+    /// Collects what names are made of.
     init(_ rules: RegistrationPolicy, _ container: Docker.Container, _ labels: Labels) {
         self.rules = rules
         self.container = container
@@ -84,14 +87,18 @@ struct ServiceNaming {
     /// The services of a port: those of its own label, or the container's, with `-<port>` where it is not the primary.
     func names(of port: Port, isPrimary: Bool) -> Outcome {
         if let own = labels.ports[port]?.names { return Outcome(names: own) }
+        // Why is said of the label.
+        if labels.ports[port]?.isMisnamed == true || labels.container.isMisnamed { return Outcome() }
+        guard labels.container.names != nil || container.helper == nil else {
+            return Outcome(
+                reason: "port \(port) not registered: no label names it, and \(container.helper?.text ?? "")")
+        }
         guard labels.container.names != nil || !rules.isExplicit else {
             return Outcome(reason: "port \(port) not registered: EXPLICIT is on and no SERVICE_NAME label names it")
         }
         guard let base = labels.container.names ?? standard.map({ [$0] }) else {
-            let image = container.image.prefix(100)
             return Outcome(
-                reason: "not registered: its image \(image) has no name; set the label SERVICE_NAME", isWarning: true,
-                isOfWhole: true)
+                reason: "not registered: \(unnamed); set the label SERVICE_NAME", isWarning: true, isOfWhole: true)
         }
         guard !isPrimary else { return Outcome(names: base) }
         let names = base.compactMap { $0.suffixed(by: port) }
@@ -101,15 +108,23 @@ struct ServiceNaming {
             names: names, reason: "port \(port) not registered: the name \(long) is too long", isWarning: true)
     }
 
-    /// The name that counts without a label.
+    /// The name that counts without a label; nil where that is no valid one.
     private var standard: ServiceName? {
-        if rules.nameSource == .compose,
-            let name = container.labels["com.docker.compose.service"].flatMap({
-                ServiceName($0)
-            })
-        {
-            return name
-        }
+        if let composed { return ServiceName(composed) }
         return ImageReference(container.image).flatMap { ServiceName($0.name) }
+    }
+
+    /// The name of the Compose file, where names come from there; nil for a container that is not of one.
+    private var composed: String? {
+        guard rules.nameSource != .image, let service = container.labels["com.docker.compose.service"] else {
+            return nil
+        }
+        guard rules.nameSource == .composeProject else { return service }
+        return container.labels["com.docker.compose.project"].map { "\($0)-\(service)" } ?? service
+    }
+
+    private var unnamed: String {
+        if let composed { return "\(composed.prefix(100)) of the Compose file is no valid service name" }
+        return "its image \(container.image.prefix(100)) has no name"
     }
 }

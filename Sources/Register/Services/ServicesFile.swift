@@ -1,13 +1,13 @@
 import Shared
 
-/// What the services file says: instances that are not containers, and keys that tell what the host is.
+/// What the services file says: instances that are not containers, and keys that describe the host.
 ///
 /// docs/services-file.md has the schema.
 struct ServicesFile: Equatable, Sendable {
     /// The instances, in the order of the file.
-    var services: [StaticService] = []
+    var services: [StaticService]
     /// The plain keys.
-    var keys: [HostKey] = []
+    var keys: [HostKey]
 
     /// A key without meta.
     struct HostKey: Equatable, Sendable {
@@ -17,14 +17,6 @@ struct ServicesFile: Equatable, Sendable {
         var value: KeyTemplate
     }
 
-    /// All that is wrong with a file, in the order of the text.
-    struct Mistakes: Error, Equatable {
-        /// At least one.
-        var all: [LocatedJSON.Diagnostic]
-    }
-
-    /// The most bytes of a file.
-    static let mostBytes = 1 << 20
     /// The most instances, and the most keys.
     static let mostElements = 1000
 
@@ -32,19 +24,9 @@ struct ServicesFile: Equatable, Sendable {
     ///
     /// - Parameter keyspace: where the registry is: plain keys must not lie in it.
     init(_ text: some Collection<UInt8>, keyspace: Keyspace?) throws(Mistakes) {
-        let json: LocatedJSON
-        do {
-            json = try LocatedJSONParser.parse(text)
-        } catch {
-            throw Mistakes(all: [error])
-        }
-        var reader = FieldReader()
-        if let file = reader.object(FieldReader.Field(path: "", json: json), known: ["services", "constants", "keys"]) {
-            services = reader.services(of: file)
-            keys = reader.keys(of: file, constants: reader.constants(of: file), keyspace)
-        }
-        guard reader.mistakes.isEmpty else {
-            throw Mistakes(all: reader.mistakes.sorted { ($0.place, $0.path, $0.text) < ($1.place, $1.path, $1.text) })
+        (services, keys) = try FieldReader.read(text, known: ["services", "constants", "keys"]) { reader, file in
+            let services = reader.services(of: file)
+            return (services, reader.keys(of: file, constants: reader.constants(of: file), keyspace))
         }
     }
 
@@ -70,36 +52,17 @@ struct ServicesFileState: Sendable {
 
     private let keyspace: Keyspace?
 
-    /// Why a file does not count.
-    enum Failure: Error, Equatable {
-        /// It cannot be read.
-        case unreadable(FileError)
-        /// There are mistakes in it.
-        case wrong(path: String, ServicesFile.Mistakes)
-    }
-
     /// Reads a file for the first time.
-    init(path: String, keyspace: Keyspace?) throws(Failure) {
+    init(path: String, keyspace: Keyspace?) throws(JSONFile.Failure) {
         self.path = path
         self.keyspace = keyspace
         file = try Self.read(path, keyspace)
     }
 
-    private static func read(_ path: String, _ keyspace: Keyspace?) throws(Failure) -> ServicesFile {
-        let bytes: [UInt8]
-        do throws(FileError) {
-            guard let found = try FileContents(path, limit: ServicesFile.mostBytes).bytes else {
-                throw FileError.missing("open", path)
-            }
-            bytes = found
-        } catch {
-            throw .unreadable(error)
-        }
-        do {
-            return try ServicesFile(bytes, keyspace: keyspace)
-        } catch {
-            throw .wrong(path: path, error)
-        }
+    private static func read(
+        _ path: String, _ keyspace: Keyspace?
+    ) throws(JSONFile.Failure) -> ServicesFile {
+        try JSONFile.read(path) { text throws(Mistakes) in try ServicesFile(text, keyspace: keyspace) }
     }
 
     /// Reads the file again; one that cannot be used changes nothing.
@@ -113,9 +76,9 @@ struct ServicesFileState: Sendable {
                 ["file": path, "mistakes": error.count, "reason": error.problems.joined(separator: "; ")])
         }
         var changes = Changes()
-        changes.note(
+        changes.add(
             from: before.entries(by: owner, zone: nil), to: file.entries(by: owner, zone: nil))
-        changes.note(from: before.plainKeys(of: owner), to: file.plainKeys(of: owner))
+        changes.add(from: before.plainKeys(of: owner), to: file.plainKeys(of: owner))
         logger.info(
             "services file loaded",
             [
@@ -130,29 +93,10 @@ struct ServicesFileState: Sendable {
         var changed = 0
         var removed = 0
 
-        mutating func note<Name: Hashable, Value: Equatable>(from old: [Name: Value], to new: [Name: Value]) {
+        mutating func add<Name: Hashable, Value: Equatable>(from old: [Name: Value], to new: [Name: Value]) {
             added += new.keys.count { old[$0] == nil }
             removed += old.keys.count { new[$0] == nil }
             changed += new.count { name, value in old[name].map { $0 != value } ?? false }
-        }
-    }
-}
-
-extension ServicesFileState.Failure {
-    /// Mistakes that are told; whoever makes more has to try again in any case.
-    private static let mostTold = 50
-
-    /// How many mistakes there are.
-    var count: Int { if case .wrong(_, let mistakes) = self { mistakes.all.count } else { 1 } }
-
-    /// One text for each mistake, with the file's path, line, column and field.
-    var problems: [String] {
-        switch self {
-        case .unreadable(let error): return [error.description]
-        case .wrong(let path, let mistakes):
-            let told = mistakes.all.prefix(Self.mostTold).map { "\(path):\($0)" }
-            let rest = mistakes.all.count - told.count
-            return rest > 0 ? told + ["\(path): and \(rest) more mistakes"] : told
         }
     }
 }
@@ -165,9 +109,9 @@ struct StaticService: Equatable, Sendable {
     var port: Port
     /// The address on which it is reached; nil for the host's own.
     var address: IPAddress?
-    /// What tells it from other instances; nil for one made of host, address and port.
+    /// Its id among the instances; nil for one made of host, address and port.
     var id: InstanceID?
-    /// What consumers are told of it, its tags, and how the agent itself checks it.
+    /// What client hosts read of it, its tags, and how the agent itself checks it.
     var fields = Labels.Fields()
 
     /// How the agent itself checks it before it registers it, and while it is registered.
@@ -175,7 +119,7 @@ struct StaticService: Equatable, Sendable {
 
     /// Its entry.
     ///
-    /// It has no time of start: nobody knows it, and one of the agent's own would make each restart rewrite the entry.
+    /// It has no time of start: that is not known, and the agent's would make each restart rewrite the entry.
     func entry(by owner: Owner, zone: Zone?) -> DesiredEntry? {
         let endpoint = Endpoint(address: address ?? owner.address, port: port)
         guard let id = id ?? Self.id(of: endpoint, on: owner) else { return nil }

@@ -47,7 +47,7 @@ enum PlanCommand {
 }
 
 extension PlanCommand.Failure: CustomStringConvertible {
-    /// One sentence for whoever asks.
+    /// One sentence for the person who asks.
     var description: String {
         switch self {
         case .noRegistry(let reason): "what is in etcd is not known: \(reason)"

@@ -40,6 +40,10 @@ struct Snapshot: Sendable {
     var owner: Owner
     /// The engine; nil on a host without one.
     var engine: Engine?
+    /// What may be wrong with `HOST_IP` on this host; nil for nothing.
+    var addressWarning: String?
+    /// Which other hosts have the same `HOST_IP`.
+    var addressConflicts: [String] = []
     /// The registry's etcd.
     var store: Store
     /// What should be registered, and why something is not.

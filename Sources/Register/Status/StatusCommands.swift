@@ -11,7 +11,10 @@ enum StatusCommands {
     /// Shows one container.
     static let why = Command(
         "why", operands: ["CONTAINER"], flags: [json],
-        help: "Shows one container in full, by its name or id: what each label and port decides, and what etcd has.")
+        help: """
+            Shows one container in full, by its name or id: what each label and port decides, and what etcd has; or a \
+            service of the services file, by its name or id.
+            """)
 
     /// The line that asks a running agent.
     static func line(_ call: Command.Call, _ reading: inout ParsedSettings) -> String {
@@ -36,8 +39,14 @@ enum StatusCommands {
         guard names.count == 1 else { return wrongUsage(why, words) }
         return answer {
             let report = StatusReport(snapshot)
-            let container = try report.container(names[0])
-            return words == names ? container.text(report) : try ReportJSON.text(container)
+            let isText = words == names
+            do {
+                let container = try report.container(names[0])
+                return isText ? container.text(report) : try ReportJSON.text(container)
+            } catch StatusReport.NotFound.none {
+                let services = try report.servicesFile(names[0])
+                return isText ? services.text(report) : try ReportJSON.text(services)
+            }
         }
     }
 
@@ -60,8 +69,19 @@ extension StatusReport {
     enum NotFound: Error, Equatable {
         /// None has that name or id.
         case none(String)
+        /// No container has it, and no service of the services file.
+        case neither(String)
         /// Several ids begin like that.
         case several(String, [String])
+        /// The services file has several instances of the service.
+        case severalInstances(String, [String])
+    }
+
+    /// What the services file has of one service, or the instance with an id.
+    func servicesFile(_ text: String) throws(NotFound) -> ServicesFileReport {
+        let found = services.filter { $0.service == text || $0.key.hasSuffix("/\(text)") }
+        guard !found.isEmpty else { throw services.isEmpty ? NotFound.none(text) : NotFound.neither(text) }
+        return ServicesFileReport(services: found)
     }
 
     /// The container of a name, or of an id or its beginning.
@@ -82,12 +102,16 @@ extension StatusReport {
 }
 
 extension StatusReport.NotFound: CustomStringConvertible {
-    /// One sentence for whoever asks.
+    /// One sentence for the person who asks.
     var description: String {
         switch self {
         case .none(let text): "no container of this host has the name or id \(OneLine.text(text))"
+        case .neither(let text):
+            "no container of this host, and no service of its services file, has the name or id \(OneLine.text(text))"
         case .several(let text, let names):
             "\(OneLine.text(text)) is the beginning of several ids: \(names.joined(separator: ", "))"
+        case .severalInstances(let text, let ids):
+            "the services file has several instances of \(OneLine.text(text)); name one: \(ids.joined(separator: ", "))"
         }
     }
 }

@@ -16,12 +16,14 @@ struct StatusReport: Encodable, Equatable, Sendable {
         var started: String?
         /// The docker-register that registers instead, while this one stands by.
         var standsByFor: String?
-        /// What stands in the metas of its entries.
+        /// The owner in the metas of its entries.
         var owner: String
         /// The host's name.
         var host: String
         /// `HOST_IP`.
         var address: String
+        /// What may be wrong with `HOST_IP`.
+        var warnings: [String]
     }
 
     /// The Docker Engine.
@@ -75,7 +77,8 @@ struct StatusReport: Encodable, Equatable, Sendable {
         agent = Agent(
             version: Version.current, running: snapshot.agent != nil, process: snapshot.agent?.process,
             started: snapshot.agent?.started, standsByFor: snapshot.leader, owner: owner.text, host: owner.host,
-            address: owner.address.text)
+            address: owner.address.text,
+            warnings: [snapshot.addressWarning].compactMap(\.self) + snapshot.addressConflicts)
         engine = snapshot.engine.map {
             Engine(address: $0.address, api: $0.api, lost: $0.trouble)
         }
@@ -96,4 +99,10 @@ struct StatusReport: Encodable, Equatable, Sendable {
         }
         .keys.sorted().map { store.keyspace.text(of: .entry($0.service, $0.id)) }
     }
+}
+
+/// What `why` shows of a service of the services file, as `--json` prints it.
+struct ServicesFileReport: Encodable, Equatable, Sendable {
+    /// Its instances, by service and id.
+    var services: [ContainerReport.Entry]
 }

@@ -29,6 +29,7 @@ extension StatusReport {
         }
         if let leader = agent.standsByFor { table.add(["stands by", "its entries are kept by \(leader)"]) }
         table.add(["HOST_IP", agent.address])
+        for warning in agent.warnings { table.add(["warning", warning]) }
         table.add(["owner", agent.owner])
         table.add(["engine", engine.map { "\($0.address), API \($0.api)" + Self.lost($0.lost) } ?? "none"])
         table.add(["etcd", etcd.members.joined(separator: ", ") + Self.lost(etcd.lost)])
@@ -51,6 +52,10 @@ extension ContainerReport {
         var rows: [[String]] = entries.map { [$0.service, $0.endpoint, $0.fate(report)] }
         rows += reasons.map { ["-", "-", $0] }
         rows += warnings.map { ["-", "-", "warning: \($0)"] }
+        if rows.count > Self.mostRows {
+            let rest = rows.count - Self.mostRows
+            rows = rows.prefix(Self.mostRows) + [["-", "-", "and \(rest) more, which docker-register why \(id) shows"]]
+        }
         var isFirst = true
         for row in rows.isEmpty ? [["-", "-", ""]] : rows {
             table.add((isFirst ? [name.isEmpty ? "-" : name, id, shortImage, state] : ["", "", "", ""]) + row)
@@ -58,7 +63,10 @@ extension ContainerReport {
         }
     }
 
-    /// Images may be told by 64 digits.
+    /// One container may have thousands of ports and labels.
+    private static let mostRows = 32
+
+    /// An image may be an id of 64 digits.
     private var shortImage: String { image.count > 40 ? image.prefix(39) + "…" : image }
 
     /// What `why` prints for people.
@@ -77,6 +85,14 @@ extension ContainerReport {
         let lines = parts.flatMap(\.self)
         guard !lines.isEmpty else { return otherwise.map { ["", "\(name): \($0)"] } ?? [] }
         return ["", "\(name):"] + lines.map { "  \($0)" }
+    }
+}
+
+extension ServicesFileReport {
+    /// What `why` prints for people.
+    func text(_ report: StatusReport) -> String {
+        let lines = services.flatMap { ["\($0.service) of the services file"] + $0.lines(report).map { "  \($0)" } }
+        return lines.map { OneLine.text($0) }.joined(separator: "\n") + "\n"
     }
 }
 

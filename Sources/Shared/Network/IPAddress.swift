@@ -34,6 +34,12 @@ package struct IPAddress: Hashable, Sendable {
     /// 0.0.0.0, which stands for all IPv4 addresses of a host.
     package static let anyIPv4 = IPAddress(v4: 0)
 
+    /// 127.0.0.1.
+    package static let loopback4 = IPAddress(v4: 0x7f00_0001)
+
+    /// ::1.
+    package static let loopback6 = IPAddress(family: .v6, high: 0, low: 1)
+
     private init(v4 number: UInt32) { (family, high, low) = (.v4, UInt64(number), 0) }
 
     /// Four or sixteen bytes in network order.

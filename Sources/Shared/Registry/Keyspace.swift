@@ -38,7 +38,10 @@ package struct Keyspace: Hashable, Sendable {
     /// Where the docker-registers of one engine say that they run: `<prefix>-agents/<engine>/<instance>`.
     ///
     /// It is beside the prefix, as nobody who follows the endpoints has to hear of it.
-    package func agents(of engine: String) -> String { "\(beside)-agents/\(engine)/" }
+    package func agents(of engine: String) -> String { "\(agents)\(engine)/" }
+
+    /// What the records of all docker-registers begin with.
+    package var agents: String { "\(beside)-agents/" }
 
     /// Where docker-discovers say that they run, and what they applied: `<prefix>-consumers/<instance>`.
     package var consumers: String { "\(beside)-consumers/" }

@@ -1,6 +1,6 @@
 import Glibc
 
-/// A file that is replaced as a whole or not at all, and readable by its owner only.
+/// A file that is replaced as a whole or not at all, and readable by its owner only unless told otherwise.
 ///
 /// Whoever reads it sees the old contents or the new ones: the new ones are written beside it and renamed over it. Unless
 /// somebody does without, they are flushed before, so that this is so also after a power failure.
@@ -8,8 +8,11 @@ package struct AtomicFile: Sendable {
     /// Where it is.
     package let path: String
 
+    /// Its permissions.
+    package let mode: UInt32
+
     /// The file at a path.
-    package init(path: String) { self.path = path }
+    package init(path: String, mode: UInt32 = 0o600) { (self.path, self.mode) = (path, mode) }
 
     /// Contents that are on the disk beside the file and can take its place.
     package struct Candidate {
@@ -31,19 +34,27 @@ package struct AtomicFile: Sendable {
 
         /// Writes beside `target` what `fill` gives.
         fileprivate init(
-            for target: String, isFlushed: Bool = true, _ fill: (_ write: ([UInt8]) throws -> Void) throws -> Void
+            for file: AtomicFile, isFlushed: Bool = true, _ fill: (_ write: ([UInt8]) throws -> Void) throws -> Void
         ) throws {
-            path = target + ".new"
-            self.target = target
+            (path, target) = (file.path + ".new", file.path)
+            let mode = file.mode
             // What an earlier, killed run left there may belong to somebody else or be a link: never write through it.
             unsafe unlink(path)
             let file = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
             guard file >= 0 else { throw FileError("create", path) }
             defer { close(file) }
             let path = path
-            try fill { try Self.write($0, to: file, path) }
-            guard !isFlushed || fsync(file) == 0 else { throw FileError("flush", path) }
+            // What the process's mask takes away at the creation was asked for.
+            guard mode == 0o600 || fchmod(file, mode) == 0 else { throw FileError("change the permissions of", path) }
             self.isFlushed = isFlushed
+            do {
+                try fill { try Self.write($0, to: file, path) }
+                guard !isFlushed || fsync(file) == 0 else { throw FileError("flush", path) }
+            } catch {
+                // On a full disk half a file would only take the room that others need.
+                unsafe unlink(path)
+                throw error
+            }
         }
 
         private static func write(_ bytes: [UInt8], to file: Int32, _ path: String) throws(FileError) {
@@ -69,7 +80,7 @@ package struct AtomicFile: Sendable {
     ///
     /// - Parameter isFlushed: whether they have to outlive a power failure, which takes the disk's time.
     package func candidate(_ bytes: [UInt8], isFlushed: Bool = true) throws -> Candidate {
-        try Candidate(for: path, isFlushed: isFlushed) { write in try write(bytes) }
+        try Candidate(for: self, isFlushed: isFlushed) { write in try write(bytes) }
     }
 
     /// Removes the file, if it is there.
@@ -91,7 +102,7 @@ package struct AtomicFile: Sendable {
     ///
     /// - Parameter isFlushed: whether they have to outlive a power failure, which takes the disk's time.
     package func replace(isFlushed: Bool = true, _ fill: (_ write: ([UInt8]) throws -> Void) throws -> Void) throws {
-        try Candidate(for: path, isFlushed: isFlushed, fill).commit()
+        try Candidate(for: self, isFlushed: isFlushed, fill).commit()
     }
 }
 
@@ -136,8 +147,37 @@ package struct FileLock: Sendable {
     }
 }
 
+/// Who may write a file, where that decides whether to trust it.
+package struct FileOwnership {
+    /// Why a file of this kind cannot be trusted; nil where it can.
+    package let problem: String?
+
+    /// Looks at what a path names; nil where there is nothing.
+    package init?(_ path: String) throws(FileError) {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else {
+            guard errno == ENOENT else { throw FileError("look at", path) }
+            return nil
+        }
+        let mode = String(status.st_mode & 0o777, radix: 8)
+        if status.st_uid != 0, status.st_uid != geteuid() {
+            problem =
+                "it belongs to user \(status.st_uid); it has to be root's or this program's user's (chown \(geteuid()) \(path))"
+        } else if status.st_mode & 0o022 != 0 {
+            problem = "others may write it (mode \(mode)); only its owner may (chmod go-w \(path))"
+        } else {
+            problem = nil
+        }
+    }
+}
+
 /// Folders of the file system.
 package enum Folder {
+    /// Whether a text is an absolute path that a command line and a message can carry.
+    package static func isPath(_ text: String) -> Bool {
+        text.hasPrefix("/") && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f }
+    }
+
     /// Makes a folder for its owner only, and those above it, where they are missing; it must then be usable.
     package static func create(_ path: String) throws(FileError) {
         var ends = path.indices.filter { path[$0] == "/" }.dropFirst().map { String(path[..<$0]) }
@@ -146,6 +186,36 @@ package enum Folder {
             throw FileError("create", folder)
         }
         guard unsafe access(path, R_OK | W_OK | X_OK) == 0 else { throw FileError("use", path) }
+    }
+
+    /// Who besides this account and root may change what is in a folder.
+    package enum Exposure: Equatable, Sendable {
+        /// The folder is another account's, with that number.
+        case owner(UInt32)
+        /// Its mode lets others write.
+        case mode(UInt32)
+    }
+
+    /// Who else may change what is in a folder; nil for nobody, and where there is none.
+    package static func exposure(of path: String) -> Exposure? {
+        var status = stat()
+        guard unsafe stat(path, &status) == 0 else { return nil }
+        if status.st_uid != geteuid(), status.st_uid != 0 { return .owner(status.st_uid) }
+        return status.st_mode & (S_IWGRP | S_IWOTH) == 0 ? nil : .mode(status.st_mode & 0o7777)
+    }
+
+    /// The number of the account of this process.
+    package static var ownAccount: UInt32 { geteuid() }
+
+    /// Whether a process finds at a path the folder that this process finds there, which in another mount namespace it
+    /// need not; nil where the system does not tell.
+    package static func isSame(_ path: String, for pid: Int32) -> Bool? {
+        var (own, other) = (stat(), stat())
+        guard unsafe stat(path, &own) == 0 else { return nil }
+        guard unsafe stat("/proc/\(pid)/root\(path)", &other) == 0 else {
+            return errno == EACCES || errno == EPERM ? nil : false
+        }
+        return own.st_dev == other.st_dev && own.st_ino == other.st_ino
     }
 
     /// Whether there is nothing at a path.

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Synchronization
 
@@ -97,6 +98,25 @@ final class OutputReader: Sendable {
                 return false
             }
         }
+        return true
+    }
+}
+
+extension ProcessStatus {
+    /// Hands over each line that the process prints from now on, where it prints into a pipe that nobody reads any more.
+    ///
+    /// A pipe whose reader has ended can be opened again by way of /proc. What was printed meanwhile is lost.
+    ///
+    /// - Returns: whether its output can be read.
+    package func followOutput(onLine: @escaping @Sendable (String) -> Void) -> Bool {
+        let path = "/proc/\(pid)/fd/\(STDOUT_FILENO)"
+        let target = try? FileManager.default.destinationOfSymbolicLink(atPath: path)
+        guard target?.hasPrefix("pipe:") == true else { return false }
+        let descriptor = unsafe open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+        guard descriptor >= 0 else { return false }
+        let reader = OutputReader(descriptor: descriptor, onLine: onLine)
+        guard reader.begin() else { return false }
+        reader.drain(stop: false) {}
         return true
     }
 }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// A program to be started, with its arguments and environment.
 ///
-/// It runs in a session of its own, so that neither a terminal's Ctrl-C nor its end reaches it, with `/dev/null` as
-/// input, and with standard output and standard error in one pipe, whose lines this process gets.
+/// It runs in a session of its own, so that neither a terminal's Ctrl-C nor its end reaches it. Its input is `/dev/null`,
+/// and its standard output and standard error are one pipe, whose lines this process gets, unless files take their place.
 package struct Program: Sendable, Hashable {
     /// How a program ended.
     package enum Ending: Sendable, Hashable {
@@ -33,6 +33,11 @@ package struct Program: Sendable, Hashable {
     package let arguments: [String]
     /// Its whole environment; nil is that of this process.
     package let environment: [String: String]?
+
+    /// The file that it reads as standard input; nil for `/dev/null`.
+    package var input: String?
+    /// The file that its standard output goes to, made anew; nil for the pipe.
+    package var output: String?
 
     /// Describes a program.
     package init(_ executable: String, _ arguments: [String] = [], environment: [String: String]? = nil) {

@@ -14,8 +14,8 @@ enum Spawn {
 
     /// Starts a program in a session of its own, with nothing of ours but its output pipe.
     ///
-    /// It gets default signal dispositions, an empty signal mask, `/dev/null` as standard input, and no other
-    /// descriptor. The executable is looked up in our own PATH.
+    /// It gets default signal dispositions, an empty signal mask, and no descriptor but the three standard ones. The
+    /// executable is looked up in our own PATH.
     static func start(_ program: Program) throws(ProgramError) -> Child {
         let strings = [program.executable] + program.arguments
         let environment = (program.environment ?? ProcessInfo.processInfo.environment).map { "\($0)=\($1)" }.sorted()
@@ -25,7 +25,7 @@ enum Spawn {
         let (output, input) = try makePipe(program)
         defer { close(input) }
         var pid: Int32 = 0
-        let code = unsafe withActions(output: input) { actions, attributes in
+        let code = unsafe withActions(program, output: input) { actions, attributes in
             unsafe withCStrings(strings) { arguments in
                 unsafe withCStrings(environment) { environment in
                     unsafe posix_spawnp(&pid, program.executable, actions, attributes, arguments, environment)
@@ -48,15 +48,20 @@ enum Spawn {
     }
 
     private static func withActions(
-        output: Int32,
+        _ program: Program, output: Int32,
         _ spawn: (UnsafePointer<posix_spawn_file_actions_t>, UnsafePointer<posix_spawnattr_t>) -> Int32
     ) -> Int32 {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe posix_spawn_file_actions_init(&actions)
         defer { unsafe posix_spawn_file_actions_destroy(&actions) }
-        unsafe posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+        if let file = program.output {
+            let flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW
+            unsafe posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, file, flags, 0o600)
+        } else {
+            unsafe posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+        }
         unsafe posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
-        unsafe posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+        unsafe posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, program.input ?? "/dev/null", O_RDONLY, 0)
         for descriptor in openDescriptors() where descriptor > STDERR_FILENO {
             unsafe posix_spawn_file_actions_addclose(&actions, descriptor)
         }

@@ -34,6 +34,14 @@ struct ConfigSnippetTests {
             ("  listen x", .defaults, "/f, line 1: 'listen' begins a section, which belongs into EXTRA_FILE"),
             ("\n# x\n mode http\nlisten x", .extra, "/f, line 3: 'mode' is in no section"),
             ("listen x\n\nglobal", .extra, "/f, line 3: 'global' is for GLOBAL_FILE"),
+            (
+                "frontend _x\nuse_backend _y if TRUE\n", .extra,
+                "/f, line 2: '_y' is no section of this file, and no service can have that name"
+            ),
+            (
+                "backend _x\nbackend x\nuse-server a if { nbsrv(_x) eq 0 } { avg_queue(a:b,1) gt 0 }\n", .extra,
+                "/f, line 3: 'a:b' is no section of this file, and no service can have that name"
+            ),
         ] as [(String, ConfigSnippet.Location, String)])
     func `what is no text, or does not belong there, is told with its line`(
         text: String, place: ConfigSnippet.Location, expected: String
@@ -102,6 +110,55 @@ struct ConfigSnippetTests {
         ])
         #expect(snippets.proxies == ["web", "api", "db"])
         #expect(Set(snippets.binds.map(\.description)) == [":8080", "[::1]:8081", ":5432"])
+    }
+
+    @Test func `a snippet tells the services that it leads to, and in which mode`() throws {
+        let snippets = try ConfigSnippets([
+            .defaults: "timeout client 5m\ndefault_backend fallback\n",
+            .extra: """
+            frontend a
+                mode http
+                use_backend web if { path / } { nbsrv(api) gt 0 } { srv_queue(db/1) gt 0 } # use_backend none
+                use_backend %[path,map(/etc/map)]
+                use_backend "$NAME"
+                default_backend own
+            frontend b
+                default_backend mysql
+            backend own
+            defaults
+                mode http
+            frontend c
+                default_backend later
+                http-request set-header X %[queue(api),add(connslots(api))]
+            frontend d
+                mode tcp
+                default_backend web
+            """,
+        ])
+        let expected: [String: ServiceMode] = [
+            "fallback": .tcp, "web": .http, "api": .http, "mysql": .tcp, "later": .http,
+        ]
+        #expect(snippets.services == Dictionary(uniqueKeysWithValues: expected.map { (service($0), $1) }))
+    }
+
+    @Test func `a service that a snippet leads to has a section also without an endpoint`() throws {
+        var settings = HAProxySettings.sample
+        settings.snippets = try ConfigSnippets([
+            .extra: "frontend x\n    mode http\n    bind :8080\n    use_backend web\n    default_backend api\n"
+        ])
+        var plan = RegistryFixture(["web/1": "10.0.0.5:80", "api/1": "10.0.0.5:8080"]).plan(on: settings.host)
+        // One has an endpoint, and no port to listen on.
+        #expect(plan.emptySections.map(\.service) == [service("api")])
+        #expect(plan.diagnostics == [.portOfAddition(service("api"), port(8080))])
+        #expect(HAProxyConfiguration(plan, settings).text.contains("\n\nbackend api\n    mode http\n"))
+        plan = RegistryFixture(["db/1": "10.0.0.5:81"]).plan(on: settings.host)
+        #expect(plan.emptySections.map(\.service.text) == ["api", "web"])
+        #expect(plan.diagnostics == [.namedWithoutEndpoint(service("api")), .namedWithoutEndpoint(service("web"))])
+        let text = HAProxyConfiguration(plan, settings).text
+        #expect(HAProxyConfiguration(text: text)?.sections.keys.map(\.text) == ["db"])
+        let mark = HAProxyConfiguration(plan.with([]), settings).mark
+        #expect(mark == HAProxyConfiguration(.empty(on: settings.host), settings).mark)
+        #expect(mark != HAProxyConfiguration(.empty, settings).mark)
     }
 
     @Test func `services make way for what an operator adds`() throws {

@@ -62,15 +62,51 @@ struct FilesTests {
         #expect(StateDirectory(text)?.path == expected)
     }
 
-    @Test func `a state directory is made, and belongs to one at a time`() throws {
+    @Test func `what cannot be written whole leaves nothing behind`() throws {
+        struct Full: Error {}
+        #expect(throws: Full.self) {
+            try file.replace { write in
+                try write(Array("half".utf8))
+                throw Full()
+            }
+        }
+        #expect(names == [])
+    }
+
+    @Test func `a state directory is made, and belongs to one at a time`() async throws {
         let directory = try #require(StateDirectory(folder.path + "/a/b"))
         let lock = try directory.open()
         let error = #expect(throws: StateDirectory.Failure.self) { _ = try directory.open() }
         #expect(try #require(error).description.contains("another docker-discover (process "))
         lock.release()
-        try directory.open().release()
+        // A program that another test starts at this moment has all that is open, the lock too, until it executes itself.
+        #expect(await eventually { (try? directory.open())?.release() != nil })
         let mode = try FileManager.default.attributesOfItem(atPath: directory.path)[.posixPermissions] as? Int
         #expect(mode == 0o700)
+    }
+
+    @Test(arguments: [0o777, 0o770, 0o1777, 0o702])
+    func `a state directory in which others may write is refused`(mode: Int) throws {
+        let directory = try #require(StateDirectory(folder.path + "/state"))
+        try directory.open().release()
+        try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: directory.path)
+        let error = #expect(throws: StateDirectory.Failure.self) { _ = try directory.open() }
+        let told = try #require(error).description
+        #expect(told.contains("(mode \(String(mode, radix: 8)))") && told.hasSuffix("chmod go-w \(directory.path)"))
+        // As the message says.
+        let right = mode & ~0o022
+        try FileManager.default.setAttributes([.posixPermissions: right], ofItemAtPath: directory.path)
+        #expect(Folder.exposure(of: directory.path) == nil)
+    }
+
+    @Test(.enabled(if: RealParts.canRun("chown", asRoot: true), "needs root"))
+    func `a state directory that is another account's is refused`() throws {
+        let directory = try #require(StateDirectory(folder.path + "/state"))
+        try directory.open().release()
+        try FileManager.default.setAttributes([.ownerAccountID: 65534], ofItemAtPath: directory.path)
+        let error = #expect(throws: StateDirectory.Failure.self) { _ = try directory.open() }
+        let told = try #require(error).description
+        #expect(told.contains("user with id 65534") && told.hasSuffix("chown 0 \(directory.path)"))
     }
 
     @Test func `a state directory that cannot be made is told`() throws {

@@ -41,11 +41,17 @@ struct DesiredStateTests {
             name: "of two services on one port the older entry wins",
             keys: ["young/1": "10.0.0.5:80", "a/1": "10.0.0.6:81", "b/1": "10.0.0.7:80"],
             listeners: ["a:81", "young:80"],
-            problems: [.portClaimed(service("b"), port(80), by: service("young"), instead: port(19877))]),
+            problems: [
+                .portClaimed(
+                    service("b"), port(80), by: service("young"), instead: port(19877), in: RegistryFixture.keyspace)
+            ]),
         Case(
             name: "the oldest of a service's entries counts",
             keys: ["b/1": "10.0.0.5:80", "a/1": "10.0.0.6:80", "b/2": "10.0.0.7:80"], listeners: ["b:80"],
-            problems: [.portClaimed(service("a"), port(80), by: service("b"), instead: port(19520))]),
+            problems: [
+                .portClaimed(
+                    service("a"), port(80), by: service("b"), instead: port(19520), in: RegistryFixture.keyspace)
+            ]),
         Case(
             name: "the stats page's port is taken", keys: ["web/1": "10.0.0.5:1936", "api/1": "10.0.0.5:80"],
             listeners: ["api:80"], problems: [.portOfStats(service("web"), port(1936))]),
@@ -58,7 +64,7 @@ struct DesiredStateTests {
     @Test(arguments: cases)
     func `each service gets its port`(example: Case) {
         let plan = RegistryFixture(example.keys).plan
-        #expect(plan.listeners.map { "\($0.service):\($0.port?.description ?? "-")" } == example.listeners)
+        #expect(plan.listeners.map { "\($0.service):\($0.port)" } == example.listeners)
         #expect(plan.diagnostics == Set(example.problems))
     }
 
@@ -81,6 +87,15 @@ struct DesiredStateTests {
         #expect(DesiredState(inputs).listeners.count == 3)
         inputs.ports.ownAddresses.formUnion([seven].compactMap(\.self))
         #expect(DesiredState(inputs).diagnostics == Set([shared].compactMap(\.self)))
+    }
+
+    @Test func `an endpoint that is any of its service's listeners would loop back`() {
+        let fixture = RegistryFixture(["web/1": "10.0.0.5:80", "-ports/web": #"{"port":20000,"instead_of":80}"#])
+        var inputs = DesiredInputs(registry: fixture.state, host: HAProxySettings.sample.host)
+        inputs.ports.ownAddresses = [endpoint("10.0.0.5:1").address]
+        let desired = DesiredState(inputs)
+        #expect(desired.listeners.map(\.servers.count) == [0])
+        #expect(desired.diagnostics == [.loop(service("web"), instance("1"), endpoint("10.0.0.5:80"))])
     }
 
     @Test func `a service whose port another process holds is left out alone`() {
@@ -116,7 +131,7 @@ struct DesiredStateTests {
         let whole = PlanFixture(sections).plan
         var registry = RegistryFixture()
         for listener in whole.listeners {
-            registry.put("\(listener.service)/port", "\(listener.port?.description ?? "-")")
+            registry.put("\(listener.service)/port", "\(listener.port)")
             for server in listener.servers { registry.put("\(listener.service)/\(server.id)", "\(server.endpoint)") }
         }
         var inputs = DesiredInputs(registry: registry.state, host: HAProxySettings.sample.host)

@@ -17,6 +17,8 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
     var snippets = ConfigSnippets()
     /// The certificates for routes.
     var certificates: Set<String> = []
+    /// The host's own addresses.
+    var ownAddresses: Set<IPAddress> = []
 
     var testDescription: String { name }
 
@@ -32,8 +34,9 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
 
     /// The file.
     var configuration: HAProxyConfiguration {
-        let inputs = DesiredInputs(
+        var inputs = DesiredInputs(
             registry: RegistryFixture(keys).state, certificates: certificates, host: settings.host)
+        inputs.ports.ownAddresses = ownAddresses
         return HAProxyConfiguration(DesiredState(inputs), settings)
     }
 
@@ -49,6 +52,7 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
                 "db/by-hand": "[fd00::5]:5432",
             ]),
         addresses, additions, balance, checks, endpoints, http, limits, logs, near, far, stats, routes, plainRoutes,
+        localhost,
     ]
 
     private static let routes = GoldenCase(
@@ -87,6 +91,16 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
             statsBind: BindAddress(port: port(1936)),
             routes: RouteListeners(
                 http: BindAddress(port: port(80)), https: BindAddress(address: IPAddress("::"), port: port(8443)))))
+
+    private static let localhost = GoldenCase(
+        name: "localhost",
+        keys: [
+            "a/1": "10.0.0.5:8000", "b/1": "10.0.0.5:8001",
+            "b/config": #"{"listen_address":"127.0.0.1","mode":"http"}"#,
+            "c/1": "10.0.0.5:8000", "-ports/a": #"{"port":8000}"#,
+            "-ports/c": #"{"port":19002,"instead_of":8000}"#, "d/1": "10.0.0.5:8002",
+            "-ports/d": #"{"port":19003,"instead_of":8002}"#,
+        ], ownAddresses: [.loopback4, .loopback6])
 
     private static let addresses = GoldenCase(
         name: "addresses",

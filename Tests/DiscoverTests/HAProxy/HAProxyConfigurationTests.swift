@@ -155,17 +155,52 @@ struct HAProxyConfigurationTests {
 
     @Test(
         arguments: [
-            (nil, [], nil), (65_536, [], 16_384), (400, [], 100), (1, [], 1), (65_536, ["maxconn 2000"], 1000),
-            (nil, ["# maxconn 9", "  maxconn\t30 # all", "nbthread 2"], 15), (400, ["maxconn", "maxconn x"], 100),
+            (nil, [], nil), (65_536, [], 24_576), (400, [], 150), (1, [], 1), (65_536, ["maxconn 2000"], 2000),
+            (nil, ["# maxconn 9", "  maxconn\t30 # all", "nbthread 2"], 30), (400, ["maxconn", "maxconn 0"], 150),
         ] as [(Int?, [String], Int?)])
-    func `a listener takes half of the connections that HAProxy takes`(files: Int?, added: [String], limit: Int?) {
+    func `a service takes half of the connections that HAProxy takes, and leaves some to the stats page`(
+        files: Int?, added: [String], all: Int?
+    ) {
         var settings = HAProxySettings.sample
-        settings.openFiles = files
+        settings.host.openFiles = files.map { OpenFileBudget(limit: $0) }
         if !added.isEmpty { settings.snippets[.global] = ConfigSnippet(path: "/a", lines: added) }
-        #expect(settings.connectionsOfOne == limit)
+        #expect(settings.shares(beside: 0)?.all == all)
         let lines = HAProxyConfiguration.init(.empty, settings).text.split(separator: "\n")
         let defaults = lines.drop { $0 != "defaults" }.prefix { !$0.hasPrefix("frontend") }
-        #expect(defaults.filter { $0.contains("maxconn") } == limit.map { ["    maxconn \($0)"] } ?? [])
+        #expect(defaults.filter { $0.contains("maxconn") } == all.map { ["    maxconn \(max($0 / 2, 1))"] } ?? [])
+        // Twice in the global section HAProxy would not take it.
+        let global = lines.prefix { $0 != "defaults" }
+        let own = added.isEmpty || all == 150 ? all.map { "    maxconn \($0)" } : nil
+        #expect(global.first { $0.hasPrefix("    maxconn") }.map(String.init) == own)
+    }
+
+    @Test(arguments: [300, 1024, 20_000, 1 << 20])
+    func `the limit of open files is shared out among listeners, connections and the rest`(limit: Int) {
+        let budget = OpenFileBudget(limit: limit)
+        var before = Int.max
+        for listeners in stride(from: 0, through: budget.maxListeners, by: max(limit / 100, 1)) {
+            let connections = budget.connections(beside: listeners)
+            #expect(listeners + 2 * connections <= limit * 3 / 4 + limit / 8)
+            #expect(connections >= limit / 16 && connections <= before)
+            before = connections
+        }
+        #expect(OpenFileBudget.needed(for: budget.maxListeners) <= limit)
+        #expect(OpenFileBudget.needed(for: budget.maxListeners + 1) > limit)
+    }
+
+    @Test func `beyond the limit of open files the youngest services are left out, and the file says so`() throws {
+        var settings = HAProxySettings.sample
+        settings.host.openFiles = OpenFileBudget(limit: 16)
+        var fixture = RegistryFixture()
+        for number in (0..<13).reversed() { fixture.put("s\(number)/1", "10.0.0.5:\(8000 + number)") }
+        let plan = fixture.plan(on: settings.host)
+        #expect(Set(plan.listeners.map(\.service.text)) == Set((3...12).map { "s\($0)" }))
+        #expect(
+            plan.diagnostics
+                == Set((0...2).map { .beyondOpenFiles(service("s\($0)"), limit: 16, needed: 21) }))
+        #expect(
+            HAProxyConfiguration(plan, settings).text.contains("string '3 services are not served: HAProxy may have 16")
+        )
     }
 
     @Test func `the mark is that of all but the servers`() {

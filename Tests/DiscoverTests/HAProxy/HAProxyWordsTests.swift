@@ -31,6 +31,12 @@ struct HAProxyWordsTests {
             "Server web/1 is DOWN, reason: Layer4 connection problem", false
         ),
         ("[ALERT]    (4526) : config : parsing [h.cfg:39] : x", .alert, "config : parsing [h.cfg:39] : x", false),
+        ("corrupted double-linked list (not small)", .alert, "corrupted double-linked list (not small)", false),
+        ("Thread 2 is about to kill the process.", .alert, "Thread 2 is about to kill the process.", false),
+        (
+            "[ALERT]    (1) : [haproxy.main()] FD limit (256) too low for maxconn=16/maxsock=392. Please", .alert,
+            "[haproxy.main()] FD limit (256) too low for maxconn=16/maxsock=392. Please", true
+        ),
         ("[NOTICE]   (4526) : New worker (4617) forked", .notice, "New worker (4617) forked", false),
         ("[WARNING] 123/101112 (99) : old form", .warning, "123/101112 (99) : old form", false),
         (

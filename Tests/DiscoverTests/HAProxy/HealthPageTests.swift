@@ -12,9 +12,9 @@ struct HealthPageTests {
         var sign = HealthPage()
         #expect(sign.message(for: 7, at: begin) == well)
         sign.noteTold(true, to: 7, at: begin)
-        #expect(sign.message(for: 7, at: begin + .seconds(9)) == nil)
-        #expect(sign.due(at: begin) == begin + .seconds(10))
-        #expect(sign.message(for: 7, at: begin + .seconds(10)) == well)
+        #expect(sign.message(for: 7, at: begin + .seconds(4)) == nil)
+        #expect(sign.due(at: begin) == begin + .seconds(5))
+        #expect(sign.message(for: 7, at: begin + .seconds(5)) == well)
         #expect(sign.message(for: 8, at: begin + .seconds(1)) == well)
     }
 
@@ -37,7 +37,7 @@ struct HealthPageTests {
         #expect(sign.message(for: 7, at: begin + .seconds(1)) == nil)
         #expect(sign.due(at: begin + .seconds(1)) == begin + .seconds(2))
         #expect(sign.message(for: 7, at: begin + .seconds(2)) == unwell)
-        #expect(sign.due(at: begin + .seconds(2)) == begin + .seconds(10))
+        #expect(sign.due(at: begin + .seconds(2)) == begin + .seconds(5))
     }
 
     @Test func `a worker that was not reached is told soon`() {

@@ -191,7 +191,7 @@ struct SupervisedHAProxyTests {
             // The system shows the arguments of a new process a moment after it exists.
             #expect(
                 await eventually {
-                    await HAProxyMaster(withArguments: SupervisedHAProxy.arguments(in: directory)) != nil
+                    await SupervisedHAProxy.startedMaster(in: directory) != nil
                 })
             let found = try await attach { $0.socket = .seconds(15) }
             #expect(found.master?.pid == child.pid)
@@ -204,10 +204,26 @@ struct SupervisedHAProxyTests {
         try AtomicFile(path: script).replace(with: Array(#"exec /bin/sh "$0" "$@""#.utf8))
         let child = try Program("/bin/sh", [script, "of this test"]).start { _ in }
         defer { child.signalGroup(SIGKILL) }
-        #expect(await eventually { await HAProxyMaster(withArguments: [script, "of this test"]) != nil })
+        let words = [script, "of this test"]
+        #expect(await eventually { await HAProxyMaster(withArguments: words, for: folder.path) != nil })
         for _ in 0..<100 {
-            #expect(await HAProxyMaster(withArguments: [script, "of this test"])?.pid == child.pid)
+            #expect(await HAProxyMaster(withArguments: words, for: folder.path)?.pid == child.pid)
         }
+    }
+
+    @Test func `one that does not answer is named, with what to do`() async throws {
+        // A stand-in with the same arguments that listens nowhere.
+        let script = folder.path + "/silent"
+        try AtomicFile(path: script).replace(with: Array("sleep 600 & wait".utf8))
+        let words = [script] + SupervisedHAProxy.arguments(in: directory)
+        let child = try Program("/bin/sh", words).start { _ in }
+        defer { child.signalGroup(SIGKILL) }
+        #expect(await eventually { await SupervisedHAProxy.startedMaster(in: directory)?.pid == child.pid })
+        let error = await #expect(throws: SupervisedHAProxy.SilentMaster.self) {
+            _ = try await attach { ($0.load, $0.socket) = (.milliseconds(200), .seconds(600)) }
+        }
+        #expect(error?.pid == child.pid)
+        #expect(error?.description.hasSuffix("end it: kill \(child.pid)") == true)
     }
 
     @Test(
@@ -221,5 +237,24 @@ struct SupervisedHAProxyTests {
                 name, searchPath: "/usr/bin:/bin", scratch: AtomicFile(path: folder.path + "/probe"))
         }
         #expect(try #require(error).description.contains(expected))
+    }
+
+    @Test(arguments: ["sleep 600", "while :; do echo HAProxy; done", "exec tr '\\0' x </dev/zero"])
+    func `what does not end when it is asked for its version is no HAProxy`(script: String) async throws {
+        let path = folder.path + "/haproxy"
+        try AtomicFile(path: path).replace(with: Array("#!/bin/sh\n\(script)\n".utf8))
+        #expect(unsafe chmod(path, 0o755) == 0)
+        // A program that another test starts at this moment may hold the file open for writing until it executes itself.
+        #expect(
+            await eventually {
+                do {
+                    _ = try await HAProxyProgram.probe(
+                        path, searchPath: "", scratch: AtomicFile(path: folder.path + "/probe"),
+                        limit: .milliseconds(500))
+                    return false
+                } catch {
+                    return error as? HAProxyProgram.Failure == .silent(path: path, after: .milliseconds(500))
+                }
+            })
     }
 }

@@ -9,6 +9,8 @@ struct PortAssignmentTests {
         let name: String
         let keys: KeyValuePairs<String, String>
         let ports: [String]
+        /// The ports besides, which are asked for and nobody else has.
+        var lent: [String] = []
         var changes: [String] = []
         var losers: [String] = []
 
@@ -40,10 +42,24 @@ struct PortAssignmentTests {
             ], ports: ["b:20000", "c:80"], changes: ["a keeps 20001 for 80 instead of 6"],
             losers: ["a: 80 of c, 20001", "b: 80 of c, 20000"]),
         Case(
-            name: "who has been given a port stays there when the other service goes",
+            name: "who has been given a port stays there when the other service goes, and listens on its own besides",
             keys: [
                 "a/1": "10.0.0.5:80", "-ports/gone": #"{"port":80}"#, "-ports/a": #"{"port":20000,"instead_of":80}"#,
-            ], ports: ["a:20000"], losers: ["a: 80 of nobody, 20000"]),
+            ], ports: ["a:20000"], lent: ["a:80"]),
+        Case(
+            name: "of a service that was withdrawn a moment ago nobody gets the port besides, nor does a newcomer",
+            keys: [
+                "a/1": "10.0.0.5:80", "-ports/gone": #"{"port":80}"#, "-ports/a": #"{"port":20000,"instead_of":80}"#,
+                "gone/1/meta": #"{"withdrawn":"container stopped"}"#, "new/1": "10.0.0.6:80",
+            ], ports: ["a:20000"], changes: ["new keeps 20001 for 80"],
+            losers: ["a: 80 of gone, 20000", "new: 80 of a, 20001"]),
+        Case(
+            name: "a newcomer does not get what an older service has besides",
+            keys: [
+                "a/1": "10.0.0.5:80", "-ports/a": #"{"port":20000,"instead_of":80}"#, "new/1": "10.0.0.6:80",
+                "b/1": "10.0.0.7:80", "-ports/b": #"{"port":20002,"instead_of":80}"#,
+            ], ports: ["a:20000", "b:20002"], lent: ["a:80"], changes: ["new keeps 20001 for 80"],
+            losers: ["b: 80 of a, 20002", "new: 80 of a, 20001"]),
         Case(
             name: "a newcomer takes over what belongs to a service that is gone",
             keys: ["-ports/gone": #"{"port":80}"#, "a/1": "10.0.0.5:80"], ports: ["a:80"],
@@ -115,16 +131,19 @@ struct PortAssignmentTests {
     private func assignment(_ catalog: Catalog) throws -> PortAssignment {
         PortAssignment(
             catalog.services.compactMap { ResolvedService($0, zone: nil) }, claims: catalog.claims,
-            range: try #require(Self.range))
+            range: try #require(Self.range), leaving: catalog.leaving, in: RegistryFixture.keyspace)
     }
 
     @Test(arguments: cases)
     func `ports are assigned`(example: Case) throws {
         let assignment = try assignment(RegistryFixture(example.keys).catalog)
         #expect(assignment.ports.map { "\($0):\($1)" }.sorted() == example.ports)
+        #expect(assignment.lent.map { "\($0):\($1)" }.sorted() == example.lent)
         #expect(assignment.changes.map(\.text) == example.changes)
         let losers = assignment.problems.map { problem -> String in
-            guard case .portClaimed(let service, let port, let winner, let other) = problem else { return "\(problem)" }
+            guard case .portClaimed(let service, let port, let winner, let other, _) = problem else {
+                return "\(problem)"
+            }
             return "\(service): \(port) of \(winner?.text ?? "nobody"), \(other?.description ?? "none")"
         }
         #expect(losers.sorted() == example.losers)
@@ -145,9 +164,10 @@ struct PortAssignmentTests {
             }
             let catalog = registry.catalog
             let now = try assignment(catalog)
-            #expect(Set(now.ports.values).count == now.ports.count)
+            let all = now.ports.map(\.value) + now.lent.map(\.value)
+            #expect(Set(all).count == all.count)
             let leftOut = now.problems.count {
-                if case .portClaimed(_, _, _, instead: nil) = $0 { true } else { false }
+                if case .portClaimed(_, _, _, instead: nil, _) = $0 { true } else { false }
             }
             #expect(now.ports.count + leftOut == catalog.services.count)
             let wishes = Dictionary(uniqueKeysWithValues: catalog.services.map { ($0.name, ListenerPort($0)?.port) })
@@ -157,6 +177,25 @@ struct PortAssignmentTests {
             before = now.ports.reduce(into: [:]) { result, pair in
                 if let wish = wishes[pair.key] ?? nil { result[pair.key] = (pair.value, wish) }
             }
+        }
+    }
+}
+
+extension PortAssignmentTests {
+    /// Each service looked at all others: 6 000 took seconds, and 200 000 did not end.
+    @Test(.timeLimit(.minutes(1)))
+    func `a registry in which very many services ask for few ports is decided in time`() throws {
+        var registry = RegistryFixture()
+        for number in 0..<20_000 { registry.put("s\(number)/1", "10.0.0.5:\(number % 2 == 0 ? 80 : 1024 + number)") }
+        let services = registry.catalog.services.compactMap { ResolvedService($0, zone: nil) }
+        for range in ["1000-60000", "1000-1009"] {
+            let begin = ContinuousClock.now
+            let assignment = PortAssignment(
+                services, claims: [:], range: try #require(PortRange(range)), in: RegistryFixture.keyspace)
+            let took = begin.duration(to: .now)
+            #expect(assignment.ports.count == 10_001 && assignment.problems.count == 9_999)
+            // Two loops over all of them for each would be hundreds of times as much.
+            #expect(took < .seconds(10), "\(took)")
         }
     }
 }

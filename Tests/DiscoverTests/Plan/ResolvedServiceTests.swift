@@ -34,8 +34,28 @@ struct ResolvedServiceTests {
         #expect(resolution.options[ServiceOptions.clientTimeout] == .seconds(5))
         #expect(
             resolution.problems == [
-                .valuesDiffer(service("web"), field: "balance", values: ["first", "random"], chosen: "random")
+                .valuesDiffer(service("web"), field: "mode", values: ["tcp (by default)", "http"], chosen: "http"),
+                .valuesDiffer(
+                    service("web"), field: "balance", values: ["roundrobin (by default)", "first", "random"],
+                    chosen: "random"),
+                .valuesDiffer(service("web"), field: "retries", values: ["10 (by default)", "1"], chosen: "1"),
+                .valuesDiffer(
+                    service("web"), field: "timeout_client", values: ["1h (by default)", "5s"], chosen: "5s"),
             ])
+    }
+
+    @Test func `a newcomer that changes what others have by default is told, with what they had`() throws {
+        let resolution = try resolve([
+            "web/1": "10.0.0.5:5432", "web/2": "10.0.0.6:5432", "web/2/meta": #"{"port":25,"check":"http:/x"}"#,
+        ])
+        #expect(
+            resolution.problems.map(\.explanation).sorted() == [
+                "instances differ in check: tcp (by default), http:/x; http:/x is used",
+                "instances differ in port: 25, 5432; 25 is used",
+            ])
+        // One that says what is the default changes nothing.
+        let same = try resolve(["web/1": "10.0.0.5:80", "web/2": "10.0.0.6:80", "web/2/meta": #"{"mode":"tcp"}"#])
+        #expect(same.problems.isEmpty)
     }
 
     @Test func `an operator decides, and nobody disagrees then`() throws {
@@ -111,7 +131,11 @@ struct ResolvedServiceTests {
         let resolution = try resolve([
             "web/1": "10.0.0.5:80", "web/1/meta": #"{"check":"none","check_port":5}"#, "web/2": "10.0.0.6:80",
         ])
-        #expect(resolution.problems.map(\.explanation) == ["check_port: there is no check; it counts as not said"])
+        #expect(
+            resolution.problems.map(\.explanation).sorted() == [
+                "check_port: there is no check; it counts as not said",
+                "instances differ in check: tcp (by default), none; none is used",
+            ])
         #expect(resolution.servers.allSatisfy { $0.keywords.check == nil })
     }
 

@@ -69,7 +69,7 @@ struct RejectedServicesTests {
         var rejected = RejectedServices()
         let section = try #require(configuration.section(of: service("db")))
         let written = AcceptedSection(
-            head: section.head.replacing("port 82", with: "port 9"), bind: BindAddress(port: port(9)),
+            head: section.head.replacing("port 82", with: "port 9"), binds: [BindAddress(port: port(9))],
             servers: section.servers)
         rejected.add([try self.rejected("db", .accepted(written, rejecting: []))], at: Self.start)
         let changed = PlanFixture(["db@82: 1=10.0.0.2:82 7=10.0.0.7:82", "web: 1=10.0.0.4:83"]).plan

@@ -82,7 +82,7 @@ struct RouteTableTests {
             "-routes/c": #"{"host":"c","to":"front"}"#,
         ])
         #expect(
-            plan.listeners.map { "\($0.service):\($0.port?.description ?? "-"):\($0.options.mode)" } == [
+            plan.listeners.map { "\($0.service):\($0.binds.first?.port.description ?? "-"):\($0.options.mode)" } == [
                 "front:-:http", "later:-:http", "lone:-:http", "none:-:http", "web:8000:http",
             ])
         #expect(explanations(plan) == ["front: port 80 is HTTP_BIND's or HTTPS_BIND's"])

@@ -47,7 +47,7 @@ struct RegistryDumpTests {
         let settled = dump.settled { DesiredState(DesiredInputs(registry: $0, host: host)).claims }
         let plan = DesiredState(DesiredInputs(registry: settled, host: host))
         #expect(plan.listeners.map(\.service.text) == ["a", "b"] && plan.claims.isEmpty)
-        #expect(plan.listeners.first.map { host.portRange.ports.contains($0.port?.number ?? 0) } == true)
+        #expect(plan.listeners.first.map { host.portRange.ports.contains($0.port.number) } == true)
     }
 
     @Test(arguments: [
@@ -97,9 +97,27 @@ struct RegistryDumpTests {
                     + String(decoding: try encoder.encode(value), as: UTF8.self)
             }
             let dump = try dump("{\(lines.joined(separator: ",\n"))}")
-            let plan = DesiredState(
-                DesiredInputs(registry: dump.state, certificates: each.certificates, host: each.settings.host))
+            var inputs = DesiredInputs(
+                registry: dump.state, certificates: each.certificates, host: each.settings.host)
+            inputs.ports.ownAddresses = each.ownAddresses
+            let plan = DesiredState(inputs)
             #expect(HAProxyConfiguration(plan, each.settings) == each.configuration, "\(each.name)")
         }
+    }
+
+    /// Each claim was looked for among all keys, so a file of 200 000 services did not end.
+    @Test(.timeLimit(.minutes(1)))
+    func `very many services that ask for few ports are settled in time`() throws {
+        let count = 6000
+        let keys = (0..<count).map { #""/backends/s\#($0)/1": "10.0.0.5:\#(80 + $0 % 2)""# }
+        let dump = try dump("{\(keys.joined(separator: ","))}")
+        var host = HAProxySettings.sample.host
+        host.portRange = try #require(PortRange("1000-60000"))
+        let begin = ContinuousClock.now
+        let state = dump.settled { DesiredState(DesiredInputs(registry: $0, host: host)).claims }
+        let settled = DesiredState(DesiredInputs(registry: state, host: host))
+        #expect(settled.listeners.count == count && settled.claims.isEmpty)
+        let took = begin.duration(to: .now)
+        #expect(took < .seconds(20), "\(took)")
     }
 }

@@ -28,7 +28,10 @@ private struct WhyCase: CustomTestStringConvertible, Sendable {
             "the last check: L7STS/404 in 3ms: Not Found"),
         WhyCase("web/3", 1, "it is used when none of the others works: it says so of itself"),
         WhyCase("zero", 1, "what it says of itself gives it weight 0"),
-        WhyCase("api", 0, "api: port 8000 belongs to service web, which claimed it first; 19005 is used."),
+        WhyCase(
+            "api", 0,
+            "api: port 8000 belongs to service web, which claimed it first; 19005 is used; to give it to this service: "
+                + "etcdctl put /backends/api/port 8000."),
         WhyCase("api/1", 0, "api is served at :19005, as its claim of revision 8 says; it asks for 8000"),
         WhyCase("taken", 1, "taken is not served", "taken: port 81 is in use by process 7 (nginx)."),
         WhyCase("stats", 1, "stats: port 1936 is the stats page's."),

@@ -51,12 +51,40 @@ struct HostAddressTests {
     @Test func `an interface's first global address counts, IPv4 before IPv6`() throws {
         #expect(try Self.interfaces.address(of: "eth0") == IPAddress("10.0.0.1"))
         #expect(try Self.interfaces.address(of: "eth1") == IPAddress("fd01::1"))
-        for name in ["eth2", "eth3", "lo"] {
+        for name in ["eth2", "eth3"] {
             #expect(throws: HostAddressError.noAddress(interface: name)) { try Self.interfaces.address(of: name) }
         }
-        #expect(throws: HostAddressError.noInterface("eth9", present: Self.interfaces.names.sorted())) {
-            try Self.interfaces.address(of: "eth9")
+    }
+
+    @Test func `what is no interface, or the loopback one, is refused with those that are there`() {
+        let present = ["br0 (10.1.0.1)", "eth0 (fd00::1, 10.0.0.1, 10.0.0.2)", "eth1 (fd01::1)"]
+        for name in ["eth9", "localhost"] {
+            let error = #expect(throws: HostAddressError.noInterface(name, present: present)) {
+                try Self.interfaces.address(of: name)
+            }
+            #expect(error?.isPassing == false)
+            #expect(
+                error?.description
+                    == "HOST_IP: this host has no network interface \(name); set the address under which the other hosts "
+                    + "reach this one, or the name of an interface: \(present.joined(separator: ", "))")
         }
+        let error = #expect(throws: HostAddressError.loopbackInterface("lo", present: present)) {
+            try Self.interfaces.address(of: "lo")
+        }
+        #expect(error?.isPassing == false)
+    }
+
+    @Test func `an address on no interface of the host is told, where the host's interfaces are seen`() {
+        let interfaces = Self.interfaces
+        let (own, other) = (IPAddress("10.0.0.2")!, IPAddress("203.0.113.5")!)
+        #expect(lookup(.fixed(own)).warning(of: own, interfaces) == nil)
+        let warning = lookup(.fixed(other)).warning(of: other, interfaces)
+        #expect(warning?.contains("203.0.113.5, which is right behind NAT alone") == true)
+        #expect(warning?.contains("eth0 (fd00::1, 10.0.0.1, 10.0.0.2)") == true)
+        let inside = AgentPlacement.container("x", gateways: [:])
+        #expect(lookup(.fixed(other), inside).warning(of: other, interfaces) == nil)
+        let remote = lookup(.fixed(other), engine: .tcp("http://203.0.113.5:2375"))
+        #expect(remote.warning(of: other, interfaces) == nil)
     }
 
     @Test func `the engine's own bridges are known by their names, and others are not taken for them`() {
@@ -103,7 +131,7 @@ struct HostAddressTests {
     @Test(arguments: ["http://127.0.0.1:2379", "http://localhost:2379"])
     func `etcd on this host does not tell the host's address`(member: String) async throws {
         await #expect(throws: HostAddressError.loopback(to: member)) {
-            try await lookup(.automatic, members: [member]).look()
+            try await lookup(.automatic, members: [member]).lookUp()
         }
     }
 
@@ -111,13 +139,13 @@ struct HostAddressTests {
     func `etcd on this host does not tell the host's address over IPv6 either`() async throws {
         let member = "http://[::1]:2379"
         await #expect(throws: HostAddressError.loopback(to: member)) {
-            try await lookup(.automatic, members: [member]).look()
+            try await lookup(.automatic, members: [member]).lookUp()
         }
     }
 
     @Test func `a name that is none is told, and may become one`() async throws {
         let error = await #expect(throws: HostAddressError.self) {
-            try await lookup(.automatic, members: ["http://no-such-host.invalid:2379", "http://127.0.0.1:1"]).look()
+            try await lookup(.automatic, members: ["http://no-such-host.invalid:2379", "http://127.0.0.1:1"]).lookUp()
         }
         #expect(error?.isPassing == true)
         #expect(error?.description.contains("no-such-host.invalid") == true)
@@ -131,20 +159,20 @@ struct HostAddressTests {
             "agent", gateways: ["bridge": [IPAddress("172.17.0.1")!], "x": [gateway]])
         for setting in [HostAddress.automatic, .interface("eth0")] {
             await #expect(throws: HostAddressError.contained(in: "agent")) {
-                try await lookup(setting, inside).look()
+                try await lookup(setting, inside).lookUp()
             }
         }
         await #expect(throws: HostAddressError.bridge(gateway, name: "x")) {
-            try await lookup(.fixed(gateway), inside).look()
+            try await lookup(.fixed(gateway), inside).lookUp()
         }
         let told = IPAddress("10.9.9.9")!
-        #expect(try await lookup(.fixed(told), inside).look() == told)
+        #expect(try await lookup(.fixed(told), inside).lookUp() == told)
     }
 
     @Test func `the address of another host's engine is not looked up here`() async throws {
         let engine = HTTPOrigin.tcp("http://192.0.2.7:2375")
         await #expect(throws: HostAddressError.remoteEngine(engine.name)) {
-            try await lookup(.interface("lo"), engine: engine).look()
+            try await lookup(.interface("lo"), engine: engine).lookUp()
         }
         let interfaces = try NetworkInterfaces.read()
         #expect(!lookup(.automatic, engine: engine).isOnHost(interfaces))

@@ -16,7 +16,7 @@ struct CheckScheduleTests {
     private func want(
         _ targets: [CheckTarget], passes: Bool = false, at time: Duration, _ schedule: inout CheckSchedule
     ) {
-        schedule.want(
+        schedule.watch(
             Dictionary(uniqueKeysWithValues: targets.map { ($0, passes) }), now: Fixture.start + time, phase: { 0.5 })
     }
 

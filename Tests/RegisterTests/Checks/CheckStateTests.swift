@@ -14,7 +14,7 @@ struct CheckStateTests {
         return results.map { result in
             let failure: CheckFailure? = result == "+" ? nil : result == "r" ? Fixture.refused : Fixture.unavailable
             let before = course.result
-            let isChanged = course.take(failure, now: course.due)
+            let isChanged = course.record(failure, now: course.due)
             #expect(isChanged == (course.result != before))
             return course.result
         }
@@ -56,12 +56,12 @@ struct CheckStateTests {
         var course = CheckState(Fixture.target(), passes: false, now: Fixture.start, phase: 1)
         var count = 0
         while course.due < Fixture.start + .seconds(6) {
-            let isChanged = course.take(Fixture.refused, now: course.due)
+            let isChanged = course.record(Fixture.refused, now: course.due)
             #expect(!isChanged)
             count += 1
         }
         #expect(count > 10)
-        _ = course.take(Fixture.refused, now: course.due)
+        _ = course.record(Fixture.refused, now: course.due)
         #expect(course.result == .failing(Fixture.refused))
     }
 
@@ -71,7 +71,7 @@ struct CheckStateTests {
         var waits: [Duration] = []
         for _ in 0..<40 {
             let now = course.due
-            _ = course.take(Fixture.refused, now: now)
+            _ = course.record(Fixture.refused, now: now)
             waits.append(now.duration(to: course.due))
         }
         #expect(waits.prefix(4).allSatisfy { $0 == .milliseconds(100) })
@@ -81,7 +81,7 @@ struct CheckStateTests {
         let ups: [Duration] = [.milliseconds(300), .seconds(1), .seconds(5)]
         for up in ups {
             var course = CheckState(Fixture.target(), passes: false, now: Fixture.start, phase: 0.5)
-            while course.due < Fixture.start + up { _ = course.take(Fixture.refused, now: course.due) }
+            while course.due < Fixture.start + up { _ = course.record(Fixture.refused, now: course.due) }
             #expect(Fixture.start.duration(to: course.due) <= max(up * 1.25, up + .milliseconds(100)))
         }
     }
@@ -91,7 +91,7 @@ struct CheckStateTests {
         let times: [Duration] = [.milliseconds(500), .milliseconds(2500), .milliseconds(4500), .milliseconds(6500)]
         for (time, failure) in zip(times, [nil, nil, Fixture.refused, nil]) {
             // Results come late, each by another time.
-            _ = course.take(
+            _ = course.record(
                 failure, now: course.due + .milliseconds(Int.random(in: 0...200)) * (failure == nil ? 0 : 1))
             #expect(Fixture.start.duration(to: course.due) == time)
         }
@@ -102,10 +102,10 @@ struct CheckStateTests {
     @Test func `one that takes longer than its interval is not checked without a pause`() {
         var course = CheckState(Fixture.target(), passes: true, now: Fixture.start, phase: 1)
         let late = course.due + .seconds(7)
-        _ = course.take(Fixture.hangs, now: late)
+        _ = course.record(Fixture.hangs, now: late)
         #expect(course.due == late + .seconds(2))
         #expect(course.isSlow)
-        _ = course.take(nil, now: course.due)
+        _ = course.record(nil, now: course.due)
         #expect(!course.isSlow)
     }
 }

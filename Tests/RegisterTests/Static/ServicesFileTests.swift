@@ -21,7 +21,7 @@ struct ServicesFileTests {
             _ = try read(text)
             return []
         } catch {
-            return (error as? ServicesFile.Mistakes)?.all.map(\.description) ?? ["\(error)"]
+            return (error as? Mistakes)?.all.map(\.description) ?? ["\(error)"]
         }
     }
 

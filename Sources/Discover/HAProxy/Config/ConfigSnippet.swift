@@ -90,6 +90,7 @@ extension ConfigSnippet {
     /// The first line that would change what docker-discover itself has written, and why.
     private func misplaced(in place: Location) -> (Int, String)? {
         var isInSection = false
+        if place == .extra, let found = impossibleService { return found }
         for (line, words) in words {
             let word = words[0]
             switch place {
@@ -116,6 +117,60 @@ extension ConfigSnippet {
                 guard ["frontend", "backend", "listen"].contains(words[0]), words.count > 1 else { return nil }
                 return String(words[1])
             })
+    }
+
+    /// What leads to a section, by the name that follows.
+    private static let leads: Set<Substring> = ["use_backend", "default_backend"]
+
+    /// What asks for the state of a section, by the name in parentheses.
+    private static let fetches: Set<Substring> = [
+        "avg_queue", "be_conn", "be_conn_free", "be_sess_rate", "connslots", "nbsrv", "queue",
+    ]
+
+    /// The sections to which its own ones lead, each with the line and the mode of the section that does.
+    ///
+    /// A name that HAProxy makes up for each request, such as `%[path,map(...)]`, is none.
+    ///
+    /// - Parameter mode: that of sections which do not say theirs.
+    fileprivate func references(_ mode: ServiceMode) -> [(line: Int, name: Substring, mode: ServiceMode)] {
+        var (standard, found) = (mode, [(line: Int, name: Substring, mode: ServiceMode)]())
+        let words = words
+        let begins = words.indices.filter { Self.sections.contains(words[$0].words[0]) }
+        for (begin, end) in zip([0] + begins, begins + [words.count]) where begin < end {
+            let section = words[begin..<end]
+            let mode = Self.mode(section.map(\.words)) ?? standard
+            if section.first?.words.first == "defaults" { standard = mode }
+            found += section.flatMap { line, words in Self.names(in: words).map { (line, $0, mode) } }
+        }
+        return found
+    }
+
+    /// The mode that lines of a section give it; nil where they do not.
+    private static func mode(_ lines: [[Substring]]) -> ServiceMode? {
+        lines.last { $0.count > 1 && $0[0] == "mode" }.flatMap { ServiceMode(rawValue: String($0[1])) }
+    }
+
+    /// The mode that it gives a defaults section; nil where it does not.
+    fileprivate var mode: ServiceMode? { Self.mode(words.map(\.words)) }
+
+    /// The names of sections in the words of a line.
+    private static func names(in words: [Substring]) -> [Substring] {
+        let named = words.count > 1 && leads.contains(words[0]) ? [words[1]] : []
+        let asked = words.flatMap { word in
+            word.indices.filter { word[$0] == "(" }.compactMap { open -> Substring? in
+                let keyword = word[..<open].reversed().prefix { $0.isLetter || $0 == "_" }.reversed()
+                guard fetches.contains(Substring(String(keyword))) else { return nil }
+                return word[open...].dropFirst().prefix { $0 != ")" && $0 != "," }
+            }
+        }
+        return (named + asked).filter { name in !name.isEmpty && !name.contains { "%$\"'\\".contains($0) } }
+    }
+
+    /// The first line that leads to a section which it does not have, and which no service can be; and why.
+    private var impossibleService: (Int, String)? {
+        let proxies = proxies
+        return references(.tcp).first { !proxies.contains(String($0.name)) && ServiceName($0.name) == nil }
+            .map { ($0.line, "'\($0.name)' is no section of this file, and no service can have that name") }
     }
 
     /// Where it listens, as far as it says so with an address and a port.
@@ -159,6 +214,19 @@ struct ConfigSnippets: Equatable, Sendable {
 
     /// The names of the proxies that it defines: no service can have one of them.
     var proxies: Set<String> { parts[.extra]?.proxies ?? [] }
+
+    /// The services that its sections lead to, with the mode in which they do: what is not a section of its own.
+    ///
+    /// Where it leads to one from both modes, that is http, to which HAProxy also connects what is in mode tcp.
+    var services: [ServiceName: ServiceMode] {
+        let standard = parts[.defaults]?.mode ?? ServiceOptions.mode.defaultValue
+        let proxies = proxies
+        let references = [ConfigSnippet.Location.defaults, .extra].flatMap { parts[$0]?.references(standard) ?? [] }
+        return references.reduce(into: [:]) { services, reference in
+            guard !proxies.contains(String(reference.name)), let service = ServiceName(reference.name) else { return }
+            if services[service] != .http { services[service] = reference.mode }
+        }
+    }
 
     /// Why an HAProxy with these rights would end at the start although it finds the file right; nil where it would not.
     ///

@@ -16,7 +16,7 @@ struct HAProxyConfiguration: Sendable {
     let binds: Set<BindAddress>
 
     /// The servers of each service's section.
-    let sections: [ServiceName: [ServerLine]]
+    private(set) var sections: [ServiceName: [ServerLine]]
 
     /// What routes come to; nil where this file serves none, or was written by an earlier run.
     private(set) var maps: RouteMaps?
@@ -46,13 +46,20 @@ extension HAProxyConfiguration {
 
     /// Renders a plan, and remembers the sections for the next one.
     init(_ plan: DesiredState, _ settings: HAProxySettings, _ memory: inout SectionCache) {
-        let common = Self.globals(settings) + Self.defaults(settings) + settings.statsSections
-        let rendered = memory.sections(of: plan, settings)
+        let shares = settings.shares(beside: plan.listenerCount)
+        let common =
+            Self.globals(settings, shares) + Self.defaults(settings, shares)
+            + settings.statsSections(shares, note: plan.noteOfLimit, also: plan.statsLoopback6)
+        let rendered = memory.sections(of: plan, settings, shares)
         let extra = Self.added(settings.snippets, at: .extra)
         let routes = Self.routes(plan, settings)
         var digest = ConfigHash(common)
         digest.add(routes)
         for section in rendered { digest.add(section.head) }
+        let empty = plan.emptySections.map {
+            "\n" + Self.section("backend \($0.service)", ["mode \($0.mode.rawValue)"])
+        }
+        for section in empty { digest.add(section) }
         digest.add(extra)
         mark = Self.markPrefix + digest.text
         let head = """
@@ -62,7 +69,8 @@ extension HAProxyConfiguration {
             \(common)
             """
         pieces =
-            [head] + (routes.isEmpty ? [] : [routes]) + rendered.map(\.text) + (extra.isEmpty ? [] : ["\n" + extra])
+            [head] + (routes.isEmpty ? [] : [routes]) + rendered.map(\.text) + empty
+            + (extra.isEmpty ? [] : ["\n" + extra])
         if let table = plan.routes {
             maps = RouteMaps(table, certificates: settings.certificates)
             routeFiles = settings.routeFiles
@@ -71,6 +79,7 @@ extension HAProxyConfiguration {
         }
         binds = plan.binds.union([settings.statsBind]).union(settings.snippets.binds)
         sections = Dictionary(rendered.map { ($0.service, $0.lines) }) { first, _ in first }
+        for (service, _) in plan.emptySections { sections[service] = [] }
         configured = Dictionary(rendered.map { ($0.service, $0.configured) }) { first, _ in first }
     }
 
@@ -137,11 +146,13 @@ extension HAProxyConfiguration {
     /// Process-wide settings.
     ///
     /// `hard-stop-after` bounds how long workers of earlier configurations may finish their connections, at about 8 MB
-    /// each; ``ReloadPace`` bounds how many there come to be. `mworker-max-reloads` is the last resort where both fail:
+    /// each; ``ReloadThrottle`` bounds how many there come to be. Without `no strict-limits` HAProxy would not start where
+    /// it could not have a file open for each server's check at the same time (``OpenFileBudget``). `mworker-max-reloads` is the last resort where both fail:
     /// it ends a worker that has seen so many reloads, connections or not. `spread-checks` lets no two consumers check an
     /// endpoint at the same moments for long. The HTTP client would read all of the system's certificates at each start,
     /// only for scripts; where there may be some, that is left to their operator.
-    private static func globals(_ settings: HAProxySettings) -> String {
+    private static func globals(_ settings: HAProxySettings, _ shares: ConnectionShares?) -> String {
+        let limit = settings.configuredConnections == nil ? shares.map { "    maxconn \($0.all)\n" } ?? "" : ""
         let client = settings.abilities.httpClientVerify && settings.leavesHTTPClientUnused
         return """
                 stats socket \(settings.statsSocket) mode 600 level admin expose-fd listeners
@@ -150,8 +161,10 @@ extension HAProxyConfiguration {
                 hard-stop-after \(settings.hardStopAfter.components.seconds)s
                 mworker-max-reloads 1000
                 spread-checks 20
+                no strict-limits
 
-            """ + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.snippets, at: .global) + "\n"
+            """ + limit + (client ? "    httpclient.ssl.verify none\n" : "") + added(settings.snippets, at: .global)
+                + "\n"
     }
 
     /// What holds for every service.
@@ -160,8 +173,8 @@ extension HAProxyConfiguration {
     /// find peers that are gone. A connection that fails goes to the next server at once (`redispatch 1`), so often that
     /// also most of the servers may be dead (docs/decisions/0010). Hashes are consistent, since only such servers can
     /// come and go while HAProxy runs. Of servers that are spare all are used, not only the first.
-    private static func defaults(_ settings: HAProxySettings) -> String {
-        let limit = settings.connectionsOfOne.map { "    maxconn \($0)\n" } ?? ""
+    private static func defaults(_ settings: HAProxySettings, _ shares: ConnectionShares?) -> String {
+        let limit = shares.map { "    maxconn \($0.ofOne)\n" } ?? ""
         // Each of these is a whole number of one unit.
         func time(_ option: ServiceOption<Duration>) -> String { DurationText.text(option.defaultValue) }
         return """
@@ -202,13 +215,14 @@ extension HAProxyConfiguration {
         guard let servers = sections[service], let begin = lines.firstIndex(where: { titles.contains(String($0)) })
         else { return nil }
         let body = lines[begin...].dropFirst().prefix { $0.hasPrefix("    ") && !$0.hasPrefix("    server ") }
-        let bind = body.lazy.compactMap { line -> BindAddress? in
+        let binds = body.compactMap { line -> BindAddress? in
             let words = line.split(separator: " ")
             return words.count > 1 && words[0] == "bind" ? BindAddress(words[1]) : nil
-        }.first
+        }
+        guard !binds.isEmpty else { return nil }
         let own = body.filter { !$0.hasPrefix("    \(Section.common) ") }
         let head = ([String(lines[begin])] + own.map(String.init)).map { $0 + "\n" }.joined()
-        return AcceptedSection(head: head, bind: bind, servers: servers)
+        return AcceptedSection(head: head, binds: binds, servers: servers)
     }
 
     /// The services that lines of this file belong to, each with the text of such a line.

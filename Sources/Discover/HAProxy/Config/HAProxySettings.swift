@@ -17,9 +17,6 @@ struct HAProxySettings: Equatable, Sendable {
     /// What the installed HAProxy can do.
     var abilities: HAProxyFeatures
 
-    /// How many files HAProxy may have open; nil where that is not known.
-    var openFiles: Int?
-
     /// Whether HAProxy may read other files too, which docker-discover does not know.
     var hasOtherFiles = false
 
@@ -31,22 +28,27 @@ struct HAProxySettings: Equatable, Sendable {
 
     /// What its operator adds; no service may have its names and addresses.
     var snippets = ConfigSnippets() {
-        didSet { host.reserved = HostSettings.Reserved(names: snippets.proxies, binds: snippets.binds) }
+        didSet {
+            host.reserved = HostSettings.Reserved(names: snippets.proxies, binds: snippets.binds)
+            host.named = snippets.services
+        }
     }
 
     /// Whether nothing can use HAProxy's HTTP client, which only serves what an operator adds.
     var leavesHTTPClientUnused: Bool { snippets.isEmpty && !hasOtherFiles }
 
-    /// How many connections one listener takes at a time; nil where nobody knows how many HAProxy takes.
-    ///
-    /// It is half of those: where the connections of one service pile up, the others still have the other half. HAProxy
-    /// takes half as many as it may have files open, or what the operator says.
-    var connectionsOfOne: Int? {
-        let said = snippets.lines(.global).compactMap { line -> Int? in
+    /// How many connections HAProxy takes, as far as its operator says so.
+    var configuredConnections: Int? {
+        snippets.lines(.global).compactMap { line -> Int? in
             let words = line.split { $0 == " " || $0 == "\t" }
-            return words.count > 1 && words[0] == "maxconn" ? Int(words[1]) : nil
+            return words.count > 1 && words[0] == "maxconn" ? Int(words[1]).flatMap { $0 > 0 ? $0 : nil } : nil
         }.last
-        return (said ?? openFiles.map { $0 / 2 }).map { max(1, $0 / 2) }
+    }
+
+    /// How connections are shared out beside so many listeners; nil where nobody knows how many HAProxy takes.
+    func shares(beside listeners: Int) -> ConnectionShares? {
+        let all = configuredConnections ?? host.openFiles?.connections(beside: listeners)
+        return all.map { ConnectionShares(all: $0) }
     }
 
     /// The files that HAProxy reads for routes, beside the file of states.

@@ -8,8 +8,8 @@ struct HealthPage: Sendable {
     struct Timing: Sendable {
         /// How long a change may wait for its turn before it counts as not done.
         var patience: Duration = .seconds(2)
-        /// Between two renewals; ``lapse`` is far longer.
-        var renewal: Duration = .seconds(10)
+        /// Between two renewals, by which a worker that hangs is noticed; ``lapse`` is far longer.
+        var renewal: Duration = .seconds(5)
         /// Between two tries where the worker was not reached.
         var retry: Duration = .seconds(1)
     }
@@ -22,10 +22,15 @@ struct HealthPage: Sendable {
 
     /// The lines of the section.
     static let lines = [
-        "stick-table type string len 16 size 16 store gpc0,gpc0_rate(\(lapse)s)",
+        "stick-table type string len 16 size 16 store gpc0,gpc0_rate(\(lapse)s),conn_cur",
         "monitor-uri /healthz",
         "monitor fail if { str(\(key)),table_gpc0(\(section)) gt 0 } { str(\(key)),table_gpc0_rate(\(section)) eq 0 }",
     ]
+
+    /// The lines that have both answers say something besides; it has no character that HAProxy would take for syntax.
+    static func lines(saying note: String) -> [String] {
+        [200, 503].map { "http-error status \($0) content-type text/plain string '\(note)'" }
+    }
 
     /// The command that has a worker answer 200, or 503.
     static func command(isWell: Bool) -> String {

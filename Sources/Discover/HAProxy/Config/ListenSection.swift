@@ -16,10 +16,13 @@ final class Section: Sendable {
     let text: String
 
     /// Renders a listener.
-    fileprivate init(_ listener: DesiredState.Listener, _ settings: HAProxySettings, _ texts: inout ServerTexts) {
+    fileprivate init(
+        _ listener: DesiredState.Listener, _ settings: HAProxySettings, _ shares: ConnectionShares?,
+        _ texts: inout ServerTexts
+    ) {
         service = listener.service
-        let title = "\(listener.port == nil ? "backend" : "listen") \(listener.service)"
-        let rendered = listener.written == nil ? listener.head(settings) : []
+        let title = "\(listener.hasPort ? "listen" : "backend") \(listener.service)"
+        let rendered = listener.written == nil ? listener.head(settings, shares) : []
         configured = rendered.filter { !$0.options.isEmpty }
         head = "\n" + (listener.written?.head ?? HAProxyConfiguration.section(title, rendered.map(\.text)))
         lines = listener.servers.map { listener.written?.servers[$0.id] ?? texts.line($0) }
@@ -52,14 +55,17 @@ final class Section: Sendable {
 struct SectionCache {
     private var known: [ServiceName: (of: DesiredState.Listener, section: Section)] = [:]
     private var texts = ServerTexts()
+    private var shares: ConnectionShares?
 
     /// Makes an empty one.
     init() {}
 
     /// The sections of a plan, all of one HAProxy on one host.
-    mutating func sections(of plan: DesiredState, _ settings: HAProxySettings) -> [Section] {
-        let before = known
-        known = [:]
+    mutating func sections(of plan: DesiredState, _ settings: HAProxySettings, _ shares: ConnectionShares?)
+        -> [Section]
+    {
+        let before = shares == self.shares ? known : [:]
+        (known, self.shares) = ([:], shares)
         texts.prune()
         return plan.listeners.map { listener in
             if let old = before[listener.service], old.of == listener {
@@ -67,7 +73,7 @@ struct SectionCache {
                 known[listener.service] = (listener, old.section)
                 return old.section
             }
-            let section = Section(listener, settings, &texts)
+            let section = Section(listener, settings, shares, &texts)
             known[listener.service] = (listener, section)
             return section
         }
@@ -110,20 +116,18 @@ extension DesiredState.Listener {
     /// The lines of its section before its servers: only what differs from the defaults section.
     ///
     /// They do not depend on the servers, which come and go without a reload.
-    func head(_ settings: HAProxySettings) -> [ConfigLine] {
-        let place: [ConfigLine]
-        if let bind {
-            place = [
-                ConfigLine("description \(description(bind, settings.host))"),
-                ConfigLine("bind \(bind.words)", "port", "listen_address"),
-            ]
-        } else {
-            place = [ConfigLine("description 'no port of its own'", "port")]
+    func head(_ settings: HAProxySettings, _ shares: ConnectionShares?) -> [ConfigLine] {
+        let limits = (shares?.lines ?? []).map { ConfigLine($0) }
+        var place = [ConfigLine("description 'no port of its own'", "port")]
+        if hasPort {
+            place =
+                [ConfigLine("description \(description(bind, settings.host))")]
+                + binds.map { ConfigLine("bind \($0.words)", "port", "listen_address") } + limits
         }
         let all =
             place + options.mode(settings.abilities) + options.balanceLines + options.checkLines + options.limits
             + options.logLines + (isRouted ? options.routeLogLines : [])
-        return bind == nil ? all.filter { !$0.isOfFrontend } : all
+        return hasPort ? all : all.filter { !$0.isOfFrontend }
     }
 
     /// What the stats page shows beside the name: the port, which is a link where a browser can do something with it.

@@ -4,23 +4,30 @@ extension HAProxySettings {
     /// The users of the stats page, and the listener where it is with `/metrics` and `/healthz`; it is there even with
     /// no service, so that the file never lacks a listener.
     ///
-    /// `/healthz` is answered before anybody is asked for a password.
-    var statsSections: String {
+    /// `/healthz` is answered before anybody is asked for a password; a note is for whoever reads its answer.
+    ///
+    /// - Parameter other: where it is besides.
+    func statsSections(_ shares: ConnectionShares?, note: String?, also other: BindAddress?) -> String {
         var text = ""
         if !statsUsers.isEmpty {
             text = HAProxyConfiguration.section("userlist \(HealthPage.section)", statsUsers.map(\.line)) + "\n"
         }
-        return text + HAProxyConfiguration.section("frontend \(HealthPage.section)", statsLines)
+        return text
+            + HAProxyConfiguration.section(
+                "frontend \(HealthPage.section)", statsLines(shares, note: note, also: other))
     }
 
-    private var statsLines: [String] {
-        var lines = [
-            "mode http", "bind \(statsBind.words)", "timeout client 30s", "timeout http-request 10s",
+    private func statsLines(_ shares: ConnectionShares?, note: String?, also other: BindAddress?) -> [String] {
+        var lines = ["mode http"] + [statsBind, other].compactMap { $0.map { "bind \($0.words)" } }
+        lines += [
+            "timeout client 30s", "timeout http-request 10s",
             // A browser that waits for the next refresh must not hold up a stop.
             "timeout http-keep-alive 1s",
         ]
+        if let shares { lines.append("maxconn \(shares.ofStats)") }
         if abilities.idleCloseOnResponse { lines.append("option idle-close-on-response") }
         lines += HealthPage.lines
+        if let note { lines += HealthPage.lines(saying: note) }
         if !statsUsers.isEmpty {
             lines.append("http-request auth realm docker-discover if !{ http_auth(\(HealthPage.section)) }")
         }

@@ -54,7 +54,7 @@ struct ExternalHAProxy: HAProxyInstance {
         self.reload = reload
         self.logger = logger
         try access.file.checkOwner()
-        if let own = await HAProxyMaster(withArguments: SupervisedHAProxy.arguments(in: access.directory)) {
+        if let own = await SupervisedHAProxy.startedMaster(in: access.directory) {
             throw Failure.ownRuns(pid: own.pid)
         }
         _ = await look()

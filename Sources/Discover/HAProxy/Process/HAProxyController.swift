@@ -135,7 +135,9 @@ extension HAProxyController {
             let due = throttle.due(for: change.next.mark, at: now)
             if due > now { return Progress(done: change.withoutLoad, wait: now.duration(to: due)) }
         }
-        return try await load(change, fallbacks: [withoutSnippets, accepted, bare].compactMap(\.self))
+        // What an earlier run left in place is better than nothing.
+        let before = accepted ?? (isServing ? nil : access.file.read())
+        return try await load(change, fallbacks: [withoutSnippets, before, bare].compactMap(\.self))
     }
 
     /// Runs the commands of a change and reads back what they came to; where that fails, what runs is not known.
@@ -191,6 +193,11 @@ extension HAProxyController {
         return Progress(done: change)
     }
 
+    /// Has the next change load the file, as the worker does not answer any more.
+    mutating func giveUpWorker() {
+        if isServing { known = .unknown(.workerHangs) }
+    }
+
     /// Brings the file to the configuration that runs already.
     mutating func writeFile(_ next: HAProxyConfiguration) throws {
         guard file != next else { return }
@@ -231,9 +238,19 @@ extension HAProxyController {
     ///
     /// - Parameter patience: how long one of our own that has died may take to let go of its ports.
     func obstacles(to binds: Set<BindAddress>, patience: Duration) async -> [BindAddress: String] {
-        if isServing { return await PortCheck.obstacles(to: binds, beside: file?.binds ?? [], patience: .zero) }
+        if isServing {
+            let obstacles = await PortCheck.obstacles(to: binds, beside: file?.binds ?? [], patience: .zero)
+            return file == nil ? await withoutOwn(obstacles) : obstacles
+        }
         guard access.isExternal else { return await PortCheck.obstacles(to: binds, patience: patience) }
         return await PortCheck.obstacles(to: binds, patience: .zero).filter { !mayHold($0.key) }
+    }
+
+    /// Those that are not the HAProxy that serves; where its file is gone, only who listens tells where it does.
+    private func withoutOwn(_ obstacles: [BindAddress: String]) async -> [BindAddress: String] {
+        guard !obstacles.isEmpty, let list = try? await access.processes() else { return obstacles }
+        let own = Set(list.workers + list.oldWorkers)
+        return obstacles.filter { bind, _ in PortOwner(of: bind.port).map { !own.contains($0.pid) } ?? true }
     }
 
     /// Whether a port that is taken may be so by an HAProxy that serves although it is not seen.

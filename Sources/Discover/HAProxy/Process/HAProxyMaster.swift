@@ -26,11 +26,12 @@ struct HAProxyMaster: Sendable {
         child = nil
     }
 
-    /// Looks for a process that was started with these arguments; nil where /proc shows none.
+    /// Looks for a process that was started with these arguments for a folder; nil where /proc shows none.
     ///
     /// Its workers have the same arguments. The master is the oldest one. A process that executes a program, as a
-    /// master does with each reload, shows no arguments for a moment: it is looked at again, for about a second.
-    init?(withArguments arguments: [String]) async {
+    /// master does with each reload, shows no arguments for a moment: it is looked at again, for about a second. One of
+    /// another container or unit may have the same path, and another folder there.
+    init?(withArguments arguments: [String], for folder: String) async {
         let tail = Array((arguments.joined(separator: "\0") + "\0").utf8)
         var candidates = (try? FileManager.default.contentsOfDirectory(atPath: "/proc"))?.compactMap { Int32($0) } ?? []
         var found: [Int32] = []
@@ -41,6 +42,7 @@ struct HAProxyMaster: Sendable {
             candidates = lines.filter { $0.1?.isEmpty == true && Self.hasProgram($0.0) }.map(\.0)
             guard !candidates.isEmpty, (try? await Task.sleep(for: .milliseconds(1))) != nil else { break }
         }
+        found.removeAll { Folder.isSame(folder, for: $0) == false }
         guard let oldest = found.compactMap({ ProcessStatus($0) }).min(by: Self.isOlder) else { return nil }
         status = oldest
         child = nil
@@ -57,6 +59,9 @@ struct HAProxyMaster: Sendable {
     private static func isOlder(_ left: ProcessStatus, _ right: ProcessStatus) -> Bool {
         (left.startTime, left.pid) < (right.startTime, right.pid)
     }
+
+    /// Hands over each line that it prints, where an earlier run has started it; returns whether it can be read.
+    func followOutput(onLine: @escaping @Sendable (String) -> Void) -> Bool { status.followOutput(onLine: onLine) }
 
     /// Whether it still runs; another process that got the same id later is not it.
     var isAlive: Bool {

@@ -72,7 +72,7 @@ struct HAProxyLine: Equatable, Sendable {
         guard line.first == "[", let bracket = line.firstIndex(of: "]"),
             let level = Level(rawValue: String(line[..<bracket].dropFirst()))
         else {
-            (self.level, text) = (.notice, line)
+            (self.level, text) = (Self.deaths.contains { line.contains($0) } ? .alert : .notice, line)
             return
         }
         var rest = line[bracket...].dropFirst().drop { $0 == " " }
@@ -86,12 +86,18 @@ struct HAProxyLine: Equatable, Sendable {
         (self.level, text) = (level, String(rest))
     }
 
+    /// The last words of a worker that HAProxy itself, its watchdog, or the C library ends.
+    private static let deaths = [
+        "FATAL: ", " is about to kill the process", "corrupted ", "double free ", "free(): ", "malloc(): ",
+        "realloc(): ",
+    ]
+
     /// Whether it only tells of what each reload, each stop and each change of servers brings: workers that stop
     /// listening, and go; servers that come, and go, or are what they were before a reload; and that it is root, where
     /// docker-discover is, of which 3.4 warns with two paragraphs each time.
     var isRoutine: Bool {
         if text.hasPrefix("Server ") { return Self.changes.contains { text.contains($0) } }
-        return isOfWorkers || isOfRoot
+        return isOfWorkers || isOfRoot || isOfOpenFiles
     }
 
     /// Whether it tells of something good, which HAProxy warns of like of the bad.
@@ -103,6 +109,11 @@ struct HAProxyLine: Equatable, Sendable {
         "(leaving forced maintenance)", "(leaving forced drain)", " enters drain state", " forced drain mode",
         " going DOWN for maintenance", " forced maintenance",
     ]
+
+    /// HAProxy reckons with more files than it needs, as ``OpenFileBudget`` says.
+    private var isOfOpenFiles: Bool {
+        text.hasPrefix("[haproxy.main()] ") && text.contains("FD limit") && !text.contains("exiting")
+    }
 
     private var isOfRoot: Bool {
         text.contains("HAProxy was started as root without any 'chroot'")

@@ -18,6 +18,8 @@ struct HAProxyProgram: Sendable {
         case foreign(path: String)
         /// It is too old.
         case tooOld(path: String, HAProxyVersion)
+        /// It does not end when it is asked for its version.
+        case silent(path: String, after: Duration)
     }
 
     /// HAProxy's refusal of a file, in its own words.
@@ -29,14 +31,25 @@ struct HAProxyProgram: Sendable {
     /// The limit for each call of the program, which takes 0.4 s for 10 000 servers.
     static let deadline = Duration.seconds(15)
 
+    /// The limit for its version, which takes some milliseconds; what is no HAProxy may never end.
+    static let versionDeadline = Duration.seconds(5)
+
     /// Finds the program and tries what it can do.
     ///
     /// - Parameters:
     ///   - name: a path, or a name that is looked for in `searchPath` and where Debian installs daemons.
     ///   - scratch: a file that may be overwritten.
-    static func probe(_ name: String, searchPath: String, scratch: AtomicFile) async throws -> HAProxyProgram {
+    ///   - limit: for its version.
+    static func probe(
+        _ name: String, searchPath: String, scratch: AtomicFile, limit: Duration = versionDeadline
+    ) async throws -> HAProxyProgram {
         guard let path = find(name, in: searchPath) else { throw Failure.missing(name: name) }
-        let build = try await Program(path, ["-vv"]).run(deadline: deadline).lines
+        let build: [String]
+        do {
+            build = try await Program(path, ["-vv"]).run(deadline: limit).lines
+        } catch ProgramError.tookTooLong {
+            throw Failure.silent(path: path, after: limit)
+        }
         guard let version = HAProxyVersion(output: build) else { throw Failure.foreign(path: path) }
         guard version >= .oldest else { throw Failure.tooOld(path: path, version) }
         let services = build.first { $0.hasPrefix("Available services") } ?? ""
@@ -117,6 +130,8 @@ extension HAProxyProgram.Failure: CustomStringConvertible {
         case .foreign(let path): "HAPROXY: \(path) does not say its version as HAProxy does"
         case .tooOld(let path, let version):
             "HAPROXY: \(path) is HAProxy \(version); \(HAProxyVersion.oldest) or newer is needed"
+        case .silent(let path, let limit):
+            "HAPROXY: '\(path) -vv' did not end within \(DurationText.text(limit)) and was killed; is it HAProxy?"
         }
     }
 }

@@ -12,6 +12,8 @@ struct StateDirectory: Sendable {
         case system(FileError)
         /// Another docker-discover works in it.
         case inUse(path: String, by: String)
+        /// Another account could replace what HAProxy runs.
+        case exposed(path: String, Folder.Exposure)
     }
 
     /// Where it is unless told otherwise.
@@ -61,12 +63,15 @@ struct StateDirectory: Sendable {
 
 extension StateDirectory {
     /// Makes the folder, for its owner only, where it is missing, and takes the right to work in it.
+    ///
+    /// Whoever may write there decides what HAProxy runs: that is this account, and root, and nobody else.
     func open() throws(Failure) -> FileLock {
         do {
             try Folder.create(path)
         } catch {
             throw .system(error)
         }
+        if let exposure = Folder.exposure(of: path) { throw .exposed(path: path, exposure) }
         do {
             return try FileLock(path + "/lock")
         } catch {
@@ -104,6 +109,12 @@ extension StateDirectory.Failure: CustomStringConvertible {
         case .system(let error): "STATE_DIR: \(error)"
         case .inUse(let path, let holder):
             "STATE_DIR: another docker-discover (\(holder)) works in \(path); give each its own"
+        case .exposed(let path, .owner(let owner)):
+            "STATE_DIR: \(path) belongs to the user with id \(owner), who could replace what HAProxy runs; "
+                + "change that: chown \(Folder.ownAccount) \(path)"
+        case .exposed(let path, .mode(let mode)):
+            "STATE_DIR: \(path) is writable for other users (mode \(String(mode, radix: 8))), who could replace what "
+                + "HAProxy runs; change that: chmod go-w \(path)"
         }
     }
 }

@@ -23,6 +23,16 @@ struct SupervisedHAProxy: HAProxyInstance {
         let obstacle: String
     }
 
+    /// An HAProxy that an earlier run left does not answer.
+    struct SilentMaster: Error, Equatable {
+        /// Its process id.
+        let pid: Int32
+        /// Where it should.
+        let socket: String
+        /// How long it was waited for.
+        let limit: Duration
+    }
+
     /// Takes over the master that an earlier run left; where there is none, the stats page must be able to listen.
     ///
     /// - Parameter patience: how long an HAProxy that has just died may take to let go of that port.
@@ -36,6 +46,9 @@ struct SupervisedHAProxy: HAProxyInstance {
         master = try await Self.runningMaster(access)
         if let master {
             logger.info("took over the running HAProxy", ["pid": master.pid])
+            if !master.followOutput(onLine: output.take) {
+                logger.warning("cannot read what HAProxy prints, until it is restarted", ["pid": master.pid])
+            }
         } else if let obstacle = await PortCheck.obstacles(to: [statsBind], patience: patience)[statsBind] {
             // HAProxy itself would only say that it cannot bind, and not who is there.
             throw StatsPortTaken(bind: statsBind, obstacle: obstacle)
@@ -92,6 +105,11 @@ extension SupervisedHAProxy {
         ["-W", "-S", "\(directory.masterSocket),mode,600,level,admin", "-f", directory.configuration.path]
     }
 
+    /// The master that was started for a state directory, whether it answers or not; nil where there is none.
+    static func startedMaster(in directory: StateDirectory) async -> HAProxyMaster? {
+        await HAProxyMaster(withArguments: arguments(in: directory), for: directory.path)
+    }
+
     /// The master that an earlier run left; nil where there is none.
     ///
     /// A master that does not answer must not be joined by a second one that shares its ports. It may be starting, or
@@ -101,9 +119,11 @@ extension SupervisedHAProxy {
         var isAsked = false
         while true {
             if let master = try await answeringMaster(access) { return master }
-            guard let silent = await HAProxyMaster(withArguments: arguments(in: access.directory)) else { return nil }
+            guard let silent = await startedMaster(in: access.directory) else { return nil }
             let waited = begin.duration(to: .now)
-            guard waited < timing.load else { throw LoadFailure.unconfirmed(after: timing.load) }
+            guard waited < timing.load else {
+                throw SilentMaster(pid: silent.pid, socket: access.directory.masterSocket, limit: timing.load)
+            }
             if waited >= timing.socket, !isAsked {
                 silent.send(.user2)
                 isAsked = true
@@ -211,7 +231,7 @@ extension SupervisedHAProxy {
     /// Has the master load the file that is in place, and waits until a new worker serves.
     private func reload(_ master: HAProxyMaster, expecting mark: String) async throws -> HAProxyWorker {
         output.forgetAlerts()
-        let before = await workers()
+        let (before, silent) = await workers()
         do {
             // Before 2.7 the connection is cut when the master executes itself anew; what answers after that is new.
             try LoadFailure.check(try await masterSocket.send("reload", deadline: access.timing.load))
@@ -223,7 +243,19 @@ extension SupervisedHAProxy {
         }
         let worker = try await confirm(mark, of: master, besides: before)
         await listens(worker)
+        for old in silent where old != worker.pid { await endIfHung(old) }
         return worker
+    }
+
+    /// Kills a worker of before the reload that gives no answer: it would keep its share of new connections for ever.
+    private func endIfHung(_ pid: Int32) async {
+        guard let worker = ProcessStatus(pid) else { return }
+        do {
+            _ = try await masterSocket.send("@!\(pid) show info", deadline: access.timing.answer)
+        } catch LineSocket.Failure.timedOut {
+            worker.send(.kill)
+            logger.warning("killed an HAProxy worker that did not answer", ["worker": pid])
+        } catch {}
     }
 
     private var masterSocket: LineSocket { LineSocket(path: access.directory.masterSocket) }
@@ -237,11 +269,12 @@ extension SupervisedHAProxy {
         }
     }
 
-    /// The workers of now, old ones included.
-    private func workers() async -> Set<Int32> {
+    /// The workers of now, old ones included, and those of them that should answer and do not.
+    private func workers() async -> (all: Set<Int32>, silent: [Int32]) {
         let list = try? await access.processes()
         let newest = try? await worker()
-        return Set((list?.workers ?? []) + (list?.oldWorkers ?? []) + [newest?.pid].compactMap(\.self))
+        let all = Set((list?.workers ?? []) + (list?.oldWorkers ?? []) + [newest?.pid].compactMap(\.self))
+        return (all, newest == nil ? list?.workers ?? [] : [])
     }
 
     /// Waits until a worker that is none of `others` says that it has loaded what was asked for.
@@ -277,6 +310,14 @@ extension SupervisedHAProxy {
         while ContinuousClock.now < end, (try? await access.runtime.report(on: []))?.worker.pid != worker.pid {
             guard (try? await Task.sleep(for: access.timing.poll)) != nil else { return }
         }
+    }
+}
+
+extension SupervisedHAProxy.SilentMaster: CustomStringConvertible {
+    /// One sentence for the person who starts the program.
+    var description: String {
+        "the HAProxy of an earlier run (process \(pid)) does not answer at \(socket) within \(DurationText.text(limit)); "
+            + "end it: kill \(pid)"
     }
 }
 

@@ -116,6 +116,8 @@ enum ReloadReason: Equatable, Sendable {
     case keywordsChanged
     /// Servers came or went, and this HAProxy cannot add or remove any while it runs.
     case staticServers
+    /// The worker does not answer, and so serves nobody.
+    case workerHangs
 }
 
 extension ConfigChange: CustomStringConvertible {
@@ -146,6 +148,7 @@ extension ReloadReason: CustomStringConvertible {
         case .settingsChanged: "settings changed"
         case .keywordsChanged: "an endpoint's options changed"
         case .staticServers: "endpoints came or went, and this HAProxy cannot change that while it runs"
+        case .workerHangs: "the worker does not answer"
         }
     }
 }

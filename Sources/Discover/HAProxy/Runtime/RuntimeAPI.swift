@@ -31,10 +31,27 @@ struct RuntimeAPI: Sendable {
         }
     }
 
-    /// Has the worker's `/healthz` answer what a command of ``HealthSign`` says; returns whether it will.
-    func setHealth(_ command: String) async -> Bool {
-        // Unlike any refusal, the answer is empty.
-        (try? await send(command))?.allSatisfy(\.isWhitespace) ?? false
+    /// What came of telling the worker what `/healthz` answers.
+    enum HealthAnswer: Equatable, Sendable {
+        /// It will.
+        case accepted
+        /// It will not, or nobody is there.
+        case refused
+        /// It has taken the question and does not answer.
+        case silent
+    }
+
+    /// Has the worker's `/healthz` answer what a command of ``HealthPage`` says.
+    func setHealth(_ command: String) async -> HealthAnswer {
+        do {
+            // Unlike any refusal, the answer is empty.
+            let answer = try await socket.send(command, deadline: deadline)
+            return answer.allSatisfy(\.isWhitespace) ? .accepted : .refused
+        } catch LineSocket.Failure.timedOut {
+            return .silent
+        } catch {
+            return .refused
+        }
     }
 
     /// What the worker says of itself and of all servers of these sections, or of all sections there are.
