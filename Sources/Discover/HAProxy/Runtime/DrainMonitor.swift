@@ -13,6 +13,9 @@ struct DrainMonitor {
         var longestPause: Duration = .seconds(2)
     }
 
+    /// The most servers that are removed at a time, each by a connection of its own, while all else waits.
+    private static let mostRemoved = 1000
+
     private let runtime: RuntimeAPI
     private let logger: Logger
     private var backoff: Backoff
@@ -53,6 +56,6 @@ struct DrainMonitor {
             logger.info("closing connections to a removed endpoint", ["server": name, "open": open["\(name)"]])
         }
         try await runtime.run(overdue.map { .cut($0) })
-        for name in try await runtime.remove(idle) { running.remove(name) }
+        for name in try await runtime.remove(Array(idle.prefix(Self.mostRemoved))) { running.remove(name) }
     }
 }
