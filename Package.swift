@@ -40,7 +40,8 @@ let package = Package(
             name: "RegisterTests", dependencies: ["Register", "TestSupport"], exclude: ["Fixtures"],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "DiscoverTests", dependencies: ["Discover", "Shared", "TestSupport"], exclude: ["Golden"],
+            name: "DiscoverTests", dependencies: ["Discover", "Shared", "TestSupport"],
+            exclude: ["Golden", "GoldenMaps"],
             swiftSettings: swiftSettings),
         .testTarget(name: "EndToEndTests", dependencies: ["Shared", "TestSupport"], swiftSettings: swiftSettings),
     ]

@@ -6,6 +6,7 @@
 SELF="make demo"
 PORT=${DEMO_PORT:-8000}        # of whoami, in its containers and at the listener
 STATS_PORT=${STATS_PORT:-1936} # of HAProxy's statistics page
+HTTP_PORT=${HTTP_PORT:-8088}   # of routes
 IMAGE=sidekick-demo/whoami     # the service is named after the last part
 SERVICE=whoami
 CLAIMS_FAILED=0
@@ -136,9 +137,34 @@ show_stats() {
     claim "the statistics page lists the two that are left as UP" test "$up" -eq 2
 }
 
+route() { ETCD_HOST=$ETCD "$BIN/docker-discover" route shop --wait "$@"; }
+
+ask_shop() { fetch -f -H "Host: shop.example.com" "http://localhost:$HTTP_PORT/"; }
+
+shop_answers() { [[ $(ask_shop) == "I'm $1" ]]; } # CONTAINER
+
+green_is_registered() { [[ $(backends green | wc -l) -eq 1 ]]; }
+
+show_route() {
+    local blue green
+    step "A route: shop.example.com leads to blue, then to green"
+    blue=$(engine run -d -P --label "$LABEL" -l SERVICE_NAME=blue -l SERVICE_PORT=none "$IMAGE")
+    green=$(engine run -d -P --label "$LABEL" -l SERVICE_NAME=green -l SERVICE_PORT=none "$IMAGE")
+    note "docker run -d -P -l SERVICE_NAME=blue -l SERVICE_PORT=none $IMAGE     ${blue:0:12}"
+    note "docker run -d -P -l SERVICE_NAME=green -l SERVICE_PORT=none $IMAGE    ${green:0:12}"
+    wait_until 20 "the key of green" green_is_registered
+    note "docker-discover route shop host=shop.example.com to=blue --wait"
+    route host=shop.example.com to=blue >/dev/null
+    claim "blue answers" wait_until 20 "that" shop_answers "${blue:0:12}"
+    note "docker-discover route shop to=green --wait"
+    route to=green >/dev/null
+    claim "green answers" wait_until 20 "that" shop_answers "${green:0:12}"
+}
+
 stay() {
     step "It is up. Try it from another terminal"
     note "ask             curl localhost:$PORT"
+    note "by the route    curl -H 'Host: shop.example.com' localhost:$HTTP_PORT"
     note "statistics      http://localhost:$STATS_PORT/"
     note "the keys        ETCDCTL_API=3 etcdctl --endpoints http://$ETCD get --prefix /backends"
     note "the containers  docker -H $ENGINE ps"
@@ -168,6 +194,7 @@ main() {
     note "all there; files and logs are in $STACK"
     check_port "$PORT" DEMO_PORT "the listener of whoami"
     check_port "$STATS_PORT" STATS_PORT "the statistics page"
+    check_port "$HTTP_PORT" HTTP_PORT "routes"
 
     step "Building both agents (minutes the first time, seconds later)"
     build_release "$LOGS/build.log"
@@ -185,7 +212,7 @@ main() {
     note "etcd:             $ETCD"
     register_up
     note "docker-register:  tells etcd about this engine's containers, at $HOST_ADDRESS"
-    discover_up "$STATS_PORT"
+    discover_up "$STATS_PORT" HTTP_BIND=":$HTTP_PORT"
     note "docker-discover:  drives HAProxy, statistics at http://localhost:$STATS_PORT/"
 
     step "Starting two whoami containers"
@@ -197,6 +224,7 @@ main() {
     show_killing
     claim "two containers answer" wait_until 20 "that" answering 2
     show_stats
+    show_route
     ((CLAIMS_FAILED == 0)) || die "$CLAIMS_FAILED of the things above are not as they should be"
     [[ -n ${DEMO_ONCE:-} ]] || stay
 }

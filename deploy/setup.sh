@@ -30,6 +30,7 @@ has curl              | curl                  | sends the demo's requests
 has etcd              | etcd-server           | the registry
 has etcdctl           | etcd-client           | shows the registry's keys
 has openssl           | openssl               | makes certificates for the tests
+has python3           | python3               | sends requests and TLS handshakes of the tests' own making
 has haproxy           | haproxy               | the load balancer that docker-discover drives
 has dockerd           | docker.io             | Docker Engine
 has docker            | docker-cli            | Docker's command line

@@ -175,8 +175,8 @@ register_up() {
     launch docker-register "${variables[@]}" "$BIN/docker-register"
 }
 
-discover_up() { # STATS_PORT
-    local variables=(ETCD_HOST="$ETCD" STATE_DIR="$STACK/discover" STATS_BIND=":$1")
+discover_up() { # STATS_PORT [VARIABLE=VALUE...]
+    local variables=(ETCD_HOST="$ETCD" STATE_DIR="$STACK/discover" STATS_BIND=":$1" "${@:2}")
     [[ -z ${LOG_LEVEL:-} ]] || variables+=("LOG_LEVEL=$LOG_LEVEL")
     mkdir -p -- "$STACK/discover"
     launch docker-discover "${variables[@]}" "$BIN/docker-discover"

@@ -24,6 +24,8 @@ struct DiscoverAgent: Sendable {
         case noHAProxy(reason: String)
         /// libcurl does not work.
         case noHTTP
+        /// HAProxy was built without TLS, and is to serve it.
+        case noTLS
     }
 
     /// Why the loop looks again.
@@ -38,6 +40,8 @@ struct DiscoverAgent: Sendable {
         case request
         /// The client hosts were counted.
         case consumers
+        /// The folder of certificates is not what it was.
+        case certificates
         /// A wait is over.
         case retry
     }
@@ -46,6 +50,7 @@ struct DiscoverAgent: Sendable {
     struct Inbox: Sendable {
         let registry = LatestValue<RegistryState>()
         let consumers = LatestValue<Int>()
+        let certificates = LatestValue<CertificateFolder>()
         let requests: LoopQueue<Reconciler>
     }
 
@@ -82,6 +87,7 @@ struct DiscoverAgent: Sendable {
             group.addTask { await clients.presence.run() }
             group.addTask { try? await clients.claimer.run() }
             group.addTask { await countConsumers(clients, into: inbox) }
+            group.addTask { await followCertificates(into: inbox) }
             try await serve(&reconciler, inbox, clients, board, outputs)
             // The task is cancelled here, and stopping takes time.
             await Task { [reconciler, settings] in await reconciler.stop(grace: settings.stopGrace) }.value
@@ -108,6 +114,7 @@ struct DiscoverAgent: Sendable {
             }
             if let registry = inbox.registry.take() { reconciler.accept(registry) }
             if let consumers = inbox.consumers.take() { reconciler.accept(consumers: consumers) }
+            if let certificates = inbox.certificates.take() { reconciler.accept(certificates) }
             inbox.requests.change(&reconciler)
             let outcome = await reconciler.turn()
             inbox.requests.respond(reconciler)
@@ -157,6 +164,7 @@ extension DiscoverAgent {
     private func attach(_ haproxy: String, _ cache: RegistryCacheWriter) async throws -> Reconciler {
         let scratch = AtomicFile(path: settings.directory.path + "/probe.cfg")
         let program = try await HAProxyProgram.probe(haproxy, searchPath: searchPath, scratch: scratch)
+        guard program.abilities.tls || settings.host.routes?.https == nil else { throw Failure.noTLS }
         logger.info(
             "docker-discover started",
             [
@@ -171,8 +179,26 @@ extension DiscoverAgent {
             haproxy, settings: settings.settings(for: program.abilities), cache: cache, holdTime: settings.holdTime,
             logger: logger, timing: reconcilerTiming)
         reconciler.accept(settings.additionFiles.read())
+        if let folder = settings.certificates { reconciler.accept(CertificateFolder(folder)) }
         return reconciler
     }
+
+    /// Hands over what the folder of certificates has whenever it has something else.
+    private func followCertificates(into inbox: Inbox) async {
+        guard let path = settings.certificates else { return }
+        var known: CertificateFolder?
+        while (try? await Task.sleep(for: Self.certificateInterval)) != nil {
+            let folder = CertificateFolder(path)
+            if folder != known {
+                inbox.certificates.put(folder)
+                bell.ring(.certificates)
+            }
+            known = folder
+        }
+    }
+
+    /// Between two looks at the folder of certificates.
+    private static let certificateInterval = Duration.seconds(1)
 
     /// Hands over each newer state of the registry.
     private func followRegistry(_ clients: RegistryClients, from saved: RegistryState?, into inbox: Inbox) async {
@@ -209,6 +235,7 @@ extension DiscoverAgent.Failure: CustomStringConvertible {
         switch self {
         case .noHAProxy(let reason): "HAProxy does not start: \(reason)"
         case .noHTTP: "cannot initialize libcurl"
+        case .noTLS: "HTTPS_BIND: this HAProxy was built without TLS (OpenSSL)"
         }
     }
 }

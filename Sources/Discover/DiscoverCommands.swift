@@ -6,7 +6,10 @@ import Shared
 /// and the files in `STATE_DIR`.
 struct DiscoverCommands: Sendable {
     /// All of them, in the order of the help.
-    static let all = [StatusCommands.status, StatusCommands.why, PlanCommand.command, RenderCommand.command, release]
+    static let all = [
+        StatusCommands.status, StatusCommands.why, PlanCommand.command, RenderCommand.command, release,
+        OperatorCommands.route, OperatorCommands.config,
+    ]
 
     /// Lets go of what is held.
     static let release = Command(
@@ -44,6 +47,9 @@ struct DiscoverCommands: Sendable {
         var reading = reading
         if call.command == RenderCommand.command {
             return try await RenderCommand(&reading)?.run(searchPath: searchPath) ?? ExitStatus.wrongUsage
+        }
+        if [OperatorCommands.route, OperatorCommands.config].contains(call.command) {
+            return try await OperatorCommands(call, &reading)?.run() ?? ExitStatus.wrongUsage
         }
         let directory = DiscoverSettings.directory(from: &reading)
         let line = StatusCommands.line(call, &reading)

@@ -23,6 +23,8 @@ struct DiscoverSettings: Sendable {
     var host: HostSettings
     /// Where it is said what is added to haproxy.cfg.
     var additionFiles: SnippetFiles
+    /// The folder of certificates for routes; nil for none.
+    var certificates: String?
     /// What is written for other programs; nil for nothing.
     var outputs: OutputsFile?
     /// How long open connections may take when the program stops.
@@ -97,7 +99,8 @@ struct DiscoverSettings: Sendable {
         settings: EtcdSettings.settings + [
             mode, pollInterval, haproxy, haproxyMaster, reloadCommand, haproxyConfig, stateDirectory, statsBind,
             statsAuth, listenAddress, allowedPorts, portRange, zone,
-            globalFile, defaultsFile, extraFile, outputs, stopGrace,
+            globalFile, defaultsFile, extraFile, httpBind, httpsBind, certificatesFolder, trustedProxies,
+            outputs, stopGrace,
             hardStopAfter, drainTimeout, holdTime,
         ] + LogSettings.settings, commands: DiscoverCommands.all)
 
@@ -119,6 +122,7 @@ struct DiscoverSettings: Sendable {
         external = Self.external(from: &reading)
         let host = Self.host(&reading)
         additionFiles = Self.additionFiles(&reading)
+        certificates = Self.certificates(from: &reading)
         outputs = Self.outputs(from: &reading)
         let stopGrace = reading.duration(Self.stopGrace, in: .zero...(.seconds(3600)))
         let hardStop = Self.hardStopAfter(from: &reading)
@@ -188,10 +192,11 @@ struct DiscoverSettings: Sendable {
         let zone = reading.value(Self.zone, ServiceName.grammar) { Zone($0) }
         let allowedPorts = reading.value(Self.allowedPorts, AllowedPorts.grammar) { AllowedPorts($0) }
         let portRange = reading.value(Self.portRange, PortRange.grammar) { PortRange($0) }
+        let routes = Self.routes(from: &reading, besides: statsBind)
         guard let statsBind, let listenAddress, let allowedPorts, let portRange else { return nil }
         return HostSettings(
             statsBind: statsBind, name: hostName ?? "localhost", listenAddress: listenAddress, zone: zone,
-            portRange: portRange, allowedPorts: allowedPorts)
+            portRange: portRange, allowedPorts: allowedPorts, routes: routes)
     }
 }
 

@@ -35,7 +35,8 @@ struct EventLog {
         logger.info(
             "applied",
             [
-                "services": running.sections.count, "endpoints": running.serverCount, "revision": revision,
+                "services": running.sections.count, "endpoints": running.serverCount,
+                "routes": running.maps?.records.count, "revision": revision,
                 "by": done,
                 "old_workers": isReload ? oldWorkers : nil, "ms": Int(took / .milliseconds(1)),
             ])
@@ -148,6 +149,7 @@ extension Diagnostic {
         switch self {
         case .badKey, .badValue, .badField: ["key": subject, "reason": explanation]
         case .addressShared, .addressElsewhere: ["host_ip": subject, "reason": explanation]
+        case .route(let problem): [problem.field: problem.name, "reason": explanation]
         default: ["service": subject, "reason": explanation]
         }
     }

@@ -32,6 +32,7 @@ struct OfflineCollector: Sendable {
             agent: nil, store: Snapshot.Store(configuration),
             settings: configuration.settings(for: access?.program.abilities ?? .all),
             massLoss: MassLossGuard(holdTime: configuration.holdTime), process: access)
+        snapshot.settings.certificates = CertificateCopies(snapshot.settings.routeFiles).digests
         let candidate = configuration.additionFiles.read()
         snapshot.settings.snippets = candidate.snippets
         for (place, failure) in candidate.failures { snapshot.snippetErrors[place.variable] = "\(failure)" }

@@ -51,6 +51,12 @@ struct Reconciler {
     private var rate = CheckRateLimiter()
     /// What an operator adds to the file.
     private var snippets: SnippetStore
+    /// The lost routes that are kept.
+    private var heldRoutes: RouteHold
+    /// The routes that wait for their new target.
+    private var switches: RouteSwitches
+    /// The certificates for routes.
+    private var certificates: CertificateStore
     /// What was seen of this host's ports and addresses.
     private var ports = PortObservation()
     /// What endpoints on this host have published.
@@ -103,6 +109,10 @@ struct Reconciler {
         backoff = Backoff(first: timing.firstRetry, limit: timing.retryLimit)
         events = EventLog(logger)
         massLoss = MassLossGuard(holdTime: holdTime)
+        switches = RouteSwitches(limit: holdTime)
+        heldRoutes = RouteHold(limit: holdTime)
+        certificates = CertificateStore(settings.routeFiles)
+        self.settings.certificates = certificates.accepted
         restore()
     }
 
@@ -110,6 +120,9 @@ struct Reconciler {
     private mutating func restore() {
         if let saved = cache.saved {
             (registry, isCached) = (saved.registry, true)
+            if haproxy.current != nil {
+                switches = RouteSwitches(limit: switches.limit, leading: saved.registry.routes)
+            }
             events.log(massLoss.restore(saved.holds, besides: saved.registry, at: clock.now))
             published = PublishedPorts(saved.published, at: clock.now)
         }
@@ -136,6 +149,7 @@ extension Reconciler {
         (self.registry, isCached, isNews) = (registry, false, true)
         behindSince = behindSince ?? Timestamp.now()
         events.log(massLoss.accept(registry, at: clock.now))
+        heldRoutes.accept(registry, at: clock.now)
         tryNow()
     }
 
@@ -151,6 +165,12 @@ extension Reconciler {
         tryNow()
     }
 
+    /// Accepts the certificates that the folder has now.
+    mutating func accept(_ folder: CertificateFolder) {
+        certificates.accept(folder)
+        tryNow()
+    }
+
     /// Accepts who may see the stats page.
     mutating func accept(_ users: [StatsUser]) {
         guard users != settings.statsUsers else { return }
@@ -163,7 +183,9 @@ extension Reconciler {
     mutating func release(_ service: ServiceName?) -> [HeldEndpoint] {
         let changes = massLoss.release(service)
         events.log(changes)
-        if !changes.isEmpty { due = .now }
+        let hasRoutes = service == nil && !heldRoutes.records.isEmpty
+        if service == nil { heldRoutes.release() }
+        if !changes.isEmpty || hasRoutes { due = .now }
         return changes.flatMap(\.holds)
     }
 
@@ -195,7 +217,9 @@ extension Reconciler {
         await observe()
         var (decided, claims): (DesiredState?, [PortClaimUpdate]?)
         if let due, due <= .now {
+            await reviewCertificates()
             await reviewSnippets()
+            await updateSwitches()
             ports = PortObservation(ownAddresses: IPAddress.ofThisHost())
             await tryPorts(wantedBinds)
             var desired = decide()
@@ -237,6 +261,7 @@ extension Reconciler {
             events.log(minCheckInterval: rate.minInterval)
             due = .now
         }
+        if heldRoutes.expire(at: clock.now) { due = .now }
         if rejected.retryDue(at: .now) { due = .now }
         if published.expire(at: clock.now) { due = .now }
     }
@@ -255,6 +280,31 @@ extension Reconciler {
         await snippets.review { try await rejection(of: $0) }
         self.snippets = snippets
         settings.snippets = snippets.accepted
+    }
+
+    /// Has HAProxy say which of the certificates that were read are right.
+    private mutating func reviewCertificates() async {
+        guard certificates.isPending else { return }
+        var certificates = certificates
+        let access = haproxy.access
+        await certificates.review { text in
+            try access.directory.restore()
+            return try await access.program.rejection(ofCertificate: text, in: access.directory)
+        }
+        self.certificates = certificates
+        settings.certificates = certificates.accepted
+    }
+
+    /// Looks whether the new targets of changed routes are up.
+    private mutating func updateSwitches() async {
+        guard settings.host.routes != nil, let registry else { return }
+        let services = switches.services(of: registry.routes)
+        guard !services.isEmpty || !switches.waiting.isEmpty else { return }
+        let ready = services.isEmpty ? [] : await haproxy.ready(among: services) ?? []
+        let held = massLoss.services
+        switches.update(to: registry.routes, at: Timestamp.now()) { service in
+            ready.contains(service) && (registry.groups[service]?.service != nil || held.contains(service))
+        }
     }
 
     /// Why a file with these snippets is rejected for their sake; nil where it is not.
@@ -309,8 +359,8 @@ extension Reconciler {
         registry.map { registry in
             DesiredInputs(
                 registry: registry, held: massLoss.records, rejected: rejected,
-                expiredClaims: claimExpiry.expired(at: .now), ports: ports,
-                published: published, host: settings.host)
+                expiredClaims: claimExpiry.expired(at: .now), switches: switches, heldRoutes: heldRoutes,
+                certificates: Set(settings.certificates.keys), ports: ports, published: published, host: settings.host)
         }
     }
 
@@ -330,7 +380,7 @@ extension Reconciler {
         rejected.evict(except: desired.services)
         claimExpiry.update(desired.idleClaims, at: .now)
         published.update(desired.publishedHere, taken: ports.obstacles.keys, at: clock.now)
-        events.log(desired.diagnostics)
+        events.log(desired.diagnostics.union(settings.host.routes?.https == nil ? [] : certificates.problems))
         defer { isNews = false }
         return isNews ? desired.claims : nil
     }
@@ -374,6 +424,7 @@ extension Reconciler {
     /// Records that HAProxy runs what it should.
     private mutating func record(_ change: ConfigChange, took: Duration) {
         applied = registry
+        if let registry { switches.applied(registry.routes) }
         behindSince = nil
         health.reached()
         history.record(change)
@@ -385,6 +436,9 @@ extension Reconciler {
     /// What HAProxy runs all of, once for each time that somebody waits for it.
     private mutating func newlyConfirmed() -> RegistryState? {
         guard let applied, applied.revisionToConfirm != confirmed else { return nil }
+        // Who asked for a confirmation of a route that waits has to wait, too.
+        let isWaiting = switches.waiting.keys.contains { applied.routes[$0.text]?.revisionToConfirm ?? 0 > confirmed }
+        if isWaiting { return nil }
         confirmed = applied.revisionToConfirm
         return applied
     }
@@ -400,6 +454,9 @@ extension Reconciler {
         }
         backoff.reset()
         accepted = next
+        if settings.host.routes?.https != nil, haproxy.current?.maps?.certificates == settings.certificates {
+            certificates.prune()
+        }
         await scheduleCache()
         // What is no longer wrong is logged at the next turn.
         if let desired, rejected.release(desired) { return .zero }
@@ -445,8 +502,10 @@ extension Reconciler {
         return true
     }
 
-    /// When to look again at what another process holds, or at snippets that could not be checked; nil for never.
+    /// When to look again at what another process holds, at snippets that could not be checked, or at the targets of
+    /// routes that wait; nil for never.
     private var retryOfPorts: Duration? {
+        if !switches.waiting.isEmpty { return RouteSwitches.pause }
         let isWaiting = snippets.isPending || !wantedBinds.isDisjoint(with: ports.obstacles.keys)
         return isWaiting ? timing.portInterval : nil
     }
@@ -477,7 +536,10 @@ extension Reconciler {
         beginCache()
         let dues = [due, cacheDue, rate.due, rejected.due, haproxy.isServing ? health.due(at: .now) : nil]
         let waits = dues.map { due in due.map { max(ContinuousClock.now.duration(to: $0), .zero) } }
-        return (waits + [drains, massLoss.wait(at: clock.now), published.wait(at: clock.now)]).compactMap(\.self).min()
+        let others = [
+            drains, massLoss.wait(at: clock.now), heldRoutes.wait(at: clock.now), published.wait(at: clock.now),
+        ]
+        return (waits + others).compactMap(\.self).min()
     }
 
     /// Has the worker answer at `/healthz` what is due, which also shows whether it answers at all.
@@ -527,6 +589,7 @@ extension Reconciler {
             agent: agent, store: store, settings: settings, inputs: inputs, appliedRevision: applied?.revision,
             behindSince: behindSince, massLoss: massLoss, history: history, running: haproxy.current,
             process: haproxy.access)
+        if settings.host.routes?.https != nil { snapshot.certificateProblems = certificates.problems }
         for (location, error) in snippets.errors { snapshot.snippetErrors[location.variable] = error }
         return snapshot
     }

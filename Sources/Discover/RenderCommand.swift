@@ -41,6 +41,7 @@ struct RenderCommand: Sendable {
     private let files: SnippetFiles
     private let settings: HAProxySettings
     private let directory: StateDirectory
+    private let certificates: String?
 
     /// Reads what the command was told; throws every mistake at once.
     init?(_ reading: inout ParsedSettings) throws(UsageError) {
@@ -54,6 +55,7 @@ struct RenderCommand: Sendable {
         let users = DiscoverSettings.statsUsers(from: &reading).users
         let hardStop = DiscoverSettings.hardStopAfter(from: &reading)
         files = DiscoverSettings.additionFiles(&reading)
+        certificates = DiscoverSettings.certificates(from: &reading)
         if path == nil { reading.problem(Self.from, "must be given: render --from FILE, or - for standard input") }
         try reading.finish()
         guard let path, let keyspace, let haproxy, let directory, let host, let hardStop else { return nil }
@@ -69,6 +71,9 @@ struct RenderCommand: Sendable {
         let candidate = files.read()
         var settings = settings
         settings.snippets = candidate.snippets
+        if let certificates {
+            settings.certificates = CertificateFolder(certificates).texts.mapValues(CertificateCopies.digest)
+        }
         // This host's name stands on the stats page: without --probe the file is the same on every machine.
         if probes {
             settings.abilities = try await abilities(searchPath)
@@ -81,15 +86,17 @@ struct RenderCommand: Sendable {
         // Without --probe it is a host as most are, with both loopback addresses.
         inputs.ports.ownAddresses = probes ? IPAddress.ofThisHost() : [.loopback4, .loopback6]
         inputs.registry = dump.settled { DesiredState(DesiredInputs(registry: $0, host: host)).claims }
+        inputs.certificates = Set(settings.certificates.keys)
         let desired = DesiredState(inputs)
         let wrong =
             dump.mistakes.map { "\(shownPath):\($0)" }
             + candidate.failures.sorted { $0.key < $1.key }.map { "\($0.key.variable): \($0.value)" }
             + desired.diagnostics.sorted().map { line($0, dump) }
         for line in wrong { StandardError.write(OneLine.text(line)) }
-        let lines = HAProxyConfiguration(desired, settings).text.split(
-            separator: "\n", omittingEmptySubsequences: false)
+        let configuration = HAProxyConfiguration(desired, settings)
+        let lines = configuration.text.split(separator: "\n", omittingEmptySubsequences: false)
         print(lines.map { StatsUser.masked(String($0)) }.joined(separator: "\n"), terminator: "")
+        if let maps = configuration.maps { print(maps.comment, terminator: "") }
         return isStrict && !wrong.isEmpty ? ExitStatus.failure : ExitStatus.success
     }
 

@@ -15,6 +15,7 @@ import time
 sys.dont_write_bytecode = True  # no folder of it beside the scripts
 import discover  # noqa: E402
 import register  # noqa: E402
+import routes  # noqa: E402
 from discover import until  # noqa: E402
 from register import encode, keys_below  # noqa: E402
 
@@ -270,6 +271,7 @@ def main():
         "put": lambda: discover.measure_put(bench, options.spare_port),
         "cold": register.ColdStarts(bench, options.register_program).measure,
         "sizes": lambda: discover.measure_sizes(bench, options.discover_program, options.sizes),
+        "routes": lambda: routes.measure(bench, options.discover_program),
         "memory": bench.measure_memory,
         "growth": bench.measure_growth,
     }

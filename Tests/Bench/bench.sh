@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: brings up a private engine, etcd and both agents, and prints one table of measured figures.
 # BENCH_BUILD=0 leaves out the clean build; BENCH_ROUNDS, BENCH_SECONDS, BENCH_CONTAINERS, BENCH_CHANGES and
-# BENCH_SIZES (numbers of endpoints) make it shorter or longer, BENCH_PARTS (idle start keys put cold sizes memory
+# BENCH_SIZES (numbers of endpoints) make it shorter or longer, BENCH_PARTS (idle start keys put cold sizes routes memory
 # growth) chooses of it.
 # shellcheck source-path=SCRIPTDIR source-path=SCRIPTDIR/../../deploy
 . "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"

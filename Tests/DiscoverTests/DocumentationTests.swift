@@ -58,6 +58,14 @@ struct DiscoverDocumentationTests {
         report.haproxy.lastReload = ReloadHistory.Reload(time: "", reason: "")
         (report.haproxy.failure, report.haproxy.lastError) = (trouble, trouble)
         (report.problems, report.empty) = ([problem], [""])
+        var routing = RoutingReport.sample
+        routing?.http = ""
+        routing?.https = ""
+        routing?.certificates = [.init(name: "", expires: "")]
+        routing?.routes[0].label = true
+        routing?.routes[0].when = [""]
+        routing?.routes[0].reasons = [""]
+        report.routing = routing
         report.services[0].claim = ServiceReport.Claim(port: 1, wish: 1, revision: 1)
         report.services[0].problems = [problem]
         var endpoint = report.services[0].endpoints[0]
@@ -65,5 +73,14 @@ struct DiscoverDocumentationTests {
         endpoint.held = EndpointReport.Held(since: "", until: "", because: "")
         report.services[0].endpoints = [endpoint]
         return report
+    }
+}
+
+extension RoutingReport {
+    /// One with a route.
+    fileprivate static var sample: RoutingReport? {
+        var fixture = SnapshotFixture(["-routes/a": #"{"host":"a","to":"web"}"#])
+        fixture.snapshot.inputs?.host = .routing
+        return fixture.report.routing
     }
 }

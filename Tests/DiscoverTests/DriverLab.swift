@@ -14,7 +14,7 @@ final class DriverLab {
     private let settings: HAProxySettings
     private let timing: HAProxyController.Timing
 
-    init(answer: Duration, drain: Duration) async throws {
+    init(answer: Duration, drain: Duration, routes: RouteListeners? = nil) async throws {
         folder = try ScratchFolder()
         let directory = try #require(StateDirectory(folder.path))
         let program = try await HAProxyProgram.probe(
@@ -23,7 +23,7 @@ final class DriverLab {
         access.timing.answer = answer
         self.access = access
         settings = HAProxySettings(
-            host: HostSettings(statsBind: BindAddress(port: port(try FreePort.take()))),
+            host: HostSettings(statsBind: BindAddress(port: port(try FreePort.take())), routes: routes),
             statsSocket: directory.statsSocket,
             statesFile: directory.serverStates.path, hardStopAfter: .seconds(60), abilities: program.abilities)
         var timing = HAProxyController.Timing()
@@ -50,6 +50,9 @@ final class DriverLab {
 
     /// haproxy.cfg.
     var file: String { (try? FileContents(access.file.path).text) ?? "" }
+
+    /// What decides of a plan for a registry.
+    func inputs(_ registry: RegistryState) -> DesiredInputs { DesiredInputs(registry: registry, host: settings.host) }
 
     /// A plan's configuration.
     func configuration(_ plan: DesiredState) -> HAProxyConfiguration { HAProxyConfiguration(plan, settings) }
@@ -119,9 +122,10 @@ final class DriverLab {
 
 /// Gives a test its lab, and ends the lab however the test ends.
 func withDriverLab(
-    answer: Duration = .seconds(5), drain: Duration = .seconds(600), _ body: (DriverLab) async throws -> Void
+    answer: Duration = .seconds(5), drain: Duration = .seconds(600), routes: RouteListeners? = nil,
+    _ body: (DriverLab) async throws -> Void
 ) async throws {
-    let lab = try await DriverLab(answer: answer, drain: drain)
+    let lab = try await DriverLab(answer: answer, drain: drain, routes: routes)
     defer { lab.end() }
     try await body(lab)
 }

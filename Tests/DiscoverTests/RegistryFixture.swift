@@ -6,12 +6,13 @@ import Shared
 struct RegistryFixture {
     static let keyspace = Keyspace(prefix: Keyspace.standard) ?? Self.impossible
 
-    private(set) var keyValues: [Etcd.KeyValue] = []
+    var keyValues: [Etcd.KeyValue] = []
 
-    /// Puts text below the prefix, or beside it where the key begins with `-ports/`.
+    /// Puts text below the prefix, or beside it where the key begins with `-ports/` or `-routes/`.
     @discardableResult
     mutating func put(_ key: String, _ value: String) -> Self {
-        let place = key.hasPrefix("-ports/") ? String(Self.keyspace.prefix.dropLast()) : Self.keyspace.prefix
+        let isBeside = key.hasPrefix("-ports/") || key.hasPrefix("-routes/")
+        let place = isBeside ? String(Self.keyspace.prefix.dropLast()) : Self.keyspace.prefix
         return put(Array((place + key).utf8), Array(value.utf8))
     }
 

@@ -169,6 +169,11 @@ struct FastClient {
         try await commit(pairs.map { .put(key: "/backends/" + $0, value: Array($1.utf8), lease: 0) })
     }
 
+    /// Puts a route.
+    func route(_ name: String, _ value: String) async throws {
+        try await commit([.put(key: "/backends-routes/" + name, value: Array(value.utf8), lease: 0)])
+    }
+
     /// Deletes a key.
     func delete(_ key: String) async throws {
         try await commit([.delete(key: "/backends/" + key)])

@@ -6,8 +6,10 @@ struct DesiredState: Equatable, Sendable {
     struct Listener: Equatable, Sendable {
         /// The service, which gives the section its name.
         let service: ServiceName
-        /// Where consumers connect.
+        /// Where consumers connect, unless it has no port of its own.
         private(set) var port: Port
+        /// Whether it listens; where it does not, only routes lead to it.
+        private(set) var hasPort = true
         /// On which address; nil for all IPv4 addresses.
         var address: IPAddress?
         /// Another port where they may connect too.
@@ -22,6 +24,8 @@ struct DesiredState: Equatable, Sendable {
         var minCheckInterval = Duration.zero
         /// What its section says instead, where HAProxy rejects what it would say.
         var written: Written?
+        /// Whether routes lead to it.
+        var isRouted = false
 
         /// How connections are treated.
         var options: ListenerOptions {
@@ -48,11 +52,20 @@ struct DesiredState: Equatable, Sendable {
             let servers: [InstanceID: ServerLine]
         }
 
+        /// The same without a port of its own.
+        var withoutPort: Listener {
+            var listener = self
+            listener.hasPort = false
+            (listener.otherPort, listener.loopback6) = (nil, [])
+            return listener
+        }
+
         /// Address and port.
         var bind: BindAddress { BindAddress(address: address, port: port) }
 
         /// All its addresses with their ports, ``bind`` first.
         var binds: [BindAddress] {
+            guard hasPort else { return [] }
             let others = otherPort.map { [BindAddress(address: address, port: $0)] } ?? []
             return [bind] + others + loopback6.map { BindAddress(address: .loopback6, port: $0) }
         }
@@ -93,6 +106,12 @@ struct DesiredState: Equatable, Sendable {
     /// The listeners by name; no two share a port.
     private(set) var listeners: [Listener]
 
+    /// What routes come to; nil where this host serves none.
+    private(set) var routes: RouteTable?
+
+    /// Where it listens for routes.
+    private(set) var routeBinds = RouteBinds()
+
     /// What is wrong in the registry, and what was left out, and why.
     private(set) var diagnostics: Set<Diagnostic> = []
 
@@ -124,7 +143,9 @@ struct DesiredState: Equatable, Sendable {
     private(set) var publishedHere: [Endpoint: EntryID] = [:]
 
     /// Where it listens.
-    var binds: Set<BindAddress> { Set(listeners.flatMap(\.binds)).union([statsLoopback6].compactMap(\.self)) }
+    var binds: Set<BindAddress> {
+        Set(listeners.flatMap(\.binds)).union([statsLoopback6].compactMap(\.self)).union(routeBinds.all)
+    }
 
     /// The named services without a listener, whatever the reason: without a section of theirs HAProxy would refuse the
     /// whole file.
@@ -151,30 +172,47 @@ struct DesiredState: Equatable, Sendable {
         let host = inputs.host
         let catalog = Catalog(inputs.registry.holding(inputs.held))
         (services, portClaims, diagnostics) = (catalog.services, catalog.claims, catalog.problems)
+        listeners = []
         diagnostics.formUnion(inputs.ports.problems(of: catalog.hosts, on: host))
         named = inputs.named
         diagnostics.formUnion(Set(named.keys).subtracting(services.map(\.name)).map { .namedWithoutEndpoint($0) })
-        let resolved = cache.resolved(services, zone: host.zone)
+        let resolved = resolve(inputs, &cache)
         let assignment = PortAssignment(
-            resolved, claims: portClaims, range: host.portRange, leaving: catalog.leaving, in: inputs.registry.keyspace)
+            resolved.filter(\.hasPort), claims: portClaims, range: host.portRange, leaving: catalog.leaving,
+            in: inputs.registry.keyspace)
         publishedHere = Self.published(by: services, on: inputs.ports.ownAddresses)
         let obstacles = HostObstacles(
             host, inputs.published, registered: publishedHere, keyspace: inputs.registry.keyspace)
         claims = assignment.changes + inputs.expiredClaims(of: catalog) + inputs.lostClaims
         diagnostics.formUnion(assignment.problems)
-        listeners = []
         for service in resolved {
             diagnostics.formUnion(service.problems)
-            guard let port = assignment.ports[service.service] else { continue }
+            let port = assignment.ports[service.service]
+            guard port != nil || service.isRouted else { continue }
             diagnostics.formUnion(service.problems(on: host))
-            var listener = cache.listener(of: service, at: port, on: host)
+            var listener = cache.listener(of: service, at: port ?? service.port.port, on: host)
+            let isNameFree = !host.reserved.names.contains(service.service.text)
+            if port == nil {
+                if isNameFree {
+                    listeners.append(listener.withoutPort)
+                } else {
+                    diagnostics.insert(.nameOfAddition(service.service))
+                }
+                continue
+            }
             listener.otherPort = assignment.lent[service.service]
-            if let served = obstacles.remaining(of: listener, service, &diagnostics) { listeners.append(served) }
+            if let served = obstacles.remaining(of: listener, service, &diagnostics) {
+                listeners.append(served)
+            } else if service.isRouted, isNameFree {
+                listeners.append(listener.withoutPort)
+            }
         }
         removeOverlaps(of: Set(resolved.filter { $0.isNarrowed(on: host) }.map(\.service)))
         if inputs.ports.ownAddresses.contains(.loopback6) { addLoopback6(on: host) }
         cache.evict(except: resolved)
+        addServicesWithoutEndpoints(resolved, on: host)
         listeners = inputs.rejected.applied(to: listeners, &diagnostics)
+        routeBinds = RouteBinds(host.routes, host, hasCertificate: !inputs.certificates.isEmpty, &diagnostics)
         wantedBinds = binds
         untestedBinds = wantedBinds.subtracting(inputs.ports.tried)
         remove(inputs.ports.obstacles)
@@ -203,6 +241,44 @@ struct DesiredState: Equatable, Sendable {
     /// The services whose claims of ports are of no use now.
     var idleClaims: Set<ServiceName> { Set(portClaims.keys).subtracting(services.map(\.name)) }
 
+    /// What is said of services, and what routes come to.
+    ///
+    /// A service that a route names speaks HTTP unless somebody says otherwise, and then it is no target.
+    private mutating func resolve(_ inputs: DesiredInputs, _ cache: inout DesiredStateCache) -> [ResolvedService] {
+        let zone = inputs.host.zone
+        guard inputs.host.routes != nil else { return cache.resolved(services, zone: zone) { _ in false } }
+        if !inputs.registry.hasRoutes { diagnostics.insert(.route(.unreadable)) }
+        let before = cache.resolved(services, zone: zone) { _ in nil }
+        var wanted = RouteTableBuilder.Inputs(
+            named: inputs.heldRoutes.applied(to: inputs.registry.routes), waiting: inputs.switches.routes)
+        for service in before {
+            if service.saysTCP { wanted.tcp.insert(service.service) }
+            if let labels = service.labelRoutes { wanted.labels[service.service] = labels }
+        }
+        let table = cache.table(of: wanted)
+        routes = table
+        diagnostics.formUnion(table.problems)
+        diagnostics.formUnion(inputs.switches.problems.union(inputs.heldRoutes.problems))
+        // One without a port of its own can only be for routes, and so needs no reload when one names it.
+        let ready = table.services.union(before.lazy.filter { !$0.hasPort }.map(\.service)).subtracting(wanted.tcp)
+        return cache.resolved(services, zone: zone) { ready.contains($0) }
+    }
+
+    /// Adds the services that routes name and that have no endpoint: they answer 503, and their first one is a command.
+    private mutating func addServicesWithoutEndpoints(_ resolved: [ResolvedService], on host: HostSettings) {
+        guard let routes else { return }
+        let missing = routes.services.subtracting(resolved.map(\.service))
+            .filter { !host.reserved.names.contains($0.text) }
+        guard !missing.isEmpty else { return }
+        for service in missing {
+            var listener = Listener(
+                service: service, port: host.statsBind.port, options: ListenerOptions.ofRoute, servers: [])
+            listener.isRouted = true
+            listeners.append(listener.withoutPort)
+        }
+        listeners.sort { $0.service < $1.service }
+    }
+
     /// Removes the listeners that something is in the way of, or the ports of them.
     private mutating func remove(_ obstacles: [BindAddress: String]) {
         guard !obstacles.isEmpty else { return }
@@ -210,7 +286,9 @@ struct DesiredState: Equatable, Sendable {
         listeners = listeners.compactMap { listener in
             guard listener.binds.contains(where: { obstacles[$0] != nil }) else { return listener }
             return listener.remaining(after: obstacles, &diagnostics)
+                ?? (listener.isRouted ? listener.withoutPort : nil)
         }
+        routeBinds.remove(obstacles, &diagnostics)
     }
 
     /// Removes the services that came last, where HAProxy may not have files open enough to listen for them.
@@ -291,7 +369,12 @@ struct DesiredState: Equatable, Sendable {
 
     /// Removes the endpoints from which connections would come back to this HAProxy, again and again.
     private mutating func removeLoops(of ownAddresses: Set<IPAddress>) {
-        let loops = LoopDetector(listeners, ownAddresses: ownAddresses).servers
+        var loops = LoopDetector(listeners, ownAddresses: ownAddresses).servers
+        for listener in listeners where listener.isRouted {
+            // It would come back to the routes.
+            let looping = listener.servers.filter { $0.endpoint.isListener(among: routeBinds.all, ownAddresses) }
+            if !looping.isEmpty { loops[listener.service] = (loops[listener.service] ?? []) + looping }
+        }
         guard !loops.isEmpty else { return }
         for index in listeners.indices {
             guard let looping = loops[listeners[index].service] else { continue }
@@ -317,6 +400,12 @@ struct DesiredInputs: Sendable {
     var rejected = RejectedServices()
     /// The services whose claims of ports have been of no use for too long.
     var expiredClaims: Set<ServiceName> = []
+    /// The routes that wait for their new target.
+    var switches = RouteSwitches(limit: .zero)
+    /// The routes that were lost and are kept.
+    var heldRoutes = RouteHold(limit: .zero)
+    /// The names of the certificates that can be used.
+    var certificates: Set<String> = []
     /// What was seen of this host's ports and addresses.
     var ports = PortObservation()
     /// What endpoints on this host have published.
@@ -385,6 +474,7 @@ extension DesiredState.Listener {
             servers: minInterval > .zero
                 ? service.servers.map { $0.checked(notBelow: minInterval, &pool) } : service.servers,
             minCheckInterval: minInterval)
+        isRouted = service.isRouted
     }
 }
 
@@ -401,24 +491,42 @@ extension DesiredState.Server {
 
 /// What earlier decisions came to, so that a service which did not change is not decided again.
 struct DesiredStateCache {
-    private var resolved: [ServiceName: (of: Catalog.Service, zone: Zone?, resolution: ResolvedService)] = [:]
+    private struct Resolution {
+        let of: Catalog.Service
+        let zone: Zone?
+        let value: ResolvedService
+    }
+
+    /// What routes came to.
+    private(set) var routes = RouteTableBuilder()
+    private var resolved: [ServiceName: Resolution] = [:]
     private var listeners: [ServiceName: (of: ResolvedService, listener: DesiredState.Listener)] = [:]
 
     /// Makes an empty one.
     init() {}
 
+    /// What routes come to.
+    mutating func table(of inputs: RouteTableBuilder.Inputs) -> RouteTable { routes.table(of: inputs) }
+
     /// What is said of services; those without instances are left out.
-    mutating func resolved(_ services: [Catalog.Service], zone: Zone?) -> [ResolvedService] {
+    ///
+    /// - Parameter isRouted: whether routes lead to a service; nil where that is not known yet, and what was is as good.
+    mutating func resolved(
+        _ services: [Catalog.Service], zone: Zone?, isRouted: (ServiceName) -> Bool?
+    ) -> [ResolvedService] {
         let known = resolved
         resolved = [:]
         return services.compactMap { service in
-            if let known = known[service.name], known.of === service, known.zone == zone {
+            let isRouted = isRouted(service.name)
+            if let known = known[service.name], known.of === service, known.zone == zone,
+                known.value.isRouted == isRouted ?? known.value.isRouted
+            {
                 resolved[service.name] = known
-                return known.resolution
+                return known.value
             }
-            guard let resolution = ResolvedService(service, zone: zone) else { return nil }
-            resolved[service.name] = (service, zone, resolution)
-            return resolution
+            guard let value = ResolvedService(service, zone: zone, isRouted: isRouted ?? false) else { return nil }
+            resolved[service.name] = Resolution(of: service, zone: zone, value: value)
+            return value
         }
     }
 
@@ -479,6 +587,9 @@ struct HostSettings: Equatable, Sendable {
 
     /// The shortest interval between two checks of an endpoint, which depends on how many client hosts there are.
     var minCheckInterval = Duration.zero
+
+    /// Where requests are routed by host and path; nil for nowhere.
+    var routes: RouteListeners?
 
     /// The names and addresses of what its operator adds to haproxy.cfg: no service can have them.
     var reserved = Reserved()

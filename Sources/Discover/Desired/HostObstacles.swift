@@ -40,6 +40,9 @@ struct HostObstacles {
         if bind.overlaps(host.statsBind) || host.statsLoopback6.map(bind.overlaps) == true {
             return .portOfStats(name, bind.port)
         }
+        if host.routes?.binds.contains(where: bind.overlaps) == true {
+            return .route(.portOfRoutes(name, bind.port, isRouted: service.isRouted))
+        }
         if host.reserved.names.contains(name.text) { return .nameOfAddition(name) }
         if host.reserved.binds.contains(where: bind.overlaps) { return .portOfAddition(name, bind.port) }
         // An operator's word counts more; a port of the range is no label's.

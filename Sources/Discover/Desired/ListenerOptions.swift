@@ -4,6 +4,15 @@ import Shared
 struct ListenerOptions: Equatable, Sendable {
     private let configured: ServiceOptions
 
+    /// Those of a service that only a route names.
+    static let ofRoute = Interned(
+        ListenerOptions(
+            {
+                var options = ServiceOptions()
+                options.mode = .http
+                return options
+            }()))
+
     /// Takes what is configured.
     init(_ configured: ServiceOptions = ServiceOptions()) {
         self.configured = configured.isEmpty ? configured : configured.withoutDefaults

@@ -62,6 +62,12 @@ struct LoopDetector {
 }
 
 extension Endpoint {
+    /// Whether it is one of these listeners, on a host with these addresses.
+    func isListener(among binds: [BindAddress], _ ownAddresses: Set<IPAddress>) -> Bool {
+        guard reached.isLoopback || ownAddresses.contains(reached) else { return false }
+        return binds.contains { $0.overlaps(BindAddress(address: reached, port: port)) }
+    }
+
     /// The address that connections go to: an IPv4 address may be written as an IPv6 one.
     fileprivate var reached: IPAddress { address.family == .v6 ? address.unmapped : address }
 }

@@ -9,8 +9,11 @@ struct MergedOptions: Equatable {
     private(set) var problems: Set<Diagnostic> = []
 
     /// Puts together what is said.
-    init(_ service: Catalog.Service) {
+    ///
+    /// - Parameter isRouted: whether routes lead to it, so that its connections are HTTP unless somebody says otherwise.
+    init(_ service: Catalog.Service, isRouted: Bool = false) {
         collect(service)
+        if isRouted, options.mode == nil { options.mode = .http }
         guard !options.isEmpty else { return }
         for rule in OptionRule.all where !rule.fits(options) {
             ServiceOptions.field(rule.field)?.copy(ServiceOptions(), &options)
@@ -76,6 +79,7 @@ struct OptionRule: Sendable {
             OptionRule(field: "retry_on", reason: needsHTTP) {
                 ($0.retryOn ?? .standard) == .standard || $0.isHTTP
             },
+            OptionRule(field: "route", reason: needsHTTP) { $0.route == nil || $0.mode != .tcp },
             OptionRule(field: "forwarded_for", reason: needsHTTP) { $0.forwardedFor != true || $0.isHTTP },
         ]
         + ["check_host", "check_method", "check_status"].map { forCheck($0, "it needs an HTTP check", \.hasHTTPCheck) }

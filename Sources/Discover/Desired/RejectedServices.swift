@@ -125,10 +125,12 @@ extension DesiredState.Listener {
         let accepted = section.lines(of: servers.filter { rejecting.contains($0.id) })
         let left = servers.filter { !rejecting.contains($0.id) || accepted[$0.id] != nil }
         guard rejecting.isEmpty || !left.isEmpty else { return nil }
-        return DesiredState.Listener(
+        var listener = DesiredState.Listener(
             service: service, port: section.bind.port, address: section.bind.address, otherPort: section.otherPort,
             loopback6: section.loopback6, options: sharedOptions, servers: left,
             written: Written(head: section.head, servers: accepted))
+        listener.isRouted = isRouted
+        return listener
     }
 }
 

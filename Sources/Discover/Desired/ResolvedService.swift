@@ -18,17 +18,35 @@ final class ResolvedService: Sendable {
     let servers: [DesiredState.Server]
     /// What of it counts as not said.
     let problems: Set<Diagnostic>
+    /// Whether it listens on a port of its own.
+    let hasPort: Bool
+    /// Whether routes lead to it.
+    let isRouted: Bool
+    /// Whether somebody says that its connections are no HTTP.
+    let saysTCP: Bool
+    /// The routes that its labels ask for; nil for none.
+    let labelRoutes: LabelRoutes?
 
     /// Resolves a service for a consumer of a zone; nil for one without instances.
-    init?(_ service: Catalog.Service, zone: Zone?) {
+    ///
+    /// - Parameter isRouted: whether routes lead to it.
+    init?(_ service: Catalog.Service, zone: Zone?, isRouted: Bool = false) {
         guard let port = ListenerPort(service) else { return nil }
-        let said = MergedOptions(service)
+        let said = MergedOptions(service, isRouted: isRouted)
         let options = ListenerOptions(said.options)
         self.service = service.name
         self.port = port
         sharedOptions = Interned(options)
         address = said.options.listenAddress
         let config = service.config.options
+        hasPort = !port.isNone
+        self.isRouted = isRouted
+        saysTCP = said.options.mode == .tcp
+        labelRoutes = said.options.route.map { route in
+            LabelRoutes(
+                places: route.places, strips: said.options[ServiceOptions.routeStrip],
+                redirectsToHTTPS: said.options[ServiceOptions.routeHTTPS], age: port.firstRevision)
+        }
         hasOperatorsAddress = config.listenAddress != nil
         problems = said.problems.union(port.problems).union(Self.needlessPort(service, options))
         let isPreferred = Self.preference(among: service.instances, config, zone: zone)
@@ -36,7 +54,8 @@ final class ResolvedService: Sendable {
         let check = ServerOptions.Check(options)
         let overriding = ServiceOptions.fields.filter { $0.text(config) != nil }
         servers = service.instances.map { instance in
-            let configured = overriding.reduce(into: instance.options.value) { $1.copy(config, &$0) }
+            var configured = overriding.reduce(into: instance.options.value) { $1.copy(config, &$0) }
+            if let own = instance.config?.value { configured = configured.overridden(by: own) }
             var keywords = ServerOptions(configured, hasCookie: options.cookie != nil, check: check)
             if !isPreferred(instance) { keywords.isBackup = true }
             return DesiredState.Server(id: instance.id, endpoint: instance.endpoint, shared: pool.interned(keywords))
@@ -50,7 +69,9 @@ final class ResolvedService: Sendable {
     private static func needlessPort(_ service: Catalog.Service, _ options: ListenerOptions) -> Set<Diagnostic> {
         guard options[ServiceOptions.check] == .none,
             service.config.options.checkPort != nil
-                || service.instances.contains(where: { $0.options.value.checkPort != nil })
+                || service.instances.contains(where: {
+                    $0.options.value.checkPort != nil || $0.config?.value.checkPort != nil
+                })
         else { return [] }
         return [.optionMisfits(service.name, field: "check_port", why: OptionRule.needsCheck)]
     }
@@ -60,11 +81,13 @@ final class ResolvedService: Sendable {
         among instances: [Catalog.Instance], _ config: ServiceOptions, zone: Zone?
     ) -> (Catalog.Instance) -> Bool {
         guard let zone else { return { _ in true } }
-        let isNear = { (instance: Catalog.Instance) in (config.zone ?? instance.options.value.zone) == zone }
+        let isNear = { (instance: Catalog.Instance) in
+            (instance.config?.value.zone ?? config.zone ?? instance.options.value.zone) == zone
+        }
         let isServing = instances.contains { instance in
-            let said = instance.options.value
-            return isNear(instance) && !(config.isBackup ?? said.isBackup ?? false)
-                && (config.weight ?? said.weight) != 0
+            let (own, said) = (instance.config?.value, instance.options.value)
+            return isNear(instance) && !(own?.isBackup ?? config.isBackup ?? said.isBackup ?? false)
+                && (own?.weight ?? config.weight ?? said.weight) != 0
         }
         return isServing ? isNear : { _ in true }
     }
@@ -104,9 +127,21 @@ struct ListenerPort: Equatable {
     /// The instances' disagreement, where they decided and did not agree.
     let problems: Set<Diagnostic>
 
+    /// Whether it wants none.
+    let isNone: Bool
+
+    /// The revision of the oldest entry.
+    let firstRevision: Int64
+
     /// Decides; nil for a service without instances.
     init?(_ service: Catalog.Service) {
         guard let oldest = service.instances.map(\.createRevision).min() else { return nil }
+        firstRevision = oldest
+        let config = service.config.options
+        let speaker = service.instances.filter { $0.options.value.port != nil || $0.options.value.hasNoPort != nil }
+            .max(by: Catalog.Instance.isOlder)
+        isNone =
+            config.hasNoPort ?? (config.port ?? service.port == nil ? speaker?.options.value.hasNoPort ?? false : false)
         if let port = service.config.options.port ?? service.port {
             (self.port, isOperators, age, problems) = (port, true, oldest, [])
             return

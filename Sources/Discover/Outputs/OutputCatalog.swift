@@ -139,7 +139,7 @@ struct OutputCatalogBuilder: Sendable {
     mutating func services(of desired: DesiredState, down: [ServiceName: Set<InstanceID>]) -> [OutputService] {
         let sources = Dictionary(desired.services.map { ($0.name, $0) }) { first, _ in first }
         var next: [ServiceName: Known] = [:]
-        for listener in desired.listeners {
+        for listener in desired.listeners where listener.hasPort {
             let (name, down) = (listener.service, down[listener.service] ?? [])
             let source = sources[name]
             if let known = known[name], known.source === source, known.down == down, known.listener == listener {

@@ -283,7 +283,7 @@ struct KeyRange: Sendable {
         while !Task.isCancelled {
             do {
                 let listing = try await client.range(prefix: prefix, deadline: Self.deadline)
-                if outage.end() { log.info("keys readable again", ["prefix": prefix]) }
+                if outage.succeeded() { log.info("keys readable again", ["prefix": prefix]) }
                 backoff.reset()
                 let keys = Dictionary(listing.keyValues.map(Self.text)) { $1 }
                 publish(keys)
@@ -293,7 +293,7 @@ struct KeyRange: Sendable {
                 }
             } catch {
                 guard !Task.isCancelled else { return }
-                if outage.begin("\(error)") {
+                if outage.failed("\(error)") {
                     log.warning("cannot read keys; keeping what was read", ["prefix": prefix, "error": "\(error)"])
                 }
                 try? await Task.sleep(for: backoff.next())

@@ -12,13 +12,18 @@ struct Catalog: Equatable, Sendable {
         let entry: RegistryRecord
         /// What it says besides names and addresses.
         let options: Interned<ServiceOptions>
+        /// What an operator says of it alone; nil where nobody did.
+        let config: Interned<ServiceOptions>?
         /// Whether an agent put it, for a container or a program on its host; others are people's.
         let isOfAgent: Bool
         private let said: RegistryRecord?
 
         /// Makes one of its records.
-        init(id: InstanceID, endpoint: Endpoint, entry: RegistryRecord, meta: RegistryRecord?) {
-            (self.id, self.endpoint, self.entry, said) = (id, endpoint, entry, meta)
+        init(
+            id: InstanceID, endpoint: Endpoint, entry: RegistryRecord, meta: RegistryRecord?,
+            config: Interned<ServiceOptions>? = nil
+        ) {
+            (self.id, self.endpoint, self.entry, said, self.config) = (id, endpoint, entry, meta, config)
             if case .meta(_, _, let meta)? = meta?.content {
                 options = meta.options
                 isOfAgent = meta.host != nil || id.isOfContainer
@@ -170,6 +175,7 @@ final class ServiceRecords: Sendable {
         private var config = ServiceConfig()
         private var port: Port?
         private var metas: [InstanceID: RegistryRecord] = [:]
+        private var configs: [InstanceID: Interned<ServiceOptions>] = [:]
 
         mutating func take(_ record: RegistryRecord) {
             problems.formUnion(record.problems)
@@ -179,11 +185,12 @@ final class ServiceRecords: Sendable {
                 // What was withdrawn has a host too, which may since have another address.
                 if let host = meta.host?.value, !meta.isWithdrawn { hosts.insert(host) }
                 tellsWithdrawal = tellsWithdrawal || meta.isWithdrawn
+            case .endpointConfig(_, let id, let config): configs[id] = Interned(config.options)
             case .config(_, let config): self.config = config
             case .port(_, let port): self.port = port
             case .claim(_, let claim):
                 self.claim = Catalog.Claim(claim: claim, revision: record.keyValue.modRevision)
-            case .entry, .nothing: break
+            case .entry, .route, .nothing: break
             }
         }
 
@@ -191,7 +198,8 @@ final class ServiceRecords: Sendable {
             var instances: [Catalog.Instance] = []
             for record in records.values {
                 guard case .entry(_, let id, let endpoint) = record.content else { continue }
-                let instance = Catalog.Instance(id: id, endpoint: endpoint, entry: record, meta: metas[id])
+                let instance = Catalog.Instance(
+                    id: id, endpoint: endpoint, entry: record, meta: metas[id], config: configs[id])
                 if instance.isOfAgent, endpoint.address.isLoopback {
                     // People may mean each client host's own; an agent cannot.
                     problems.insert(Self.loopback(record))

@@ -47,6 +47,8 @@ enum Diagnostic: Hashable, Sendable {
     case portUnavailable(ServiceName, Port, obstacle: String)
     /// HAProxy refuses the file for the sake of the service, of which it may still serve an earlier form.
     case refusedByHAProxy(ServiceName, words: String, isServed: Bool)
+    /// Something is wrong with a route.
+    case route(RouteProblem)
 }
 
 extension Diagnostic {
@@ -62,6 +64,7 @@ extension Diagnostic {
             "service not served"
         case .addressShared: "several hosts register with the same HOST_IP"
         case .addressElsewhere: "HOST_IP is on no interface of this host"
+        case .route(let problem): problem.message
         case .namedWithoutEndpoint: "service has no endpoint"
         default: "invalid registry entry ignored"
         }
@@ -76,6 +79,7 @@ extension Diagnostic {
         case .portClaimed, .portMissed, .portPublished, .portNotAllowed, .portOfStats, .portOfAddition,
             .nameOfAddition, .loop, .portUnavailable, .refusedByHAProxy, .beyondOpenFiles:
             true
+        case .route(let problem): problem.isSevere
         }
     }
 
@@ -93,6 +97,7 @@ extension Diagnostic {
             .portUnavailable(let service, _, _), .refusedByHAProxy(let service, _, _),
             .beyondOpenFiles(let service, _, _):
             service.text
+        case .route(let problem): problem.subject
         }
     }
 
@@ -133,6 +138,7 @@ extension Diagnostic {
         case .portUnavailable(_, let port, let obstacle): "port \(port) is \(obstacle)"
         case .beyondOpenFiles(_, let limit, let needed): Self.limit(limit, needed: needed)
         case .refusedByHAProxy(_, let words, _): "HAProxy says: \(words)"
+        case .route(let problem): problem.explanation
         }
     }
 }
@@ -142,6 +148,8 @@ extension Diagnostic {
     var identity: Diagnostic {
         switch self {
         case .portUnavailable(let service, let port, _): .portUnavailable(service, port, obstacle: "")
+        case .route(.notListening(let setting, let bind, _)):
+            .route(.notListening(setting: setting, bind, obstacle: ""))
         case .beyondOpenFiles(let service, let limit, _): .beyondOpenFiles(service, limit: limit, needed: 0)
         case .portMissed(let service, let port, _, let other): .portMissed(service, port, why: "", instead: other)
         case .portPublished(let service, let port, let holder, let endpoint, _):

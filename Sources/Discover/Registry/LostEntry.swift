@@ -68,7 +68,7 @@ struct DeletedKeys {
         case .entry(let service, let id, _): withdrawn.remove(EntryID(service: service, id: id))
         case .meta(let service, let id, let meta) where meta.isWithdrawn:
             withdrawn.insert(EntryID(service: service, id: id))
-        case .meta, .config, .port, .claim, .nothing: break
+        case .meta, .endpointConfig, .config, .port, .claim, .route, .nothing: break
         }
     }
 
@@ -107,10 +107,11 @@ struct DeletedKeys {
         guard !withdrawn.contains(name), !after.tellsWithdrawal(of: name) else { return nil }
         let meta = after[.meta(service, id)]
         guard replaced != nil || meta?.keyValue.lease != entry.keyValue.lease else { return nil }
-        let others = [Keyspace.Key.meta(service, id), .config(service), .port(service), .claim(service)].compactMap {
-            key in
-            gone[Array(after.keyspace.text(of: key).utf8)]
-        }
+        let keys = [
+            Keyspace.Key.meta(service, id), .endpointConfig(service, id), .config(service), .port(service),
+            .claim(service),
+        ]
+        let others = keys.compactMap { gone[Array(after.keyspace.text(of: $0).utf8)] }
         let records = ([entry] + others).map { $0.older(by: replaced ?? 0) }
         return LostEntry(records, cause: replaced == nil ? .lease : .store, seen: now)
     }

@@ -76,6 +76,8 @@ struct RegistryCache: Sendable {
         // Piece by piece, as the whole may be large.
         try file.replace { write in
             try write(try line(Stored.Head(copy)))
+            let routes = copy.registry.meaningfulRoutes.map { Stored.Key($0.keyValue) }.sorted { $0.key < $1.key }
+            try write(try routes.flatMap(line))
             for (_, group) in groups {
                 let keys = group.meaningful.map { Stored.Key($0.keyValue) }.sorted { $0.key < $1.key }
                 try write(try keys.flatMap(line))
@@ -87,6 +89,11 @@ struct RegistryCache: Sendable {
 extension ServiceRecords {
     /// Those that are kept on disk: keys that mean nothing may be large, and need not be text.
     fileprivate var meaningful: [RegistryRecord] { records.values.filter(\.hasMeaning) }
+}
+
+extension RegistryState {
+    /// The routes that are kept on disk.
+    fileprivate var meaningfulRoutes: [RegistryRecord] { routes.parts.flatMap(\.values.values).filter(\.hasMeaning) }
 }
 
 /// The file: a line of JSON with what is to be said of the whole, and one for each key.
@@ -156,7 +163,7 @@ extension Stored.Head {
         prefix = state.keyspace.prefix
         revision = state.revision
         cluster = state.clusterID
-        keys = state.groups.values.reduce(0) { $0 + $1.meaningful.count }
+        keys = state.groups.values.reduce(state.meaningfulRoutes.count) { $0 + $1.meaningful.count }
         let holds = copy.holds.sorted { $0.loss.name < $1.loss.name }
         checkFloor = copy.checkFloor.map { $0 / .seconds(1) }
         held = holds.isEmpty ? nil : holds.map(Stored.Held.init)

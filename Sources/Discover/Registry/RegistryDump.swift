@@ -139,7 +139,7 @@ extension RegistryDump {
     }
 
     private func isOfRegistry(_ key: some Collection<UInt8>) -> Bool {
-        key.starts(with: keyspace.prefix.utf8) || key.starts(with: keyspace.claims.utf8)
+        keyspace.hasPart(for: Array(key))
     }
 
     private mutating func add(_ keyValue: Etcd.KeyValue, at place: LocatedJSON.Location) {

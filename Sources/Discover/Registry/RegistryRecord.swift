@@ -8,9 +8,12 @@ final class RegistryRecord: Sendable {
     enum Content: Equatable, Sendable {
         case entry(ServiceName, InstanceID, Endpoint)
         case meta(ServiceName, InstanceID, CompactMeta)
+        indirect case endpointConfig(ServiceName, InstanceID, ServiceConfig)
         indirect case config(ServiceName, ServiceConfig)
         case port(ServiceName, Port)
         case claim(ServiceName, PortClaim)
+        /// Nil where the value is no object.
+        indirect case route(RouteName, Route?)
         /// Not of the contract: it counts as absent. Nil where the key does not say of which service.
         case nothing(ServiceName?)
     }
@@ -33,7 +36,7 @@ final class RegistryRecord: Sendable {
             (content, problems) = (.nothing(nil), [.badKey(key: Self.name(keyValue), why: Self.explain(error))])
         }
         var kept = keyValue
-        if case .nothing = content { kept.value = [] }
+        if !Self.hasMeaning(content) { kept.value = [] }
         self.keyValue = kept
     }
 
@@ -63,19 +66,37 @@ extension RegistryRecord {
     /// Which service it speaks of; nil where the key does not say.
     var service: ServiceName? {
         switch content {
-        case .entry(let service, _, _), .meta(let service, _, _), .config(let service, _), .port(let service, _),
-            .claim(let service, _):
+        case .entry(let service, _, _), .meta(let service, _, _), .endpointConfig(let service, _, _),
+            .config(let service, _), .port(let service, _), .claim(let service, _):
             service
         case .nothing(let service): service
+        case .route: nil
         }
     }
 
     /// Whether it counts.
-    var hasMeaning: Bool { if case .nothing = content { false } else { true } }
+    var hasMeaning: Bool { Self.hasMeaning(content) }
+
+    private static func hasMeaning(_ content: Content) -> Bool {
+        switch content {
+        case .nothing, .route(_, nil): false
+        default: true
+        }
+    }
+
+    /// The route that it is; nil for anything else.
+    var routeName: RouteName? { if case .route(let name, _) = content { name } else { nil } }
 
     /// The revision at which it asked for a confirmation; 0 where it does not.
     var revisionToConfirm: Int64 {
-        if case .meta(_, _, let meta) = content, meta.asksConfirmation { keyValue.modRevision } else { 0 }
+        let asks =
+            switch content {
+            case .meta(_, _, let meta): meta.asksConfirmation
+            case .endpointConfig(_, _, let config), .config(_, let config): config.asksConfirmation
+            case .route(_, let route): route?.asksConfirmation ?? false
+            case .entry, .port, .claim, .nothing: false
+            }
+        return asks ? keyValue.modRevision : 0
     }
 
     private typealias ParsedSettings = (Content, [Diagnostic])
@@ -102,6 +123,16 @@ extension RegistryRecord {
             // What has no lease a person has written; agents may be newer than this one.
             let unknown = keyValue.lease == 0 ? UnknownFields.ofMeta(value) : []
             return accepted(.meta(service, id, CompactMeta(meta, sharing: &pool)), wrong: meta.problems + unknown)
+        case .endpointConfig(let service, let id):
+            guard let config = ServiceConfig(json: value)?.ofEndpoint else { return refused("a JSON object") }
+            return accepted(
+                .endpointConfig(service, id, config), wrong: config.problems + UnknownFields.ofConfig(value))
+        case .route(let route):
+            guard let read = Route(json: value) else {
+                let (_, problems) = refused("a JSON object")
+                return (.route(route, nil), problems)
+            }
+            return accepted(.route(route, read), wrong: read.problems)
         case .config(let service):
             guard let config = ServiceConfig(json: value) else { return refused("a JSON object") }
             return accepted(.config(service, config), wrong: config.problems + UnknownFields.ofConfig(value))
@@ -134,6 +165,7 @@ extension RegistryRecord {
         case .foreign: "the key is not UTF-8 text below the prefix"
         case .unknown: "the key has a shape that this version does not know"
         case .badService: "the service's name must be \(ServiceName.grammar)"
+        case .badRoute: "the route's name must be \(ServiceName.grammar)"
         case .badInstance: "the instance's id must be \(ServiceName.grammar), and neither 'config' nor 'port'"
         }
     }

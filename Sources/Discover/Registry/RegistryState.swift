@@ -22,6 +22,15 @@ struct RegistryState: Sendable {
     /// The records of each service; under nil those of which the service is not known.
     private(set) var groups: [ServiceName?: ServiceRecords] = [:]
 
+    /// The records of routes by name.
+    private(set) var routes = PartitionedTable<RegistryRecord>()
+
+    /// The routes that went with a store that was replaced, until they are there again.
+    private(set) var lostRoutes: [String: RegistryRecord] = [:]
+
+    /// Whether routes are followed: not where this user may not read them.
+    var hasRoutes = true
+
     /// What metas have said.
     private var pool = MetaPool()
 
@@ -73,6 +82,13 @@ struct RegistryState: Sendable {
         }
         pool = reading.pool
         groups = regrouped(reading.groups)
+        var news = reading.routes.filter { routes[$0.key] !== $0.value }.map { ($0.key, Optional($0.value)) }
+        let gone = routes.keys.filter { reading.routes[$0] == nil }
+        news += gone.map { ($0, nil) }
+        // Nobody deleted them.
+        if let replaced { for name in gone { lostRoutes[name] = routes[name]?.older(by: replaced) } }
+        if !news.isEmpty { routes.apply(news) }
+        if !lostRoutes.isEmpty { lostRoutes = lostRoutes.filter { routes[$0.key] == nil } }
         revisionToConfirm = reading.revisionToConfirm
         revision = listing.revision
         clusterID = listing.clusterID
@@ -102,16 +118,26 @@ struct RegistryState: Sendable {
     mutating func apply(_ changes: Etcd.Changes, at now: ContinuousClock.Instant = .now) {
         var departures = DeletedKeys()
         var touched: [ServiceName?: [[UInt8]: RegistryRecord]] = [:]
-        for event in changes.events {
+        var routes: [(String, RegistryRecord?)] = []
+        for event in changes.events where keyspace.hasPart(for: event.key) {
             switch event {
             case .put(let keyValue):
                 let record = RegistryRecord(keyValue, in: keyspace, sharing: &pool)
                 revisionToConfirm = max(revisionToConfirm, record.revisionToConfirm)
+                if let name = record.routeName {
+                    routes.append((name.text, record))
+                    continue
+                }
                 let old = touched[record.service, default: groups[record.service]?.records ?? [:]]
                     .updateValue(record, forKey: keyValue.key)
                 departures.put(record, over: old)
             case .delete(let key, _):
-                let service = (try? keyspace.parse(key))?.service
+                let parsed = try? keyspace.parse(key)
+                if case .route(let name) = parsed {
+                    routes.append((name.text, nil))
+                    continue
+                }
+                let service = parsed?.service
                 let old = touched[service, default: groups[service]?.records ?? [:]].removeValue(forKey: key)
                 if let old { departures.delete(old) }
             }
@@ -119,6 +145,9 @@ struct RegistryState: Sendable {
         for (service, records) in touched {
             groups[service] = records.isEmpty ? nil : ServiceRecords(records, of: service)
         }
+        if !routes.isEmpty { self.routes.apply(routes) }
+        // Also one that was put and deleted since is no longer lost.
+        for (name, _) in routes { lostRoutes[name] = nil }
         revision = changes.revision
         note(departures, replaced: nil, at: now)
     }
@@ -143,7 +172,7 @@ extension RegistryState: Equatable {
 
     /// Whether both have the same records.
     func hasRecords(of other: RegistryState) -> Bool {
-        groups.count == other.groups.count
+        routes == other.routes && groups.count == other.groups.count
             && groups.allSatisfy { service, group in
                 other.groups[service].map { $0 === group || $0.records == group.records } ?? false
             }
@@ -155,12 +184,14 @@ extension RegistryState {
     var records: [[UInt8]: RegistryRecord] {
         var records: [[UInt8]: RegistryRecord] = [:]
         for group in groups.values { records.merge(group.records) { first, _ in first } }
+        for part in routes.parts { for record in part.values.values { records[record.keyValue.key] = record } }
         return records
     }
 
     /// The record of a key; nil where there is none.
     subscript(_ key: Keyspace.Key) -> RegistryRecord? {
-        groups[key.service]?.records[Array(keyspace.text(of: key).utf8)]
+        if case .route(let name) = key { return routes[name.text] }
+        return groups[key.service]?.records[Array(keyspace.text(of: key).utf8)]
     }
 
     /// Whether a lost entry is there again, whatever its value.
@@ -217,6 +248,8 @@ struct ListingDiff {
     private(set) var missing: [[UInt8]: RegistryRecord]
     /// The records of each service; under nil those of which the service is not known.
     private(set) var groups: [ServiceName?: [[UInt8]: RegistryRecord]] = [:]
+    /// The records of routes by name.
+    private(set) var routes: [String: RegistryRecord] = [:]
     /// The records that are not as they were, each with the one that was there before; none where nothing was there.
     private(set) var news: [(record: RegistryRecord, old: RegistryRecord?)] = []
     /// Whether one of them cannot have been new in the store that was known.
@@ -234,7 +267,7 @@ struct ListingDiff {
 
     /// Takes a page.
     mutating func take(_ keyValues: [Etcd.KeyValue]) {
-        for keyValue in keyValues {
+        for keyValue in keyValues where keyspace.hasPart(for: keyValue.key) {
             let old = missing.removeValue(forKey: keyValue.key)
             if let old, old.keyValue == keyValue {
                 keep(old)
@@ -255,8 +288,20 @@ struct ListingDiff {
         }
     }
 
+    /// Takes the routes for as they were: this user may not read them.
+    mutating func keepRoutes() {
+        for (key, record) in missing where record.routeName != nil {
+            missing[key] = nil
+            keep(record)
+        }
+    }
+
     private mutating func keep(_ record: RegistryRecord) {
-        groups[record.service, default: [:]][record.keyValue.key] = record
+        if let name = record.routeName {
+            routes[name.text] = record
+        } else {
+            groups[record.service, default: [:]][record.keyValue.key] = record
+        }
         revisionToConfirm = max(revisionToConfirm, record.revisionToConfirm)
     }
 }
@@ -264,4 +309,21 @@ struct ListingDiff {
 extension RegistryRecord {
     /// Whether it lies where claims of ports do.
     func isClaim(in keyspace: Keyspace) -> Bool { keyValue.key.starts(with: keyspace.claims.utf8) }
+}
+
+extension Keyspace {
+    /// Whether a key is of the contract: the range of keys that has the routes and the endpoints has others as well.
+    func hasPart(for key: [UInt8]) -> Bool {
+        [prefix, routes, claims].contains { key.starts(with: $0.utf8) }
+    }
+}
+
+extension Etcd.Event {
+    /// The key that changed.
+    fileprivate var key: [UInt8] {
+        switch self {
+        case .put(let keyValue): keyValue.key
+        case .delete(let key, _): key
+        }
+    }
 }

@@ -73,9 +73,22 @@ struct RegistryWatcher: Sendable {
     private func listed(after known: RegistryState) async throws -> RegistryState {
         async let claims = claims()
         var reading = ListingDiff(after: known)
-        let listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline) { reading.take($0) }
+        var listing: Etcd.RangeResult
+        var isWhole = true
+        do {
+            // One range, so that a route and the endpoints that it needs are of one revision.
+            listing = try await client.range(
+                prefix: keyspace.prefix, from: keyspace.routes, deadline: timing.deadline
+            ) { reading.take($0) }
+        } catch Etcd.Error.refused(.permissionDenied, let message) {
+            logger.debug("cannot read routes", ["prefix": keyspace.routes, "error": message])
+            (reading, isWhole) = (ListingDiff(after: known), false)
+            listing = try await client.range(prefix: keyspace.prefix, deadline: timing.deadline) { reading.take($0) }
+            reading.keepRoutes()
+        }
         var state = known
         state.replace(with: reading, of: listing, claims: try await claims)
+        state.hasRoutes = isWhole
         return state
     }
 
@@ -93,10 +106,11 @@ struct RegistryWatcher: Sendable {
     private func follow(_ reached: ReachedState) async throws {
         let limit = timing.relistInterval * Double.random(in: 0.75...1)
         let (revision, claimsRevision, cluster) = reached.position
+        let start = reached.state.hasRoutes ? keyspace.routes : nil
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
             group.addTask {
-                try await self.watch(keyspace.prefix, after: revision, of: cluster) { changes in
+                try await self.watch(keyspace.prefix, from: start, after: revision, of: cluster) { changes in
                     reached.change { $0.apply(changes) }
                 }
             }
@@ -115,9 +129,11 @@ struct RegistryWatcher: Sendable {
 
     /// Hands changes over until it is cancelled.
     private func watch(
-        _ prefix: String, after revision: Int64, of cluster: String, _ take: @Sendable (Etcd.Changes) -> Void
+        _ prefix: String, from start: String? = nil, after revision: Int64, of cluster: String,
+        _ take: @Sendable (Etcd.Changes) -> Void
     ) async throws {
-        let watch = client.watch(prefix: prefix, after: revision, of: cluster, onInterruption: health.failed)
+        let watch = client.watch(
+            prefix: prefix, from: start, after: revision, of: cluster, onInterruption: health.failed)
         do {
             for try await changes in watch {
                 health.answered()

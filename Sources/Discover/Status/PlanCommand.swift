@@ -156,7 +156,9 @@ struct PlanCommand: Sendable {
             return .notRunning
         }
         guard let file = snapshot.file, report.worker.mark == file.mark else { return .unknown(.unknownState) }
-        var proxy = RunningConfig(worker: report.worker.pid, file: file, states: report.states, until: .now)
+        let maps = await process.runningMaps(of: file, snapshot.settings.routeFiles)
+        var proxy = RunningConfig(
+            worker: report.worker.pid, file: file, states: report.states, maps: maps, until: .now)
         if let known = snapshot.running {
             (proxy.isDynamic, proxy.takesCookies) = (known.isDynamic, known.takesCookies)
         }

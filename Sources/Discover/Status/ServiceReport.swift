@@ -112,6 +112,7 @@ struct ReportSources {
 extension Diagnostic {
     /// The service that it is about; nil for a key that belongs to none.
     func service(in keyspace: Keyspace) -> ServiceName? {
+        if case .route(let problem) = self { return problem.field == "service" ? ServiceName(problem.name) : nil }
         if let service = ServiceName(subject) { return service }
         return (try? keyspace.parse(subject.utf8))?.service
     }
@@ -135,10 +136,13 @@ extension Snapshot {
 extension ServiceReport {
     /// Makes the report of a service.
     init?(_ service: Catalog.Service, _ sources: ReportSources) {
-        guard let resolution = ResolvedService(service, zone: sources.zone) else { return nil }
         let listener = sources.listeners[service.name]
+        guard
+            let resolution = ResolvedService(
+                service, zone: sources.zone, isRouted: listener?.isRouted ?? false)
+        else { return nil }
         name = service.name.text
-        self.listener = listener?.bind.description
+        self.listener = listener.map { $0.hasPort ? $0.bind.description : "routes only" }
         listeners = listener?.binds.map(\.description) ?? []
         port = resolution.port.port.number
         portFrom =
@@ -201,7 +205,7 @@ private struct EndpointSources {
         facts.options = options
         facts.checkPort = wanted[instance.id]?.keywords.check?.port
         facts.delay = refusal ?? sources.delay
-        facts.zeroWeight = wanted[instance.id]?.keywords.weight == 0 ? sayer(\.weight) : nil
+        facts.zeroWeight = wanted[instance.id]?.keywords.weight == 0 ? sayer(instance, \.weight) : nil
         facts.backup = wanted[instance.id]?.keywords.isBackup == true ? backup(instance) : nil
         facts.hasBetter = hasPrimary
         var report = EndpointReport(instance, facts, key: key)
@@ -232,13 +236,19 @@ private struct EndpointSources {
             .map { EndpointReport(leaving: $0.key, $0.value) }
     }
 
-    private func sayer(_ option: KeyPath<ServiceOptions, Int?>) -> String {
-        service.config.options[keyPath: option] != nil
+    private func sayer(_ instance: Catalog.Instance, _ option: KeyPath<ServiceOptions, Int?>) -> String {
+        if instance.config?.value[keyPath: option] != nil {
+            return sources.keyspace.text(of: .endpointConfig(service.name, instance.id))
+        }
+        return service.config.options[keyPath: option] != nil
             ? sources.keyspace.text(of: .config(service.name)) : "what it says of itself"
     }
 
     private func backup(_ instance: Catalog.Instance) -> String {
         let config = service.config.options
+        if let own = instance.config?.value, own.isBackup == true {
+            return "\(sources.keyspace.text(of: .endpointConfig(service.name, instance.id))) says so"
+        }
         if let said = config.isBackup, said { return "\(sources.keyspace.text(of: .config(service.name))) says so" }
         if config.isBackup == nil, instance.options.value.isBackup == true { return "it says so of itself" }
         let zone = (config.zone ?? instance.options.value.zone).map { "its zone is \($0)" } ?? "it has no zone"

@@ -47,6 +47,8 @@ struct Snapshot: Sendable {
     var massLoss: MassLossGuard
     /// Why snippets of haproxy.cfg are not used, by setting.
     var snippetErrors: [String: String] = [:]
+    /// Why certificates are not used.
+    var certificateProblems: Set<Diagnostic> = []
     /// What came of bringing HAProxy to configurations; nil where no agent did.
     var history: ReloadHistory?
     /// What HAProxy runs, as far as the agent knows.
@@ -81,13 +83,23 @@ extension Snapshot {
     /// What should run; nil where nobody knows what the registry says.
     ///
     /// Deciding takes as long as a turn of the loop, so it is done by who asks, and not kept.
-    var desired: DesiredState? { inputs.map { DesiredState($0) } }
+    var desired: DesiredState? { decided?.desired }
+
+    /// The same, with all that it was decided from.
+    var decided: (desired: DesiredState, cache: DesiredStateCache)? {
+        inputs.map { inputs in
+            var cache = DesiredStateCache()
+            let desired = DesiredState(inputs, &cache)
+            return (desired, cache)
+        }
+    }
 
     /// Accepts a newer state of the registry.
     mutating func accept(_ registry: RegistryState) {
         _ = massLoss.accept(registry, at: Timestamp.now())
         if inputs == nil {
-            inputs = DesiredInputs(registry: registry, host: settings.host)
+            inputs = DesiredInputs(
+                registry: registry, certificates: Set(settings.certificates.keys), host: settings.host)
         } else {
             inputs?.registry = registry
         }

@@ -16,8 +16,8 @@ enum StatusCommands {
         "why", operands: ["WHAT"], flags: [json],
         help: """
             Tells why a service (by name, or by a port such as 8200 or localhost:8200), or an endpoint (by its id, \
-            container, SERVICE/ID or ADDRESS:PORT), is routed or is not. \
-            Exit status 0: it gets connections; 1: it does not; 2: nothing is known of it.
+            container, SERVICE/ID or ADDRESS:PORT), is routed or is not, and \
+            which route a URL or a host takes. Exit status 0: it gets connections; 1: it does not; 2: nothing is known of it.
             """)
 
     /// For HAProxy's answer; whoever asks waits longer.
@@ -37,13 +37,15 @@ enum StatusCommands {
             let usages = [status, why].map(\.usage).joined(separator: "; ")
             return CommandResponse(status: ExitStatus.wrongUsage, "there are: \(usages)\n")
         }
+        let expiries = await snapshot.process?.expiries(of: snapshot.settings) ?? [:]
         let sight = await snapshot.process?.statsOrSilence(deadline: deadline)
-        let report = StatusReport(snapshot, sight ?? .failure(.silent("HAPROXY is none; only outputs are written")))
+        let report = StatusReport(
+            snapshot, sight ?? .failure(.silent("HAPROXY is none; only outputs are written")), expiries: expiries)
         do {
             guard words.count == 2 else {
                 return CommandResponse(isJSON ? try ReportJSON.text(report) : report.text)
             }
-            let answer = WhyReport(words[1], in: report)
+            let answer = WhyReport(words[1], in: report, routes: snapshot.desired?.routes)
             return CommandResponse(status: answer.status, isJSON ? try ReportJSON.text(answer) : answer.text)
         } catch {
             return CommandResponse(status: ExitStatus.failure, "\(error)\n")

@@ -104,13 +104,19 @@ struct StatusReport: Encodable, Equatable, Sendable {
     var withdrawn: [Withdrawal]
     /// Services of which the registry says something, and which have no endpoint.
     var empty: [String]
+    /// Where requests go by host and path; nil where this host serves no routes.
+    var routing: RoutingReport?
     /// What is written for other programs, in the order of the outputs file.
     var outputs: [OutputStatus]?
 }
 
 extension StatusReport {
     /// Makes the report of what is known, and of what HAProxy says; `sight` is why it says nothing.
-    init(_ snapshot: Snapshot, _ sight: Result<ProxyStats, RuntimeFailure>) {
+    ///
+    /// - Parameter expiries: when certificates end, as far as HAProxy says.
+    init(
+        _ snapshot: Snapshot, _ sight: Result<ProxyStats, RuntimeFailure>, expiries: [String: String] = [:]
+    ) {
         let seen = try? sight.get()
         agent = Agent(
             version: Version.current, running: snapshot.agent != nil, process: snapshot.agent?.process,
@@ -118,13 +124,15 @@ extension StatusReport {
         etcd = Store(snapshot)
         haproxy = Proxy(snapshot, sight)
         (problems, services, withdrawn, empty) = ([], [], [], [])
-        if let registry = snapshot.registry, let desired = snapshot.desired {
+        if let registry = snapshot.registry, let (desired, cache) = snapshot.decided {
             let sources = ReportSources(desired, snapshot, seen)
             services = desired.services.compactMap { ServiceReport($0, sources) }
             withdrawn = Self.withdrawals(in: registry)
             empty = Self.said(in: registry).subtracting(desired.services.map(\.name)).sorted().map(\.text)
             problems = desired.diagnostics.sorted().map(DiagnosticReport.init)
+            routing = RoutingReport(desired, cache.routes, services, snapshot, expiries)
         }
+        problems += snapshot.certificateProblems.sorted().map(DiagnosticReport.init)
         outputs = snapshot.outputs?.statuses
         problems += (outputs ?? []).flatMap(\.reports)
         problems += snapshot.snippetErrors.sorted { $0.key < $1.key }
@@ -138,7 +146,7 @@ extension StatusReport {
                 let isSaid = group.records.values.contains { record in
                     switch record.content {
                     case .config, .port: true
-                    case .entry, .meta, .claim, .nothing: false
+                    case .entry, .meta, .endpointConfig, .claim, .route, .nothing: false
                     }
                 }
                 return isSaid ? service : nil

@@ -18,6 +18,7 @@ extension StatusReport {
         } else {
             lines += table
         }
+        if let routing { lines += [""] + routing.lines }
         if !withdrawn.isEmpty { lines += [""] + withdrawals }
         if let outputs, !outputs.isEmpty { lines += [""] + Self.table(of: outputs) }
         return lines.joined(separator: "\n") + "\n"
@@ -39,6 +40,10 @@ extension StatusReport {
             table.add(["reloads", "\(reloads)\(last)"])
         }
         table.add(["stats page", haproxy.stats])
+        if let routing { table.add(["routes", routing.place]) }
+        if let first = routing?.certificates.first, let expires = first.expires {
+            table.add(["next certificate to expire", "\(first.name), at \(expires)"])
+        }
         if etcd.lost == nil, let last = etcd.lastError {
             table.add(["last error of etcd", "\(last.time): \(last.error)"])
         }
@@ -124,6 +129,37 @@ extension StatusReport.Proxy {
         let master = master.map { "process \($0), " } ?? ""
         let old = oldWorkers.map { $0 == 0 ? "" : ", and \($0) workers of earlier configurations" } ?? ""
         return "\(version ?? "?"), \(master)worker \(worker.map(String.init) ?? "?")\(old)"
+    }
+}
+
+extension RoutingReport {
+    /// Where they are served.
+    fileprivate var place: String {
+        let places = [http.map { "HTTP at \($0)" }, https.map { "HTTPS at \($0)" }].compactMap(\.self)
+        return places.isEmpty ? "not served" : places.joined(separator: ", ")
+    }
+
+    fileprivate var lines: [String] {
+        guard !routes.isEmpty else { return ["There are no routes."] }
+        var table = TextTable(["ROUTE", "HOST", "PATH", "TO", "STATE"])
+        for route in routes {
+            let path = route.match == "exact" ? "\(route.path) (exact)" : route.path
+            table.add([
+                route.label == true ? "(label of \(route.name))" : route.name, route.hosts.joined(separator: ", "),
+                path,
+                route.targetText, ([route.state.rawValue] + route.reasons).joined(separator: "; "),
+            ])
+        }
+        return table.lines
+    }
+}
+
+extension RouteReport {
+    /// Where it leads, in a few words.
+    var targetText: String {
+        let all = to.sorted { $0.key < $1.key }
+            .map { to.count == 1 ? $0.key : "\($0.key):\($0.value)" }.joined(separator: ",")
+        return ([all.isEmpty ? "-" : all] + when).joined(separator: "; ")
     }
 }
 

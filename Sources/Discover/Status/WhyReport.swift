@@ -18,10 +18,20 @@ struct WhyReport: Encodable, Equatable, Sendable {
     var output: OutputStatus?
 
     /// Looks for a service, an id, a service with an id, an address with a port, or a port of this host.
-    init(_ text: String, in report: StatusReport) {
+    ///
+    /// - Parameter routes: where requests go by host and path; nil where this host serves no routes.
+    init(_ text: String, in report: StatusReport, routes: RouteTable? = nil) {
         question = text
         var target = Target(text)
         services = report.services.compactMap { target.part(of: $0) }
+        if let routes, let routing = report.routing, let address = RequestAddress(text),
+            address.isURL || services.isEmpty && !report.withdrawn.contains(where: target.matches)
+        {
+            let told = RouteAnswer(address, routes, routing, report)
+            (services, withdrawn, empty) = (told.services, [], told.services.isEmpty)
+            (routed, answer) = (told.isRouted, told.sentences)
+            return
+        }
         if services.isEmpty, let port = Target(portOfThisHost: text) {
             let asking = report.services.filter { port.part(of: $0) != nil }
             // A service that bears a number for its name, and has gone, is still what is meant.

@@ -154,7 +154,7 @@ struct DesiredEntries: Sendable {
     ) -> Meta {
         var meta = Meta()
         meta.options = fields.options
-        meta.options.port = fields.options.port ?? port
+        if fields.options.hasNoPort != true { meta.options.port = fields.options.port ?? port }
         meta.options.zone = fields.options.zone ?? rules.zone
         meta.container = container.name
         meta.image = container.image

@@ -125,7 +125,7 @@ struct StaticService: Equatable, Sendable {
         guard let id = id ?? Self.id(of: endpoint, on: owner) else { return nil }
         var meta = Meta()
         meta.options = fields.options
-        meta.options.port = fields.options.port ?? port
+        if fields.options.hasNoPort != true { meta.options.port = fields.options.port ?? port }
         meta.options.zone = fields.options.zone ?? zone
         meta.host = owner.host
         meta.owner = owner.text

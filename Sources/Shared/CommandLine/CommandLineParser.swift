@@ -109,7 +109,7 @@ struct ArgumentReader {
         call = Command.Call(command: command, operands: operands)
         if let missing = command.needed.dropFirst(operands.count).first {
             problems.append("\(command.name) needs a \(missing): \(command.usage)")
-        } else if let extra = operands.dropFirst(command.operands.count).first {
+        } else if !command.isOpen, let extra = operands.dropFirst(command.operands.count).first {
             problems.append("\"\(extra.prefix { $0 != "=" })\" is not expected: \(command.usage)")
         }
     }

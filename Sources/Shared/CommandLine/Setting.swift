@@ -52,7 +52,7 @@ package struct Command: Sendable, Hashable {
     /// A word with dashes, such as `--dry-run`, is one as well.
     package let name: String
     /// What stands for the words that follow it, such as `CONTAINER`; one in brackets, such as `[SERVICE]`, may be left
-    /// out.
+    /// out, and a last one with dots, such as `[FIELD=VALUE...]`, stands for any number.
     package let operands: [String]
     /// Flags that it alone knows, besides the program's settings; they have no variables.
     package let flags: [Setting]
@@ -74,6 +74,9 @@ package struct Command: Sendable, Hashable {
         /// As many as it needs, and those of the others that were given.
         package let operands: [String]
     }
+
+    /// Whether the last operand stands for any number: `[FIELD=VALUE...]`.
+    var isOpen: Bool { operands.last?.hasSuffix("...]") == true }
 
     /// The operands that may not be left out.
     var needed: [String] { operands.filter { !$0.hasPrefix("[") } }

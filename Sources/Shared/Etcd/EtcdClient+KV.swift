@@ -61,14 +61,17 @@ extension Etcd.Client {
     /// Lists all keys that begin with `prefix`, in pages, all of one revision, and hands each page over while the next
     /// one is on its way.
     ///
-    /// - Parameter deadline: the limit for each page.
+    /// - Parameters:
+    ///   - start: the first key, where the range begins before the prefix; nil for the prefix.
+    ///   - deadline: the limit for each page.
     /// - Returns: the listing without its keys.
     package func range(
-        prefix: String, deadline: Duration, _ take: ([Etcd.KeyValue]) -> Void
+        prefix: String, from start: String? = nil, deadline: Duration, _ take: ([Etcd.KeyValue]) -> Void
     ) async throws -> Etcd.RangeResult {
         let first = try await page(
             WireRangeRequest(
-                key: Data(prefix.utf8), range_end: Data(Self.end(of: prefix)), limit: WireInteger(Self.firstPage)),
+                key: Data((start ?? prefix).utf8), range_end: Data(Self.end(of: prefix)),
+                limit: WireInteger(Self.firstPage)),
             deadline: deadline)
         var answer = try Self.rangeAnswer(first.body)
         let listing = Etcd.RangeResult(

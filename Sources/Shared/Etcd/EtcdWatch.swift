@@ -4,24 +4,27 @@ extension Etcd.Client {
     /// Watches all keys that begin with `prefix` for changes after `revision`. `POST /v3/watch`
     ///
     /// - Parameters:
+    ///   - start: the first key, where the range begins before the prefix; nil for the prefix.
     ///   - revision: the revision of the listing that the changes are applied to.
     ///   - clusterID: the cluster of that listing; nil to accept any.
     ///   - timing: the limits.
     ///   - onInterruption: called with the reason each time that a connection is lost or cannot be made; the watch goes
     ///     on trying.
     package func watch(
-        prefix: String, after revision: Int64, of clusterID: String? = nil, timing: Etcd.Watch.Timing = .init(),
+        prefix: String, from start: String? = nil, after revision: Int64, of clusterID: String? = nil,
+        timing: Etcd.Watch.Timing = .init(),
         onInterruption: @escaping @Sendable (any Swift.Error) -> Void = { _ in }
     ) -> Etcd.Watch {
         Etcd.Watch(
-            client: self, prefix: prefix, revision: revision, clusterID: clusterID, timing: timing,
+            client: self, prefix: prefix, start: start ?? prefix, revision: revision, clusterID: clusterID,
+            timing: timing,
             onInterruption: onInterruption)
     }
 
     /// Opens the stream of one watch on the first member that answers.
     func openWatch(_ watch: Etcd.Watch, after revision: Int64) async throws -> WatchConnection {
         let create = WireWatchRequest.Create(
-            key: Data(watch.prefix.utf8), range_end: Data(Self.end(of: watch.prefix)),
+            key: Data(watch.start.utf8), range_end: Data(Self.end(of: watch.prefix)),
             start_revision: WireInteger(min(revision, .max - 1) + 1))
         let body = [UInt8](try JSONEncoder().encode(WireWatchRequest(create_request: create)))
         return try await onMembers(watch.timing.deadline) { member, limit in
@@ -81,6 +84,7 @@ extension Etcd {
 
         let client: Client
         let prefix: String
+        let start: String
         let revision: Int64
         let clusterID: String?
         let timing: Timing

@@ -90,12 +90,15 @@ extension Meta: Codable {
     }
 }
 
-/// What an operator says of a service: the JSON object at `<prefix>/<service>/config`.
+/// What an operator says of a service: the JSON object at `<prefix>/<service>/config`; or of one endpoint, at
+/// `<prefix>/<service>/<id>/config`.
 ///
-/// It overrides ``Meta``.
+/// It overrides ``Meta``, and that of an endpoint also that of its service.
 package struct ServiceConfig: Equatable, Sendable, Decodable {
     /// What it says.
     package var options = ServiceOptions()
+    /// Whether somebody waits until all consumers have confirmed it.
+    package var asksConfirmation = false
 
     /// The fields that were wrong, with what they should be.
     package var problems: [String] = []
@@ -115,7 +118,18 @@ package struct ServiceConfig: Equatable, Sendable, Decodable {
     package init(from decoder: any Decoder) throws {
         var fields = try LenientDecoder(decoder)
         options = ServiceOptions(&fields)
+        asksConfirmation = fields.read("confirm", BooleanText.grammar) ?? false
         problems = fields.problems
+    }
+
+    /// The same as what is said of one endpoint: what is of its service as a whole counts as absent.
+    package var ofEndpoint: ServiceConfig {
+        var config = self
+        for field in ServiceOptions.fields where field.scope == .service && field.text(options) != nil {
+            field.copy(ServiceOptions(), &config.options)
+            config.problems.append("\(field.name): is of the service as a whole; it belongs into the service's config")
+        }
+        return config
     }
 }
 

@@ -162,9 +162,20 @@ package enum BooleanText {
 }
 
 extension ServiceOptions {
-    private static let port = ports.field(
-        "port", .service, \.port, otherwise: "the container's port",
-        "the port that the service listens on at client hosts")
+    /// A word takes the place of the port, so this is no row like the others.
+    private static let port = Field(
+        name: "port", scope: .service, kind: .number, grammar: "\(Port.grammar), or none",
+        defaultText: "the container's port",
+        description: "the port that the service listens on at client hosts; with none only routes lead to it",
+        set: { text, options in
+            let isNone = text.lowercased() == "none"
+            let port = Port(text: text)
+            guard isNone || port != nil else { return false }
+            (options.port, options.hasNoPort) = (port, isNone ? true : nil)
+            return true
+        },
+        text: { $0.hasNoPort == true ? "none" : $0.port?.description },
+        copy: { ($1.port, $1.hasNoPort) = ($0.port, $0.hasNoPort) })
     private static let listenAddress = values("an IPv4 or IPv6 address") { IPAddress($0) }.field(
         "listen_address", .service, \.listenAddress, otherwise: "`LISTEN_ADDRESS` of docker-discover",
         "the address that it listens on at client hosts")
@@ -256,6 +267,15 @@ extension ServiceOptions {
     package static let accessLog = switches.option(
         "access_log", .service, \.accessLog, default: false,
         "whether each request or connection is logged")
+    private static let route = values(RoutePlaces.grammar) { RoutePlaces($0) }.field(
+        "route", .service, \.route, otherwise: "none",
+        "mode http: the hosts and paths whose requests go to the service")
+    package static let routeStrip = switches.option(
+        "route_strip", .service, \.routeStrip, default: false,
+        "whether the path of `route` is removed before a request is forwarded")
+    package static let routeHTTPS = switches.option(
+        "route_https", .service, \.routeHTTPS, default: false,
+        "whether requests of `route` without TLS are redirected to HTTPS")
 
     /// All options, in the order of the documentation.
     package static let fields: [Field] = [
@@ -263,7 +283,8 @@ extension ServiceOptions {
         checkInterval.field, checkFastInterval.field, checkDownInterval, checkTimeout.field, checkRise.field,
         checkFall.field, checkPort, weight.field, maxConnections, slowStart.field, isBackup.field, zone,
         proxyProtocol.field, cookie, connectTimeout.field, clientTimeout.field, serverTimeout.field, queueTimeout,
-        retries.field, retryOn.field, compression.field, forwardedFor.field, accessLog.field,
+        retries.field, retryOn.field, compression.field, forwardedFor.field, accessLog.field, route,
+        routeStrip.field, routeHTTPS.field,
     ]
 
     /// The option of a name such as `check_interval`; nil where there is none.

@@ -5,6 +5,8 @@
 package struct ServiceOptions: Hashable, Sendable {
     /// The port that the service listens on at consumers.
     package var port: Port?
+    /// Whether it listens on none, and only routes lead to it; nil where nothing is said.
+    package var hasNoPort: Bool?
     /// The address that it listens on at consumers.
     package var listenAddress: IPAddress?
     /// What HAProxy understands of its connections.
@@ -65,6 +67,12 @@ package struct ServiceOptions: Hashable, Sendable {
     package var forwardedFor: Bool?
     /// Whether each request or connection is logged.
     package var accessLog: Bool?
+    /// The hosts and paths that lead to it.
+    package var route: RoutePlaces?
+    /// Whether these paths are taken off before a request goes on.
+    package var routeStrip: Bool?
+    /// Whether clients without TLS are sent to HTTPS.
+    package var routeHTTPS: Bool?
 
     /// Makes options that say nothing.
     package init() {}
@@ -96,7 +104,12 @@ extension ServiceOptions {
         for field in Self.fields {
             guard let text = field.text(self) else { continue }
             switch field.kind {
-            case .number: try object.encode(Int(text), forKey: FieldName(field.name))
+            case .number:
+                guard let number = Int(text) else {
+                    try object.encode(text, forKey: FieldName(field.name))
+                    continue
+                }
+                try object.encode(number, forKey: FieldName(field.name))
             case .boolean: try object.encode(text == "true", forKey: FieldName(field.name))
             case .string: try object.encode(text, forKey: FieldName(field.name))
             }

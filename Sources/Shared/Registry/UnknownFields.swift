@@ -10,7 +10,7 @@ package enum UnknownFields {
 
     /// Those of a ``ServiceConfig``.
     package static func ofConfig(_ json: some Sequence<UInt8>) -> [String] {
-        problems(json, known: ServiceOptions.fields.map(\.name))
+        problems(json, known: ServiceOptions.fields.map(\.name) + ["confirm"])
     }
 
     /// Those of a ``Meta``.
@@ -20,7 +20,12 @@ package enum UnknownFields {
 
     private static func problems(_ json: some Sequence<UInt8>, known: [String]) -> [String] {
         guard let names = try? JSONDecoder().decode(Names.self, from: Data(json)).names else { return [] }
-        let unknown = Set(names).subtracting(known).sorted()
+        return problems(Set(names), known: known)
+    }
+
+    /// Those among names.
+    static func problems(_ names: Set<String>, known: [String]) -> [String] {
+        let unknown = names.subtracting(known).sorted()
         let told = unknown.prefix(most).map { name in
             // People may write the name of a label.
             let typed = name.lowercased()

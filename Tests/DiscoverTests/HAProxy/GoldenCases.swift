@@ -15,6 +15,8 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
     var statsUsers: [StatsUser] = []
     /// What an operator adds.
     var snippets = ConfigSnippets()
+    /// The certificates for routes.
+    var certificates: Set<String> = []
     /// The host's own addresses.
     var ownAddresses: Set<IPAddress> = []
 
@@ -26,12 +28,14 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
         settings.host = host
         settings.statsUsers = statsUsers
         settings.snippets = snippets
+        settings.certificates = Dictionary(uniqueKeysWithValues: certificates.map { ($0, "") })
         return settings
     }
 
     /// The file.
     var configuration: HAProxyConfiguration {
-        var inputs = DesiredInputs(registry: RegistryFixture(keys).state, host: settings.host)
+        var inputs = DesiredInputs(
+            registry: RegistryFixture(keys).state, certificates: certificates, host: settings.host)
         inputs.ports.ownAddresses = ownAddresses
         return HAProxyConfiguration(DesiredState(inputs), settings)
     }
@@ -47,9 +51,46 @@ struct GoldenCase: Sendable, CustomTestStringConvertible {
                 "whoami-9000/0123456789ab/meta": #"{"port":9000}"#,
                 "db/by-hand": "[fd00::5]:5432",
             ]),
-        addresses, additions, balance, checks, endpoints, http, limits, logs, near, far, stats,
+        addresses, additions, balance, checks, endpoints, http, limits, logs, near, far, stats, routes, plainRoutes,
         localhost,
     ]
+
+    private static let routes = GoldenCase(
+        name: "routes",
+        keys: [
+            "web-v1/1": "10.0.0.5:8000", "web-v1/config": #"{"access_log":true,"check":"http:/health"}"#,
+            "web-v2/1": "10.0.0.6:8000", "web-v2/1/meta": #"{"port":"none"}"#,
+            "web-v2/1/config": #"{"weight":5}"#,
+            "db/1": "10.0.0.7:5432", "db/config": #"{"mode":"tcp"}"#,
+            "blog/1": "10.0.0.8:443",
+            "blog/1/meta":
+                #"{"route":"blog.example.com/2024, *.blog.example.com","route_strip":true,"route_https":true}"#,
+            "-routes/shop": #"{"host":["shop.example.com","*.shop.example.com"],"to":{"web-v1":90,"web-v2":10}}"#,
+            "-routes/stay": #"{"host":"stay.example.com","to":{"web-v1":1,"web-v2":1},"sticky":"cookie"}"#,
+            "-routes/api": #"""
+            {"host":"shop.example.com","path":"/api","to":"api","strip":true,"add":"/v1","https":"redirect",
+             "when":[{"header":{"x-canary":"always on"},"cookie":{"beta":"*"},"to":"web-v2"},
+                     {"method":["POST","PUT"],"to":"web-v1"}]}
+            """#,
+            "-routes/login": #"{"host":"shop.example.com","path":"/login","match":"exact","to":"web-v1"}"#,
+            "-routes/closed": #"{"host":"*","closed":"Back <soon> & well"}"#,
+            "-routes/late": #"{"host":"stay.example.com","to":"web-v1"}"#,
+            "-routes/tcp": #"{"host":"db.example.com","to":"db"}"#,
+            "-routes/wrong": #"{"host":"wrong.example.com","to":""}"#,
+        ],
+        host: HostSettings(
+            statsBind: BindAddress(port: port(1936)),
+            routes: RouteListeners(
+                http: BindAddress(port: port(80)), https: BindAddress(port: port(443)),
+                trusted: AddressRange.list("10.0.0.0/8,fd00::1") ?? [])),
+        certificates: ["example.com"])
+
+    private static let plainRoutes = GoldenCase(
+        name: "routes-without-tls", keys: ["web/1": "10.0.0.5:8000"],
+        host: HostSettings(
+            statsBind: BindAddress(port: port(1936)),
+            routes: RouteListeners(
+                http: BindAddress(port: port(80)), https: BindAddress(address: IPAddress("::"), port: port(8443)))))
 
     private static let localhost = GoldenCase(
         name: "localhost",

@@ -25,6 +25,17 @@ struct HAProxyConfigurationTests {
         #expect(try FileContents(path).text == text)
     }
 
+    @Test(arguments: GoldenCase.all.filter { $0.host.routes != nil })
+    func `the maps are the golden ones`(example: GoldenCase) throws {
+        let maps = try #require(example.configuration.maps)
+        let text = "# routes.map\n\(maps.recordsText)# shares.map\n\(maps.sharesText)"
+        let path = "\(Self.folder)Maps/\(example.name).map"
+        if ProcessInfo.processInfo.environment["UPDATE_GOLDEN"] != nil {
+            try AtomicFile(path: path).replace(with: Array(text.utf8))
+        }
+        #expect(try FileContents(path).text == text)
+    }
+
     @Test(
         .enabled(if: RealParts.canRun("haproxy"), "haproxy is not installed"),
         arguments: try FileManager.default.contentsOfDirectory(atPath: folder).sorted())
@@ -212,6 +223,15 @@ struct HAProxyConfigurationTests {
         try states.replace(with: Array(ServerState.fileHead.utf8))
         let text = try #require(try FileContents(path).text)
             .replacing(HAProxySettings.sample.statesFile, with: states.path)
+            .replacing(HAProxySettings.sample.routeFiles.folder, with: folder.path)
+        let files = RouteFiles(folder: folder.path)
+        for map in [files.routes, files.shares] { try AtomicFile(path: map).replace(with: []) }
+        if text.contains(files.certificateList) {
+            let made = try await Certificates()
+            let both = try [made.server.certificate, made.server.key].flatMap { try FileContents($0).bytes ?? [] }
+            try AtomicFile(path: folder.path + "/a.pem").replace(with: both)
+            try AtomicFile(path: files.certificateList).replace(with: Array("\(folder.path)/a.pem\n".utf8))
+        }
         let file = AtomicFile(path: folder.path + "/haproxy.cfg")
         try file.replace(with: Array(text.utf8))
         let outcome = try await Program(haproxy, ["-c", "-f", file.path]).run(deadline: .seconds(20))

@@ -88,7 +88,7 @@ struct RegistryDumpTests {
     @Test func `golden registries give the golden files`() throws {
         for each in GoldenCase.all {
             let members = each.keys.map { key, value in
-                let place = key.hasPrefix("-ports/") ? "/backends" : "/backends/"
+                let place = key.hasPrefix("-ports/") || key.hasPrefix("-routes/") ? "/backends" : "/backends/"
                 return (place + key, value)
             }
             let encoder = JSONEncoder()
@@ -97,7 +97,8 @@ struct RegistryDumpTests {
                     + String(decoding: try encoder.encode(value), as: UTF8.self)
             }
             let dump = try dump("{\(lines.joined(separator: ",\n"))}")
-            var inputs = DesiredInputs(registry: dump.state, host: each.host)
+            var inputs = DesiredInputs(
+                registry: dump.state, certificates: each.certificates, host: each.settings.host)
             inputs.ports.ownAddresses = each.ownAddresses
             let plan = DesiredState(inputs)
             #expect(HAProxyConfiguration(plan, each.settings) == each.configuration, "\(each.name)")

@@ -32,6 +32,8 @@ struct KeyspaceTests {
             ("/backends/port/port", .port(ServiceName("port")!)),
             ("/backends/web/meta", .entry(web, InstanceID("meta")!)),
             ("/backends/web/meta/meta", .meta(web, InstanceID("meta")!)), ("/backends-ports/web", .claim(web)),
+            ("/backends/web/0123456789ab/config", .endpointConfig(web, id)),
+            ("/backends-routes/shop", .route(RouteName("shop")!)),
         ]
         for (text, key) in expected {
             #expect(try keyspace.parse(text.utf8) == key)
@@ -47,6 +49,7 @@ struct KeyspaceTests {
         ("/backends/web/1/meta/", .unknown), ("/backends/web/1/meta/x", .unknown), ("/backends/web/1/META", .unknown),
         ("/backends/web/1/meta\0", .unknown), ("/backends/web/1/", .unknown),
         ("/backends-ports/", .badService("")), ("/backends-ports/a/b", .badService("a/b")),
+        ("/backends-routes/", .badRoute("")), ("/backends-routes/a/b", .badRoute("a/b")),
         ("/backends-port/web", .foreign), ("/backends-ports", .foreign),
         ("/backends/-ports/web", .badService("-ports")),
         ("/backends//1", .badService("")), ("/backends/a b/1", .badService("a b")),

@@ -81,7 +81,7 @@ struct MetaTests {
         #expect(ServiceConfig(json: #"{"port": 8000, "balance": "leastconn"}"#.utf8)?.options.port == Port(8000))
         let wrong = ServiceConfig(json: #"{"port": "80x"}"#.utf8)
         #expect(wrong?.options.port == nil)
-        #expect(wrong?.problems == ["port: not a port from 1 to 65535"])
+        #expect(wrong?.problems == ["port: not a port from 1 to 65535, or none"])
         #expect(ServiceConfig(json: "{}".utf8) == ServiceConfig())
     }
 

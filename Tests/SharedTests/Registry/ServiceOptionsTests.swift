@@ -15,6 +15,7 @@ struct ServiceOptionsTests {
         ("zone", "eu-1a"), ("proxy_protocol", "v2"), ("cookie", "SRV_1"), ("timeout_connect", "10ms"),
         ("timeout_client", "24h"), ("timeout_server", "1h"), ("timeout_queue", "30s"), ("retries", "0"),
         ("retry_on", "conn-failure,503"), ("compression", "gzip"), ("forwarded_for", "false"), ("access_log", "true"),
+        ("route", "shop.example.com/api, *.example.com"), ("route_strip", "true"), ("route_https", "true"),
     ]
 
     @Test func `every option is read from text and JSON, and written as it was`() throws {
@@ -47,6 +48,7 @@ struct ServiceOptionsTests {
         ("zone", "a b"), ("zone", ""), ("proxy_protocol", "v3"), ("cookie", "a;b"), ("cookie", ""),
         ("timeout_connect", "0"), ("retries", "101"), ("retry_on", "conn-failure,none"), ("retry_on", "teapot"),
         ("retry_on", ""), ("retry_on", "404,404"), ("compression", "br"), ("forwarded_for", "2"),
+        ("port", "no"), ("route", ""), ("route", "a b"), ("route_strip", "x"),
     ])
     func `a value outside of the grammar changes nothing, and costs only its field`(name: String, text: String) throws {
         let field = try #require(ServiceOptions.field(name))

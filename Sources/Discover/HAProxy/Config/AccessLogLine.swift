@@ -4,8 +4,18 @@ import Shared
 ///
 /// What a client sent comes last, so that nothing in it can be taken for another field.
 struct AccessLogLine: Equatable, Sendable {
-    /// Whether it tells of a request of HTTP or of a connection.
-    let mode: ServiceMode
+    /// What a line tells of.
+    enum Kind: String, Sendable {
+        /// A connection.
+        case tcp
+        /// A request to a service's own port.
+        case http
+        /// A request that came by a route.
+        case route
+    }
+
+    /// What it tells of.
+    let mode: Kind
     /// What it tells, by name; what did not come about is not there.
     let fields: [String: String]
 
@@ -16,19 +26,28 @@ struct AccessLogLine: Equatable, Sendable {
     /// The names of the fields beside HAProxy's own for them (https://docs.haproxy.org/2.6/configuration.html#8.2.4).
     ///
     /// Times are in milliseconds; those that did not come about are below zero.
-    private static func columns(_ mode: ServiceMode) -> [(name: String, alias: String)] {
+    private static func columns(_ mode: Kind) -> [(name: String, alias: String)] {
         let place = [("service", "%f"), ("client", "%ci:%cp"), ("endpoint", "%s")]
         let end = [("bytes", "%B"), ("end", "%ts")]
         switch mode {
         case .tcp: return place + [("queue_ms", "%Tw"), ("connect_ms", "%Tc"), ("ms", "%Tt")] + end
-        case .http:
+        case .http, .route:
             let times = [("queue_ms", "%Tw"), ("connect_ms", "%Tc"), ("answer_ms", "%Tr"), ("ms", "%Ta")]
-            return place + [("status", "%ST")] + times + end + [("method", "%HM"), ("path", "%HP")]
+            let request = [("method", "%HM"), ("path", "%HP")]
+            let status = [("status", "%ST")]
+            guard mode == .route else { return place + status + times + end + request }
+            let route = [("route", "%[var(txn.route),field(10,|)]"), ("host", "%[var(txn.host)]")]
+            return [("service", "%b")] + place.dropFirst() + status + times + end + route + request
         }
     }
 
+    /// The value of `log-format` for routes.
+    static let routeFormat = format(of: .route)
+
     /// The value of `log-format` for a mode.
-    static func format(of mode: ServiceMode) -> String {
+    static func format(of mode: ServiceMode) -> String { format(of: mode == .http ? Kind.http : Kind.tcp) }
+
+    private static func format(of mode: Kind) -> String {
         ([mark, mode.rawValue] + columns(mode).map(\.alias)).joined(separator: " ")
     }
 
@@ -36,7 +55,7 @@ struct AccessLogLine: Equatable, Sendable {
     init?(_ line: String) {
         guard line.hasPrefix(Self.mark) else { return nil }
         let head = line.split(separator: " ", maxSplits: 2)
-        guard head.count == 3, let mode = ServiceMode(rawValue: String(head[1])) else { return nil }
+        guard head.count == 3, let mode = Kind(rawValue: String(head[1])) else { return nil }
         let columns = Self.columns(mode)
         let values = head[2].split(separator: " ", maxSplits: columns.count - 1)
         guard values.count == columns.count else { return nil }

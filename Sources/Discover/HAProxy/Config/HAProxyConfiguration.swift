@@ -16,7 +16,19 @@ struct HAProxyConfiguration: Sendable {
     let binds: Set<BindAddress>
 
     /// The servers of each service's section.
-    let sections: [ServiceName: [ServerLine]]
+    private(set) var sections: [ServiceName: [ServerLine]]
+
+    /// What routes come to; nil where this file serves none, or was written by an earlier run.
+    private(set) var maps: RouteMaps?
+
+    /// Where what routes come to is for HAProxy; nil where this file serves none, or was written by an earlier run.
+    private(set) var routeFiles: RouteFiles?
+
+    /// The ids of the conditions that its rules know.
+    private(set) var conditions: Set<String> = []
+
+    /// Whether it routes requests by host and path.
+    private(set) var hasRoutes = false
 
     /// The lines of each service's section that come from its options, as far as they were rendered by this process.
     var configured: [ServiceName: [ConfigLine]] = [:]
@@ -40,7 +52,9 @@ extension HAProxyConfiguration {
             + settings.statsSections(shares, note: plan.noteOfLimit, also: plan.statsLoopback6)
         let rendered = memory.sections(of: plan, settings, shares)
         let extra = Self.added(settings.snippets, at: .extra)
+        let routes = Self.routes(plan, settings)
         var digest = ConfigHash(common)
+        digest.add(routes)
         for section in rendered { digest.add(section.head) }
         let empty = plan.emptySections.map {
             "\n" + Self.section("backend \($0.service)", ["mode \($0.mode.rawValue)"])
@@ -54,10 +68,24 @@ extension HAProxyConfiguration {
                 \(Self.description) \(mark)
             \(common)
             """
-        pieces = [head] + rendered.map(\.text) + empty + (extra.isEmpty ? [] : ["\n" + extra])
+        pieces =
+            [head] + (routes.isEmpty ? [] : [routes]) + rendered.map(\.text) + empty
+            + (extra.isEmpty ? [] : ["\n" + extra])
+        if let table = plan.routes {
+            maps = RouteMaps(table, certificates: settings.certificates)
+            routeFiles = settings.routeFiles
+            conditions = Set(table.conditions.map(\.id))
+            hasRoutes = true
+        }
         binds = plan.binds.union([settings.statsBind]).union(settings.snippets.binds)
         sections = Dictionary(rendered.map { ($0.service, $0.lines) }) { first, _ in first }
+        for (service, _) in plan.emptySections { sections[service] = [] }
         configured = Dictionary(rendered.map { ($0.service, $0.configured) }) { first, _ in first }
+    }
+
+    private static func routes(_ plan: DesiredState, _ settings: HAProxySettings) -> String {
+        guard let table = plan.routes, let listeners = settings.host.routes else { return "" }
+        return RouteSection(binds: plan.routeBinds, listeners: listeners, conditions: table.conditions).text(settings)
     }
 
     /// Takes a file that an earlier run wrote; nil where it carries no mark.
@@ -65,6 +93,7 @@ extension HAProxyConfiguration {
         var mark: String?
         var binds: Set<BindAddress> = []
         var sections: [ServiceName: [ServerLine]] = [:]
+        var (conditions, hasRoutes): (Set<String>, Bool) = ([], false)
         var section: ServiceName?
         var common: ArraySlice<Substring> = []
         let lines = text.split(separator: "\n")
@@ -73,12 +102,14 @@ extension HAProxyConfiguration {
             let words = line.split(separator: " ")
             guard words.count >= 2 else { continue }
             if line.first != " " {
-                section = words[0] == "listen" ? ServiceName(words[1]) : nil
+                section = Self.titles.contains(words[0]) ? ServiceName(words[1]) : nil
+                hasRoutes = hasRoutes || words[1] == RouteSection.name
                 if let section { sections[section] = [] }
                 common = []
             }
             switch words[0] {
             case Self.description where section == nil && words[1].hasPrefix(Self.markPrefix): mark = String(words[1])
+            case "http-request": if let id = RouteSection.condition(inLine: line) { conditions.insert(id) }
             case "bind": if let bind = BindAddress(words[1]) { binds.insert(bind) }
             case Section.common: common = words.dropFirst()
             case "server":
@@ -89,6 +120,7 @@ extension HAProxyConfiguration {
         }
         guard let mark else { return nil }
         self.mark = mark
+        (self.conditions, self.hasRoutes) = (conditions, hasRoutes)
         pieces = [text]
         self.binds = binds.union(ConfigSnippet(path: "", lines: lines[end...].map(String.init)).binds)
         self.sections = sections
@@ -166,6 +198,9 @@ extension HAProxyConfiguration {
             """ + limit + added(settings.snippets, at: .defaults) + "\n"
     }
 
+    /// What begins a service's section: one with a listener, or without.
+    private static let titles: Set<Substring> = ["listen", "backend"]
+
     /// A section of a title and lines.
     static func section(_ title: String, _ lines: [String]) -> String {
         title + "\n" + lines.map { "    \($0)\n" }.joined()
@@ -175,9 +210,10 @@ extension HAProxyConfiguration {
 extension HAProxyConfiguration {
     /// The section of a service; nil where there is none.
     func section(of service: ServiceName) -> AcceptedSection? {
-        let title = "listen \(service)"
+        let titles = Self.titles.map { "\($0) \(service)" }
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-        guard let servers = sections[service], let begin = lines.firstIndex(where: { $0 == title }) else { return nil }
+        guard let servers = sections[service], let begin = lines.firstIndex(where: { titles.contains(String($0)) })
+        else { return nil }
         let body = lines[begin...].dropFirst().prefix { $0.hasPrefix("    ") && !$0.hasPrefix("    server ") }
         let binds = body.compactMap { line -> BindAddress? in
             let words = line.split(separator: " ")
@@ -185,7 +221,7 @@ extension HAProxyConfiguration {
         }
         guard !binds.isEmpty else { return nil }
         let own = body.filter { !$0.hasPrefix("    \(Section.common) ") }
-        let head = ([title] + own.map(String.init)).map { $0 + "\n" }.joined()
+        let head = ([String(lines[begin])] + own.map(String.init)).map { $0 + "\n" }.joined()
         return AcceptedSection(head: head, binds: binds, servers: servers)
     }
 
@@ -198,7 +234,7 @@ extension HAProxyConfiguration {
             if line.hasPrefix(Self.extraMark) { break }
             if let first = line.first, first != " ", first != "#" {
                 let words = line.split(separator: " ")
-                service = words.count == 2 && words[0] == "listen" ? ServiceName(words[1]) : nil
+                service = words.count == 2 && Self.titles.contains(words[0]) ? ServiceName(words[1]) : nil
             }
             if let service, numbers.contains(index + 1) {
                 found[index + 1] = (service, line.drop { $0 == " " }.description)

@@ -20,6 +20,9 @@ struct HAProxySettings: Equatable, Sendable {
     /// Whether HAProxy may read other files too, which docker-discover does not know.
     var hasOtherFiles = false
 
+    /// The certificates for routes that can be used: their digests by name.
+    var certificates: [String: String] = [:]
+
     /// Who may see the stats page; nobody named is everybody.
     var statsUsers: [StatsUser] = []
 
@@ -48,6 +51,11 @@ struct HAProxySettings: Equatable, Sendable {
         return all.map { ConnectionShares(all: $0) }
     }
 
+    /// The files that HAProxy reads for routes, beside the file of states.
+    var routeFiles: RouteFiles {
+        RouteFiles(folder: statesFile.lastIndex(of: "/").map { String(statesFile[..<$0]) } ?? ".")
+    }
+
     /// Where the stats page is.
     var statsBind: BindAddress { host.statsBind }
 }
@@ -62,6 +70,9 @@ struct HAProxyFeatures: Equatable, Sendable {
 
     /// Whether a build knows `httpclient.ssl.verify`: it reads the system's certificates at each start without it.
     var httpClientVerify: Bool
+
+    /// Whether a build has TLS.
+    var tls = true
 
     /// What the newest builds can do.
     static let all = HAProxyFeatures(idleCloseOnResponse: true, prometheus: true, httpClientVerify: true)

@@ -21,7 +21,7 @@ final class Section: Sendable {
         _ texts: inout ServerTexts
     ) {
         service = listener.service
-        let title = "listen \(listener.service)"
+        let title = "\(listener.hasPort ? "listen" : "backend") \(listener.service)"
         let rendered = listener.written == nil ? listener.head(settings, shares) : []
         configured = rendered.filter { !$0.options.isEmpty }
         head = "\n" + (listener.written?.head ?? HAProxyConfiguration.section(title, rendered.map(\.text)))
@@ -118,16 +118,21 @@ extension DesiredState.Listener {
     /// They do not depend on the servers, which come and go without a reload.
     func head(_ settings: HAProxySettings, _ shares: ConnectionShares?) -> [ConfigLine] {
         let limits = (shares?.lines ?? []).map { ConfigLine($0) }
-        let place =
-            [ConfigLine("description \(description(settings.host))")]
-            + binds.map { ConfigLine("bind \($0.words)", "port", "listen_address") }
-        return place + limits + options.mode(settings.abilities) + options.balanceLines + options.checkLines
-            + options.limits
-            + options.logLines
+        var place = [ConfigLine("description 'no port of its own'", "port")]
+        if hasPort {
+            place =
+                [ConfigLine("description \(description(bind, settings.host))")]
+                + binds.map { ConfigLine("bind \($0.words)", "port", "listen_address") } + limits
+        }
+        let all =
+            place + options.mode(settings.abilities) + options.balanceLines + options.checkLines + options.limits
+            + options.logLines + (isRouted ? options.routeLogLines : [])
+        return hasPort ? all : all.filter { !$0.isOfFrontend }
     }
 
     /// What the stats page shows beside the name: the port, which is a link where a browser can do something with it.
-    private func description(_ host: HostSettings) -> String {
+    private func description(_ bind: BindAddress, _ host: HostSettings) -> String {
+        let port = bind.port
         guard options.mode == .http else {
             return bind.address.map { "port \(port) of \($0)" } ?? "port \(port)"
         }
@@ -200,6 +205,12 @@ extension ListenerOptions {
         }
     }
 
+    /// Requests that come by a route are logged there, where nothing else is.
+    fileprivate var routeLogLines: [ConfigLine] {
+        guard self[ServiceOptions.accessLog] else { return [] }
+        return [ConfigLine("http-request set-log-level info", "access_log")]
+    }
+
     /// The rules of an HTTP check.
     ///
     /// HTTP/1.1 demands a `Host`; without one the request is of HTTP/1.0, which does not.
@@ -221,6 +232,12 @@ struct ConfigLine: Equatable, Sendable {
     let text: String
     /// The names of the options, such as `check_interval`.
     let options: [String]
+
+    /// Whether it means something only where HAProxy listens.
+    var isOfFrontend: Bool {
+        let words = ["option idle-close-on-response", "timeout client ", "log ", "log-format "]
+        return words.contains { text.hasPrefix($0) }
+    }
 
     /// Puts both together.
     init(_ text: String, _ options: String...) {

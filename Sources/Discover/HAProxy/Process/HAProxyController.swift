@@ -32,6 +32,8 @@ struct HAProxyController {
     private(set) var oldWorkers: Int?
 
     private let timing: Timing
+    /// The files of maps that are in place.
+    private var maps: RouteMapWriter
     /// Whether this HAProxy can add and remove servers while it runs, as far as is known.
     private var isDynamic = true
     /// Whether it can do so with servers that have a cookie, as far as is known.
@@ -43,6 +45,7 @@ struct HAProxyController {
     init(_ instance: any HAProxyInstance, logger: Logger, timing: Timing = Timing()) async {
         self.instance = instance
         self.timing = timing
+        maps = RouteMapWriter(isFlushed: instance.access.isExternal)
         throttle = ReloadThrottle(timing.pace)
         drains = DrainMonitor(instance.access.runtime, logger: logger, timing: timing.drains)
         known = instance.presence
@@ -96,7 +99,8 @@ extension HAProxyController {
         guard isServing, let file, let report = try? await access.runtime.report(), report.worker.mark == file.mark
         else { return }
         let end = ContinuousClock.now + timing.drains.limit
-        confirm(RunningConfig(worker: report.worker.pid, file: file, states: report.states, until: end))
+        let maps = await access.runningMaps(of: file, access.routeFiles)
+        confirm(RunningConfig(worker: report.worker.pid, file: file, states: report.states, maps: maps, until: end))
     }
 
     /// Takes what HAProxy has confirmed.
@@ -118,6 +122,9 @@ extension HAProxyController {
         _ change: ConfigChange, withoutSnippets: HAProxyConfiguration? = nil, bare: HAProxyConfiguration
     ) async throws -> Progress {
         var change = change
+        // A load takes them as they are, and it may come at any time.
+        try access.directory.restore()
+        try maps.write(change.next)
         if let failure = try await run(change) { change = change.reloading(because: failure) }
         guard change.load != nil else {
             throttle.reset()
@@ -140,6 +147,7 @@ extension HAProxyController {
         known = .unknown(.unknownState)
         do {
             try await access.runtime.run(change.commands)
+            try await access.runtime.verify(change.mapChanges)
             try await readBack(after, change)
             confirm(after)
             return nil
@@ -220,7 +228,10 @@ extension HAProxyController {
 extension HAProxyController {
     /// Why HAProxy would not run a configuration; nil where it would.
     func rejection(of configuration: HAProxyConfiguration) async throws -> HAProxyProgram.Rejection? {
-        try await access.file.rejection(of: configuration)
+        // Its check reads the maps.
+        var maps = maps
+        try maps.write(configuration)
+        return try await access.file.rejection(of: configuration)
     }
 
     /// Which addresses HAProxy could not listen on, and why.
@@ -246,6 +257,14 @@ extension HAProxyController {
     private func mayHold(_ bind: BindAddress) -> Bool {
         guard file?.binds.contains(bind) == true else { return false }
         return PortOwner(of: bind.port).map { $0.command == "haproxy" } ?? true
+    }
+
+    /// Which of these services have an endpoint that takes requests; nil where HAProxy says nothing.
+    func ready(among services: [ServiceName]) async -> Set<ServiceName>? {
+        let known = current.map { current in services.filter { current.sections[$0] != nil } }
+        guard isServing, let report = try? await access.runtime.report(on: known) else { return nil }
+        let ready = report.states.filter { !$0.isDown && !$0.isOut && $0.weight > 0 }
+        return Set(ready.compactMap { ServiceName($0.section) })
     }
 
     /// What HAProxy's checks say of the servers of these services; nil where it says nothing.

@@ -41,9 +41,10 @@ final class HAProxyOutput: Sendable {
     private func tell(_ access: AccessLogLine) {
         let told = access.fields
         logger.info(
-            access.mode == .http ? "request" : "connection",
+            access.mode == .tcp ? "connection" : "request",
             [
-                "service": told["service"], "client": told["client"], "endpoint": told["endpoint"],
+                "service": told["service"], "route": told["route"], "host": told["host"], "client": told["client"],
+                "endpoint": told["endpoint"],
                 "status": told["status"], "method": told["method"], "path": told["path"], "ms": told["ms"],
                 "queue_ms": told["queue_ms"], "connect_ms": told["connect_ms"], "answer_ms": told["answer_ms"],
                 "bytes": told["bytes"], "end": told["end"],

@@ -62,7 +62,7 @@ struct HAProxyProgram: Sendable {
             path: path, version: version,
             abilities: HAProxyFeatures(
                 idleCloseOnResponse: knowsIdleClose, prometheus: services.contains("prometheus-exporter"),
-                httpClientVerify: knowsVerify))
+                httpClientVerify: knowsVerify, tls: build.contains { $0.contains("Built with OpenSSL") }))
     }
 
     /// Has HAProxy check a file; throws ``Refusal`` where it would not start with it.

@@ -11,6 +11,8 @@ struct ConfigChange: Equatable, Sendable {
     private(set) var commands: [RuntimeCommand] = []
     /// The sections that the commands change, with the servers that they have afterwards: for reading back.
     private(set) var sections: [ServiceName: [ServerLine]] = [:]
+    /// What the commands change of maps and certificates; nil for nothing.
+    private(set) var routes: RouteDiff?
     /// Why the file has to be loaded; nil where commands do it all.
     private(set) var load: LoadReason?
 
@@ -27,6 +29,11 @@ struct ConfigChange: Equatable, Sendable {
 
     /// Whether there is nothing to do.
     var isEmpty: Bool { commands.isEmpty && load == nil }
+
+    /// The rows of maps that the commands change.
+    var mapChanges: [MapChange] {
+        commands.compactMap { command in if case .map(let change) = command { change } else { nil } }
+    }
 
     /// The part that needs no load.
     var withoutLoad: ConfigChange {
@@ -45,6 +52,10 @@ struct ConfigChange: Equatable, Sendable {
         if current.mark != next.mark {
             load = .reload(current.hasListeners(of: next) ? .settingsChanged : .listenersChanged)
         }
+        if current.maps == nil, next.maps != nil, load == nil { load = .reload(.unknownState) }
+        let routes = RouteDiff(from: current, to: next)
+        if !routes.commands.isEmpty { self.routes = routes }
+        var departing: [RuntimeCommand] = []
         let leaving = Dictionary(grouping: current.leaving.keys, by: \.service)
         for service in next.sections.keys.sorted() {
             guard let old = current.sections[service], let new = next.sections[service], old != new else { continue }
@@ -53,10 +64,13 @@ struct ConfigChange: Equatable, Sendable {
             if let obstacle = diff.obstacle(in: current, to: new) {
                 load = load ?? .reload(obstacle)
             } else {
-                commands += diff.commands
+                commands += diff.arriving
+                departing += diff.departing
                 sections[service] = new
             }
         }
+        // A route moves after its new endpoints have come and before its old ones go.
+        commands = routes.first + commands + routes.records + departing + routes.last
     }
 }
 
@@ -156,16 +170,17 @@ extension RunningConfig {
 /// Servers that come are ready before others go, so a service that keeps a server is never without one.
 private struct ServerDiff {
     private let service: ServiceName
-    private var arriving: [RuntimeCommand] = []
+    /// What is done first: servers come and change.
+    private(set) var arriving: [RuntimeCommand] = []
     private var replacing: [RuntimeCommand] = []
-    private var departing: [RuntimeCommand] = []
+    private var leaving: [RuntimeCommand] = []
     /// Whether a server's keywords changed that only a new server takes, and no other server could stand in for it.
     private var needsReload = false
     /// Whether servers come or go.
     private var isDynamic = false
 
-    /// What the worker is told, in order.
-    var commands: [RuntimeCommand] { arriving + replacing + departing }
+    /// What is done last: servers are made anew, and go.
+    var departing: [RuntimeCommand] { replacing + leaving }
 
     /// Compares the servers of a section; those of `leaving` are no longer wanted, and still there.
     init(_ service: ServiceName, from old: [ServerLine], leaving: [ServerLine], to new: [ServerLine]) {
@@ -186,7 +201,7 @@ private struct ServerDiff {
         let stay = Set(new.map(\.id))
         for line in old where !stay.contains(line.id) {
             isDynamic = true
-            departing += RuntimeCommand.draining(name(line))
+            self.leaving += RuntimeCommand.draining(name(line))
         }
     }
 

@@ -21,6 +21,12 @@ struct RunningConfig: Equatable, Sendable {
     private(set) var sections: [ServiceName: [ServerLine]]
     /// The servers that are on their way out.
     private(set) var leaving: [EntryID: Leaving] = [:]
+    /// What its maps say; nil where it routes nothing.
+    private(set) var maps: RouteMaps?
+    /// The shares among these that no record names any more.
+    private(set) var retired: Set<String> = []
+    /// The ids of the conditions that its rules know.
+    let conditions: Set<String>
     /// Whether it can add and remove servers while it runs, as far as is known.
     var isDynamic = true
     /// Whether it can do so with servers that have a cookie, as far as is known.
@@ -32,17 +38,21 @@ struct RunningConfig: Equatable, Sendable {
     /// A worker that has just loaded a configuration.
     init(worker: Int32, loaded: HAProxyConfiguration) {
         self.worker = worker
-        (mark, binds) = (loaded.mark, loaded.binds)
-        sections = loaded.sections
+        (mark, binds, conditions) = (loaded.mark, loaded.binds, loaded.conditions)
+        (sections, maps) = (loaded.sections, loaded.maps)
     }
 
     /// A worker of an earlier run, whose file is there, and which tells these states.
     ///
     /// What the file says of keywords is taken for true: only the states can differ from it, by changes that did not
     /// get into the file any more.
-    init(worker: Int32, file: HAProxyConfiguration, states: [ServerState], until end: ContinuousClock.Instant) {
+    init(
+        worker: Int32, file: HAProxyConfiguration, states: [ServerState], maps: RouteMaps? = nil,
+        until end: ContinuousClock.Instant
+    ) {
         self.worker = worker
-        (mark, binds) = (file.mark, file.binds)
+        (mark, binds, conditions) = (file.mark, file.binds, file.conditions)
+        self.maps = maps
         sections = file.sections.mapValues { _ in [] }
         for state in states {
             guard let service = ServiceName(state.section), let id = InstanceID(state.server),
@@ -71,6 +81,7 @@ struct RunningConfig: Equatable, Sendable {
             for id in stay { next.leaving[EntryID(service: service, id: id)] = nil }
             next.sections[service] = lines
         }
+        if let routes = change.routes { (next.maps, next.retired) = (routes.maps, routes.retired) }
         return next
     }
 

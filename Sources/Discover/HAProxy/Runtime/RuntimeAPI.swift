@@ -23,7 +23,11 @@ struct RuntimeAPI: Sendable {
     /// Sends the commands; throws ``RuntimeFailure`` at the first that was not done, and leaves out the lines after it.
     func run(_ commands: [RuntimeCommand]) async throws {
         for line in RuntimeLine.packing(commands) {
-            if let failure = line.failure(in: try await send(line.text)) { throw failure }
+            if case .certificate(let change) = line.commands[0] {
+                try await apply(change)
+            } else if let failure = line.failure(in: try await send(line.text)) {
+                throw failure
+            }
         }
     }
 
@@ -100,7 +104,7 @@ struct RuntimeAPI: Sendable {
         return gone
     }
 
-    private func send(_ line: String) async throws -> String {
+    func send(_ line: String) async throws -> String {
         do {
             return try await socket.send(line, deadline: deadline)
         } catch let failure as LineSocket.Failure {
@@ -131,7 +135,7 @@ struct RuntimeLine: Equatable, Sendable {
         for command in commands {
             let length = command.text.utf8.count + 1
             let isAlike = lines.last?.commands.first?.endsWithEmptyLine == true && command.endsWithEmptyLine
-            if isAlike, length <= room {
+            if isAlike, !command.isAlone, lines.last?.commands.first?.isAlone == false, length <= room {
                 lines[lines.count - 1].commands.append(command)
                 room -= length
             } else {
@@ -176,7 +180,7 @@ struct RuntimeLine: Equatable, Sendable {
     }
 
     /// One line that fits into a message.
-    private static func shown(_ text: String) -> String {
+    static func shown(_ text: String) -> String {
         Diagnostic.excerpt(text.split(separator: "\n").first.map(String.init)?.utf8 ?? "".utf8, longest: 200)
     }
 }

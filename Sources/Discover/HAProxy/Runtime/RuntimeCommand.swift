@@ -1,6 +1,7 @@
 import Shared
 
-/// One command of HAProxy's runtime API that changes a server (https://docs.haproxy.org/2.6/management.html#9.3).
+/// One command of HAProxy's runtime API that changes a server, a map or a certificate
+/// (https://docs.haproxy.org/2.6/management.html#9.3).
 enum RuntimeCommand: Equatable, Sendable {
     /// Makes a server, in maintenance and unchecked.
     case add(EntryID, ServerLine)
@@ -26,6 +27,10 @@ enum RuntimeCommand: Equatable, Sendable {
     case delete(EntryID)
     /// Cuts all connections to a server.
     case cut(EntryID)
+    /// Changes a row of a map.
+    case map(MapChange)
+    /// Changes a certificate, by several commands.
+    case certificate(CertificateChange)
 
     /// As HAProxy takes it.
     var text: String {
@@ -43,6 +48,8 @@ enum RuntimeCommand: Equatable, Sendable {
         case .maxConnections(let name, let limit): "set maxconn server \(name) \(limit)"
         case .delete(let name): "del server \(name)"
         case .cut(let name): "shutdown sessions server \(name)"
+        case .map(let change): change.text
+        case .certificate(let change): change.text
         }
     }
 
@@ -61,6 +68,9 @@ enum RuntimeCommand: Equatable, Sendable {
         default: answer.isEmpty
         }
     }
+
+    /// Whether it cannot share a line.
+    var isAlone: Bool { if case .certificate = self { true } else { false } }
 
     /// Whether an empty line ends its answer in every version; 2.6 ends that of `del server` without one.
     var endsWithEmptyLine: Bool {
