@@ -27,7 +27,7 @@ extension DiscoverSettings {
 
     /// The folder of certificates.
     static func certificates(from reading: inout ParsedSettings) -> String? {
-        reading.value(certificatesFolder, "an absolute path") { isPath($0) ? $0 : nil }
+        reading.value(certificatesFolder, "an absolute path") { Folder.isPath($0) ? $0 : nil }
     }
 
     /// Where routes are served; nil for nowhere, or where a setting is wrong, which is then recorded.

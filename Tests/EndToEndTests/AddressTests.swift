@@ -260,12 +260,16 @@ struct AddressTests {
     {
         try await withFleet { fleet in
             let container = try await fleet.engine.run("-p", "8000:8000", "whoami")
-            // Not there yet.
+            // No interface at all.
+            let strange = try fleet.register(["HOST_IP": "late1"])
+            #expect(try await strange.wait() == .exited(1))
+            #expect(strange.log.contain("no network interface late1", "eth0"))
+            // Without an address yet.
+            try await fleet.ip("link add late0 type bridge")
             let patient = try fleet.register(["HOST_IP": "late0"])
             let puzzled = try fleet.register(["HOST_IP": "auto", "ETCD_HOST": "no-such-host.invalid"])
-            #expect(await patient.logs("HOST_IP cannot be determined yet", "no network interface late0", "eth0"))
+            #expect(await patient.logs("HOST_IP cannot be determined yet", "late0"))
             #expect(await puzzled.logs("HOST_IP cannot be determined yet", "no-such-host.invalid"))
-            try await fleet.ip("link add late0 type bridge")
             try await fleet.ip("addr add 10.88.0.1/24 dev late0")
             try await fleet.ip("link set late0 up")
             #expect(await fleet.holds("whoami \(container) 10.88.0.1:8000"))

@@ -165,7 +165,9 @@ struct RouteLoadTests {
             #expect(status.contains { $0.contains("b: ") }, "\(status)")
             try FileManager.default.removeItem(atPath: "\(folder)/b.pem")
             #expect(await eventually { await subject("b.com", at: tls) == "a.com" })
-            #expect(agent.log.count(of: "by=\"reload") == reloads && lab.haproxies().workers == workers)
+            #expect(
+                agent.log.count(of: "by=\"reload") == reloads && lab.haproxies().workers == workers,
+                "\(agent.log.all.filter { $0.contains("applied") })")
             let curl = Program(
                 "curl",
                 [

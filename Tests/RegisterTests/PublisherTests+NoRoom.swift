@@ -18,7 +18,7 @@ extension PublisherTests {
         keys = try await self.keys()
         #expect(keys.keys.allSatisfy { $0.hasSuffix("/meta") })
         #expect(log.all.count { $0.contains("withdrawing without keeping the reasons") } == 1)
-        #expect(log.all.count { $0.contains("msg=withdrawn") && $0.contains("service=web") } == 1)
+        #expect(log.all.count { $0.contains("msg=\"withdrawn\"") && $0.contains("service=web") } == 1)
         try await server.raiseNoSpace(false)
         try await desire(by: &publisher)
         #expect(Meta(json: try #require(try await self.keys()[Self.metaKey]).value)?.withdrawn != nil)

@@ -125,7 +125,7 @@ struct EtcdSettingsTests {
     func `the password file's line end is no part of the password`(contents: String) throws {
         let path = try file("password", contents)
         let read = read(["ETCD_HOST": "a", "ETCD_USER": "u", "ETCD_PASSWORD_FILE": path])
-        #expect(read.configuration?.credentials == Etcd.Credentials(user: "u", password: "pw"))
+        #expect(read.configuration?.credentials == Etcd.Credentials(user: "u", password: "pw", passwordFile: path))
     }
 
     @Test func `the file counts before the variable`() throws {
