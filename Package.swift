@@ -24,13 +24,7 @@ let package = Package(
             cSettings: [.treatAllWarnings(as: .error)],
             linkerSettings: [.linkedLibrary("curl")]
         ),
-        // The resolver is a part of the C library.
-        .target(
-            name: "CResolv",
-            cSettings: [.treatAllWarnings(as: .error)],
-            linkerSettings: [.linkedLibrary("resolv")]
-        ),
-        .target(name: "Shared", dependencies: ["CCurl", "CResolv"], swiftSettings: swiftSettings),
+        .target(name: "Shared", dependencies: ["CCurl"], swiftSettings: swiftSettings),
         .executableTarget(name: "Register", dependencies: ["Shared"], swiftSettings: swiftSettings),
         .executableTarget(name: "Discover", dependencies: ["Shared"], swiftSettings: swiftSettings),
         // No Testing import here: a release build of a plain target cannot see it.

@@ -147,10 +147,11 @@ extension HAProxyConfiguration {
     ///
     /// `hard-stop-after` bounds how long workers of earlier configurations may finish their connections, at about 8 MB
     /// each; ``ReloadThrottle`` bounds how many there come to be. Without `no strict-limits` HAProxy would not start where
-    /// it could not have a file open for each server's check at the same time (``OpenFileBudget``). `mworker-max-reloads` is the last resort where both fail:
-    /// it ends a worker that has seen so many reloads, connections or not. `spread-checks` lets no two consumers check an
-    /// endpoint at the same moments for long. The HTTP client would read all of the system's certificates at each start,
-    /// only for scripts; where there may be some, that is left to their operator.
+    /// it could not have a file open for each server's check at the same time (``OpenFileBudget``). `mworker-max-reloads`
+    /// is the last resort where both fail: it ends a worker that has seen so many reloads, connections or not.
+    /// `spread-checks` lets no two consumers check an endpoint at the same moments for long. The HTTP client would read
+    /// all of the system's certificates at each start, only for scripts; where there may be some, that is left to their
+    /// operator.
     private static func globals(_ settings: HAProxySettings, _ shares: ConnectionShares?) -> String {
         let limit = settings.configuredConnections == nil ? shares.map { "    maxconn \($0.all)\n" } ?? "" : ""
         let client = settings.abilities.httpClientVerify && settings.leavesHTTPClientUnused
