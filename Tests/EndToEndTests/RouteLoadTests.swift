@@ -145,6 +145,8 @@ struct RouteLoadTests {
             try await certificate("a.com", at: "\(folder)/a.pem")
             #expect(await eventually { await subject("a.com", at: tls) == "a.com" })
             #expect(await agent.logs("problem resolved", "setting=CERTIFICATES"))
+            // The first certificate is what HTTPS needs to listen at all.
+            #expect(await agent.logs("applied", "by=\"reload"))
             let (reloads, workers) = (agent.log.count(of: "by=\"reload"), lab.haproxies().workers)
             async let clients = Program("python3", ["-c", Self.handshakes, "\(tls)", "8"]).run(deadline: .seconds(40))
             for round in 0..<5 {
