@@ -23,14 +23,17 @@ package enum ListeningSockets {
     }
 
     private static func listeners(in path: String) throws(SystemError) -> [ListeningSocket] {
+        try lines(in: path).compactMap(socket)
+    }
+
+    /// The lines of those that listen, which come first: there may be tens of thousands of others.
+    fileprivate static func lines(in path: String) throws(SystemError) -> [String] {
         // Without IPv6 there is no table of it.
         guard var lines = try FileLines(path) else { return [] }
-        var sockets: [ListeningSocket] = []
+        var listening: [String] = []
         _ = try lines.next()
-        while let line = try lines.next(), isListener(line) {
-            if let socket = socket(in: line) { sockets.append(socket) }
-        }
-        return sockets
+        while let line = try lines.next(), isListener(line) { listening.append(line) }
+        return listening
     }
 
     /// Whether a line is that of a socket that listens: its fourth field, the state, is 0A.
@@ -100,13 +103,12 @@ package struct PortOwner: Equatable, Sendable, CustomStringConvertible {
 
     /// The sockets that listen on the port, as /proc/<pid>/fd names them.
     private static func listeners(on port: Port) -> Set<String> {
-        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].compactMap { try? FileContents($0).text }
-        let lines = tables.flatMap { $0.split(separator: "\n") }
+        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map { (try? ListeningSockets.lines(in: $0)) ?? [] }
         return Set(
-            lines.compactMap { line in
-                // Slot, local address:port in hexadecimal, remote, state (0A: listening), ...; the tenth is the inode.
+            tables.joined().compactMap { line in
+                // Slot, local address:port in hexadecimal, remote, state, ...; the tenth is the inode.
                 let words = line.split(separator: " ")
-                guard words.count > 9, words[3] == "0A", let local = words[1].split(separator: ":").last,
+                guard words.count > 9, let local = words[1].split(separator: ":").last,
                     UInt16(local, radix: 16) == port.number
                 else { return nil }
                 return "socket:[\(words[9])]"
