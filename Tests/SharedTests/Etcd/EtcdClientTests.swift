@@ -150,7 +150,7 @@ struct EtcdClientTests {
     @Test func `a client with a password logs in, again when its token expires, and also when login is off`()
         async throws
     {
-        let server = try await EtcdServer(["--auth-token-ttl", "2"])
+        let server = try await EtcdServer(["--auth-token-ttl", "2", "--log-level", "debug"])
         let etcd = client(server.origin, credentials: Etcd.Credentials(user: "root", password: "pw"))
         _ = try await etcd.commit(put([("/k", "1")]), deadline: Self.limit)
         try await server.ctl("user", "add", "root:pw")
