@@ -87,15 +87,18 @@ struct OutputsFile: Sendable {
     /// It names programs that run with this process's rights, so nobody with fewer may have written it.
     init(_ path: String) throws(JSONFile.Failure) {
         self.path = path
-        if let problem = try Self.ownership(of: path) { throw .wrong(path: path, Mistakes(whole: problem)) }
+        if let exposure = Folder.exposure(of: path) {
+            throw .wrong(path: path, Mistakes(whole: Self.problem(exposure, path)))
+        }
         outputs = try JSONFile.read(path) { text throws(Mistakes) in try Self.outputs(in: text) }
     }
 
-    private static func ownership(of path: String) throws(JSONFile.Failure) -> String? {
-        do throws(FileError) {
-            return try FileOwnership(path)?.problem
-        } catch {
-            throw .unreadable(error)
+    private static func problem(_ exposure: Folder.Exposure, _ path: String) -> String {
+        switch exposure {
+        case .owner(let owner):
+            "it belongs to user \(owner); it has to be root's or this program's user's (chown \(Folder.ownAccount) \(path))"
+        case .mode(let mode):
+            "others may write it (mode \(String(mode, radix: 8))); only its owner may (chmod go-w \(path))"
         }
     }
 

@@ -147,30 +147,6 @@ package struct FileLock: Sendable {
     }
 }
 
-/// Who may write a file, where that decides whether to trust it.
-package struct FileOwnership {
-    /// Why a file of this kind cannot be trusted; nil where it can.
-    package let problem: String?
-
-    /// Looks at what a path names; nil where there is nothing.
-    package init?(_ path: String) throws(FileError) {
-        var status = stat()
-        guard unsafe stat(path, &status) == 0 else {
-            guard errno == ENOENT else { throw FileError("look at", path) }
-            return nil
-        }
-        let mode = String(status.st_mode & 0o777, radix: 8)
-        if status.st_uid != 0, status.st_uid != geteuid() {
-            problem =
-                "it belongs to user \(status.st_uid); it has to be root's or this program's user's (chown \(geteuid()) \(path))"
-        } else if status.st_mode & 0o022 != 0 {
-            problem = "others may write it (mode \(mode)); only its owner may (chmod go-w \(path))"
-        } else {
-            problem = nil
-        }
-    }
-}
-
 /// Folders of the file system.
 package enum Folder {
     /// Whether a text is an absolute path that a command line and a message can carry.
@@ -188,15 +164,15 @@ package enum Folder {
         guard unsafe access(path, R_OK | W_OK | X_OK) == 0 else { throw FileError("use", path) }
     }
 
-    /// Who besides this account and root may change what is in a folder.
+    /// Who besides this account and root may change a file, or what is in a folder.
     package enum Exposure: Equatable, Sendable {
-        /// The folder is another account's, with that number.
+        /// It is another account's, with that number.
         case owner(UInt32)
         /// Its mode lets others write.
         case mode(UInt32)
     }
 
-    /// Who else may change what is in a folder; nil for nobody, and where there is none.
+    /// Who else may change what is at a path; nil for nobody, and where there is nothing.
     package static func exposure(of path: String) -> Exposure? {
         var status = stat()
         guard unsafe stat(path, &status) == 0 else { return nil }
