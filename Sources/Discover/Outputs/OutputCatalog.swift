@@ -38,8 +38,7 @@ struct OutputCatalog: Sendable {
 
     /// All of it as one JSON object with sorted names, a line for each service.
     func json() throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let encoder = JSONEncoder.oneLine
         var text = Array("{\"host\":".utf8)
         text += try encoder.encode(host)
         text += Array(",\"keys\":".utf8)
@@ -101,10 +100,8 @@ final class OutputService: Sendable {
     init(name: ServiceName, port: Port, mode: String, endpoints: [Endpoint]) {
         (self.name, self.port, self.mode, self.endpoints) = (name, port, mode, endpoints)
         tags = Set(endpoints.flatMap(\.tags)).sorted()
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         let fields = Fields(endpoints: endpoints, mode: mode, name: name.text, port: port.number, tags: tags)
-        json = (try? encoder.encode(fields)).map { [UInt8]($0) } ?? []
+        json = (try? JSONEncoder.oneLine.encode(fields)).map { [UInt8]($0) } ?? []
     }
 
     private struct Fields: Encodable {

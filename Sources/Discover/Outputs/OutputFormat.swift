@@ -111,8 +111,7 @@ enum OutputFormat: Equatable, Sendable {
             var targets: [String]
             var labels: [String: String]
         }
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let encoder = JSONEncoder.oneLine
         var lines: [[UInt8]] = []
         for service in catalog.services {
             for endpoint in service.endpoints {

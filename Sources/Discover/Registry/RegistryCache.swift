@@ -69,8 +69,7 @@ struct RegistryCache: Sendable {
 
     /// Replaces the copy.
     func save(_ copy: Copy) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        let encoder = JSONEncoder.oneLine
         func line(_ value: some Encodable) throws -> [UInt8] { try [UInt8](encoder.encode(value)) + Stored.newline }
         let groups = copy.registry.groups.sorted { ($0.key?.text ?? "") < ($1.key?.text ?? "") }
         // Piece by piece, as the whole may be large.

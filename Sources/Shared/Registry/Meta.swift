@@ -46,9 +46,7 @@ package struct Meta: Equatable, Sendable {
 
     /// The object in one line with sorted fields: equal metas have equal bytes.
     package func json() throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return [UInt8](try encoder.encode(self))
+        [UInt8](try JSONEncoder.oneLine.encode(self))
     }
 }
 

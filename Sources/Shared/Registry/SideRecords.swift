@@ -28,9 +28,7 @@ package struct PortClaim: Hashable, Sendable {
 
     /// The object in one line: equal claims have equal bytes.
     package func json() throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys]
-        return [UInt8](try encoder.encode(Fields(port: port, instead_of: port == wish ? nil : wish)))
+        [UInt8](try JSONEncoder.oneLine.encode(Fields(port: port, instead_of: port == wish ? nil : wish)))
     }
 
     // The fields have the names that they have in the JSON.
@@ -68,8 +66,6 @@ package struct ConsumerRecord: Codable, Equatable, Sendable {
 
     /// The object in one line with sorted fields.
     package func json() throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return [UInt8](try encoder.encode(self))
+        [UInt8](try JSONEncoder.oneLine.encode(self))
     }
 }
