@@ -67,14 +67,12 @@ struct DiscoverAgent: Sendable {
             RegistryCache(file: settings.directory.catalog, keyspace: settings.keyspace), logger: logger)
         cache.load()
         let inbox = Inbox(requests: LoopQueue { [bell] in bell.ring(.request) })
-        let outputs = settings.outputs.map { Outputs($0, settings.outputSetting, clients.client, logger) }
+        let outputs = settings.outputs.map { Outputs($0, settings.outputContext, clients.client, logger) }
         try await withThrowingDiscardingTaskGroup { group in
             defer { group.cancelAll() }
             // It takes etcd's time, while HAProxy is asked what it can do.
             group.addTask { await followRegistry(clients, from: cache.saved?.registry, into: inbox) }
-            guard let haproxy = settings.haproxy else {
-                return try await writeOutputs(outputs, inbox, clients, cache)
-            }
+            guard let haproxy = settings.haproxy else { return await writeOutputs(outputs, inbox, clients) }
             var reconciler = try await attach(haproxy, cache)
             let board = SharedSnapshot(reconciler.snapshot(store))
             if let outputs { group.addTask { [access = reconciler.haproxy.access] in await outputs.run(access) } }
@@ -109,8 +107,7 @@ struct DiscoverAgent: Sendable {
         while let rung = reasons, !Task.isCancelled {
             if rung.contains(.hangup) {
                 readFiles(for: &reconciler)
-                outputs?.readFile()
-                clients.client.logInAgain()
+                readFiles(for: outputs, clients)
             }
             if let registry = inbox.registry.take() { reconciler.accept(registry) }
             if let consumers = inbox.consumers.take() { reconciler.accept(consumers: consumers) }
@@ -210,14 +207,20 @@ extension DiscoverAgent {
     }
 
     /// Hands over how many client hosts there are.
-    func countConsumers(_ clients: RegistryClients, into inbox: Inbox) async {
+    private func countConsumers(_ clients: RegistryClients, into inbox: Inbox) async {
         try? await clients.census.run { count in
             inbox.consumers.put(count)
             bell.ring(.consumers)
         }
     }
 
-    /// Reads again what an operator has written into files on this host.
+    /// Reads again what an operator has written into files on this host, for all but HAProxy.
+    func readFiles(for outputs: Outputs?, _ clients: RegistryClients) {
+        outputs?.readFile()
+        clients.client.logInAgain()
+    }
+
+    /// Reads again what an operator has written into files on this host, for HAProxy.
     private func readFiles(for reconciler: inout Reconciler) {
         reconciler.accept(settings.additionFiles.read())
         guard let path = settings.statsAuthPath else { return }

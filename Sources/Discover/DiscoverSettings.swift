@@ -277,9 +277,9 @@ extension DiscoverSettings {
 
 extension DiscoverSettings {
     /// What outputs have in common; their programs get this process's environment without secrets.
-    var outputSetting: Outputs.Setting {
+    var outputContext: Outputs.Context {
         let secrets = Self.options.settings.filter(\.isSecret).map(\.variable)
-        return Outputs.Setting(
+        return Outputs.Context(
             host: host, mode: mode, folder: directory.path + "/outputs",
             environment: ProcessInfo.processInfo.environment.filter { !secrets.contains($0.key) })
     }

@@ -6,9 +6,7 @@ extension DiscoverAgent {
     /// Keeps outputs at what the registry says until the task is cancelled.
     ///
     /// No check says what is down here, and no port is taken, so nothing is claimed.
-    func writeOutputs(
-        _ outputs: Outputs?, _ inbox: Inbox, _ clients: RegistryClients, _ cache: RegistryCacheWriter
-    ) async throws {
+    func writeOutputs(_ outputs: Outputs?, _ inbox: Inbox, _ clients: RegistryClients) async {
         logger.info(
             "docker-discover started",
             [
@@ -27,7 +25,7 @@ extension DiscoverAgent {
             }
             group.addTask { await clients.presence.run() }
             while let rung = await bell.answer() {
-                if rung.contains(.hangup) { outputs?.readFile() }
+                if rung.contains(.hangup) { readFiles(for: outputs, clients) }
                 if let registry = inbox.registry.take() { state.accept(registry) }
                 if let (desired, registry) = state.decide() {
                     outputs?.accept(desired, revision: registry.revision)

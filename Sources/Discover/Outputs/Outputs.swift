@@ -42,7 +42,7 @@ final class Outputs: Sendable {
     private enum News { case catalog, file }
 
     /// What outputs have in common.
-    struct Setting: Sendable {
+    struct Context: Sendable {
         /// This host.
         let host: HostSettings
         /// How the registry is followed.
@@ -53,7 +53,7 @@ final class Outputs: Sendable {
         let environment: [String: String]
     }
 
-    private let settings: Setting
+    private let settings: Context
     private let client: Etcd.Client
     private let log: Logger
     private let sources = Mutex(Sources())
@@ -65,7 +65,7 @@ final class Outputs: Sendable {
     private static let longestRetry = Duration.seconds(60)
 
     /// Takes the outputs of a file.
-    init(_ file: OutputsFile, _ settings: Setting, _ client: Etcd.Client, _ log: Logger) {
+    init(_ file: OutputsFile, _ settings: Context, _ client: Etcd.Client, _ log: Logger) {
         (self.settings, self.client, self.log) = (settings, client, log)
         state = Mutex(State(file: file))
     }
