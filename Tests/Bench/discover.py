@@ -94,7 +94,7 @@ class Fleet:
         host = f"host-{place}"
         meta = {
             "container": f"service-{service}-{place}", "created": "2026-01-01T00:00:00Z", "host": host,
-            "image": f"registry.example:5000/team/service-{service}:1.0", "owner": f"{host}/10.0.0.1/ENGINE-{place}",
+            "image": f"registry.example:5000/team/service-{service}:1.0",
             "port": self.ports[service],
         }  # fmt: skip
         key = f"{PREFIX}/service-{service}/{identity}"
