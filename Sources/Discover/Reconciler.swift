@@ -217,6 +217,7 @@ extension Reconciler {
         await observe()
         var (decided, claims): (DesiredState?, [PortClaimUpdate]?)
         if let due, due <= .now {
+            restoreRuntimeSocket()
             await reviewCertificates()
             await reviewSnippets()
             await updateSwitches()
@@ -264,6 +265,17 @@ extension Reconciler {
         if heldRoutes.expire(at: clock.now) { due = .now }
         if rejected.retryDue(at: .now) { due = .now }
         if published.expire(at: clock.now) { due = .now }
+    }
+
+    /// Has HAProxy make the runtime API's socket anew where somebody has deleted its file.
+    ///
+    /// A new worker takes sockets over by name, also one that has no file any more: it gets another name for the same
+    /// path, which is bound.
+    private mutating func restoreRuntimeSocket() {
+        let path = haproxy.access.directory.statsSocket
+        guard haproxy.isServing, Folder.isMissing(path) else { return }
+        let other = haproxy.access.directory.path + "//" + path.dropFirst(haproxy.access.directory.path.count + 1)
+        settings.statsSocket = settings.statsSocket == path ? other : path
     }
 
     /// Tries addresses; those at which HAProxy listens already are free.

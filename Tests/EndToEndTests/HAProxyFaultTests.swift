@@ -95,6 +95,9 @@ struct HAProxyFaultTests {
             #expect(lab.haproxies().master == master)
             #expect(!next.log.contain("service not served"))
             #expect(lab.configuration.contains("listen web"))
+            // It has made its sockets anew.
+            try await lab.put(["web/2": "127.0.0.1:\(two.port)"])
+            #expect(await next.logs("msg=\"applied\"", "endpoints=2", "by=\"runtime"))
         }
     }
 
