@@ -24,8 +24,9 @@ test: ## every check and every test, on real parts
 matrix: ## the tests once more, on Debian trixie's Docker Engine, etcd and HAProxy
 	@Tests/Laboratory/matrix.sh
 
-soak: ## 2 000 random changes and changes under load, on a running HAProxy, with limits for a quiet machine
-	SIDEKICK_REQUIRE=all SIDEKICK_QUIET=1 SIDEKICK_WALK=2000 swift test --filter 'RandomWalk|DiscoverLoad'
+soak: ## 2 000 random changes, 60 random faults, and changes under load, with limits for a quiet machine
+	SIDEKICK_REQUIRE=all SIDEKICK_QUIET=1 SIDEKICK_WALK=2000 SIDEKICK_FAULTS=60 \
+		swift test --filter 'RandomWalk|DiscoverLoad|FaultWalk'
 
 storm: ## 200 containers at random while engine and etcd are restarted
 	SIDEKICK_STORM=200 SIDEKICK_REQUIRE=all swift test --filter StormTests

@@ -49,6 +49,12 @@ final class DiscoverLab: Sendable {
         return try keep(Agent(program: "unshare", arguments, standard.merging(settings) { $1 }))
     }
 
+    /// Starts docker-discover with the file systems that a process has mounted.
+    func start(withMountsOf pid: Int32, _ settings: [String: String] = [:]) throws -> Agent {
+        let arguments = ["--target", "\(pid)", "--mount", "\(Laboratory.programFolder)/docker-discover"]
+        return try keep(Agent(program: "nsenter", arguments, standard.merging(settings) { $1 }))
+    }
+
     /// Starts docker-discover so that it and HAProxy may have no more files open.
     func start(openFiles: Int) throws -> Agent {
         let line = "ulimit -n \(openFiles) && exec \(Laboratory.programFolder)/docker-discover"
