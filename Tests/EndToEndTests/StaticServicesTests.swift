@@ -81,6 +81,18 @@ struct StaticServicesTests {
         #expect(await host.holds(["/backends/db/main": "10.0.0.1:5432"]))
     }
 
+    @Test(.enabled(if: getuid() == 0, "needs root"))
+    func `of several addresses of etcd's name one that answers is found`() async throws {
+        let host = try await Host(Self.file(Self.db))
+        let hosts = "\(host.folder.path)/hosts"
+        try Data("127.0.0.3 etcd.test\n127.0.0.1 etcd.test\n127.0.0.4 etcd.test\n".utf8)
+            .write(to: URL(filePath: hosts))
+        let agent = try register(
+            host, mounting: "mount --bind \(hosts) /etc/hosts", ["ETCD_HOST": "etcd.test:\(host.etcd.port)"])
+        #expect(await host.holds(["/backends/db/main": "10.0.0.1:5432"]))
+        #expect(!agent.log.contain("etcd unreachable"))
+    }
+
     @Test(.enabled(if: getuid() == 0 && RealParts.canRun("openssl"), "needs root and openssl"))
     func `where ETCD_CACERT is set, the system's certificates do not count`() async throws {
         let certificates = try await Certificates()

@@ -183,6 +183,7 @@ struct DockerClientTests {
         (EACCES, "run docker-register as root"), (EPERM, "run docker-register as root"),
         (ENOENT, "is Docker installed"),
         (ECONNREFUSED, "nothing listens there"), (0, "check DOCKER_HOST"),
+        (EMFILE, "raise the limit of open files"), (ENFILE, "raise the limit of open files"),
     ])
     func `each reason has its advice`(code: Int32, advice: String) {
         let error = Docker.Error(HTTPError.unreachable("x", reason: "why", code: code), .unix("/run/d.sock"))

@@ -188,6 +188,24 @@ struct EtcdClientTests {
         #expect(await eventually { (try? await late.range(prefix: "/k", deadline: .seconds(2))) != nil })
     }
 
+    @Test func `a JSON web token whose users have changed is replaced by a new login`() async throws {
+        let folder = try ScratchFolder()
+        let (key, publicKey) = ("\(folder.path)/key.pem", "\(folder.path)/public.pem")
+        let pair = "openssl genrsa -out \(key) 2048 && openssl rsa -in \(key) -pubout -out \(publicKey)"
+        let made = try await Program("sh", ["-c", pair]).run(deadline: .seconds(20))
+        #expect(made.isSuccess, "\(made.lines)")
+        let server = try await EtcdServer([
+            "--auth-token", "jwt,pub-key=\(publicKey),priv-key=\(key),sign-method=RS256,ttl=10m",
+        ])
+        try await server.enableLogin("pw")
+        let etcd = client(server.origin, credentials: Etcd.Credentials(user: "root", password: "pw"))
+        _ = try await etcd.commit(put([("/k", "1")]), deadline: Self.limit)
+        // It names the revision of the users at its login, and etcd refuses it for the rest of its life.
+        try await server.ctl("--user", "root:pw", "user", "add", "late:pw")
+        _ = try await etcd.commit(put([("/k", "2")]), deadline: Self.limit)
+        #expect(try await etcd.range(prefix: "/k", deadline: Self.limit).keyValues.map(\.value) == [Array("2".utf8)])
+    }
+
     @Test func `a refused token leads to one login, whatever the code and words`() async throws {
         let refusals: [StubEtcd.Answer] = [
             .init(500, #"{"code":2,"message":"auth: revision in header is old"}"#),
