@@ -88,12 +88,12 @@ class Fleet:
     def entry(self, number, generation=0):
         """One made endpoint: its key, its value and its meta."""
         service, place = number % self.services, number // self.services
-        identity = f"{number:08x}{generation:04x}"
-        # Each address is of its own, and of this machine.
+        identity = f"made-{number:x}-{generation:x}"
+        # Each address is of its own, and of this machine; of agents no loopback address would be believed.
         address = f"127.{1 + generation % 100}.{number // 250}.{1 + number % 250}:{self.sink_port}"
         host = f"host-{place}"
         meta = {
-            "container": f"service-{service}-{place}", "created": "2026-01-01T00:00:00Z", "host": host,
+            "container": f"service-{service}-{place}", "created": "2026-01-01T00:00:00Z", "tags": [host],
             "image": f"registry.example:5000/team/service-{service}:1.0",
             "port": self.ports[service],
         }  # fmt: skip
