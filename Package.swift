@@ -24,7 +24,10 @@ let package = Package(
             cSettings: [.treatAllWarnings(as: .error)],
             linkerSettings: [.linkedLibrary("curl")]
         ),
-        .target(name: "Shared", dependencies: ["CCurl"], swiftSettings: swiftSettings),
+        // The resolver is part of the C library, and its header of libc6-dev.
+        .target(
+            name: "CResolv", cSettings: [.treatAllWarnings(as: .error)], linkerSettings: [.linkedLibrary("resolv")]),
+        .target(name: "Shared", dependencies: ["CCurl", "CResolv"], swiftSettings: swiftSettings),
         .executableTarget(name: "Register", dependencies: ["Shared"], swiftSettings: swiftSettings),
         .executableTarget(name: "Discover", dependencies: ["Shared"], swiftSettings: swiftSettings),
         // No Testing import here: a release build of a plain target cannot see it.

@@ -166,6 +166,7 @@ extension DiscoverAgent {
             "docker-discover started",
             [
                 "version": Version.current, "mode": settings.mode, "prefix": settings.keyspace.prefix,
+                "etcd": settings.etcd.members, "etcd_from": settings.etcd.sources.joined(separator: ","),
                 "state_dir": settings.directory.path, "stats": settings.host.statsBind,
             ])
         var timing = HAProxyController.Timing()

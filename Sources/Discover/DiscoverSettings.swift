@@ -278,7 +278,7 @@ extension DiscoverSettings {
 extension DiscoverSettings {
     /// What outputs have in common; their programs get this process's environment without secrets.
     var outputContext: Outputs.Context {
-        let secrets = Self.options.settings.filter(\.isSecret).map(\.variable)
+        let secrets = Self.options.settings.flatMap(\.secretVariables)
         return Outputs.Context(
             host: host, mode: mode, folder: directory.path + "/outputs",
             environment: ProcessInfo.processInfo.environment.filter { !secrets.contains($0.key) })

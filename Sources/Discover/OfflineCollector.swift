@@ -100,7 +100,7 @@ extension Snapshot.Store {
     /// What is known from the start.
     init(_ configuration: DiscoverSettings) {
         self.init(
-            members: configuration.etcd.endpoints.map(\.name), keyspace: configuration.keyspace,
+            members: configuration.etcd.members.names, keyspace: configuration.keyspace,
             mode: configuration.mode.description)
     }
 }

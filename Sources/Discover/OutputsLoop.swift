@@ -11,6 +11,7 @@ extension DiscoverAgent {
             "docker-discover started",
             [
                 "version": Version.current, "mode": settings.mode, "prefix": settings.keyspace.prefix,
+                "etcd": settings.etcd.members, "etcd_from": settings.etcd.sources.joined(separator: ","),
                 "state_dir": settings.directory.path, "haproxy": DiscoverSettings.noHAProxy,
             ])
         var state = OutputsState(settings, logger)

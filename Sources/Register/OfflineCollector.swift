@@ -28,13 +28,13 @@ struct OfflineCollector: Sendable {
             engine = client
         }
         let host = try await HostMonitor(
-            configuration.hostAddress, members: configuration.etcd.endpoints, engine, at: configuration.docker,
+            configuration.hostAddress, members: configuration.etcd.members, engine, at: configuration.docker,
             deadline: limit, interval: configuration.ttl / 3, waits: false, logger: logger)
         let owner = Owner(try await engine?.identity() ?? HostIdentity.read(), host.address)
         var inputs = Inputs(
             owner: owner, policy: configuration.rules, containers: containers, services: configuration.services)
         var snapshot = Snapshot(
-            owner, engine, at: configuration.docker?.name, members: configuration.etcd.endpoints,
+            owner, engine, at: configuration.docker?.name, members: configuration.etcd.members.names,
             configuration.keyspace, agent: nil)
         let etcd = Etcd.Client(http, configuration.etcd)
         let registry = EntryStore(etcd: etcd, keyspace: configuration.keyspace, deadline: limit)

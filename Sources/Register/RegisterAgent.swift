@@ -73,7 +73,7 @@ struct RegisterAgent: ~Copyable {
         }
         let identity = try await engine?.identity() ?? HostIdentity.read()
         hostMonitor = try await HostMonitor(
-            configuration.hostAddress, members: configuration.etcd.endpoints, engine, at: configuration.docker,
+            configuration.hostAddress, members: configuration.etcd.members, engine, at: configuration.docker,
             deadline: limit, interval: configuration.ttl / 3, logger: logger)
         let owner = Owner(identity, hostMonitor.address)
         let etcd = Etcd.Client(http, configuration.etcd, first: Int.random(in: 0..<1024))
@@ -90,7 +90,7 @@ struct RegisterAgent: ~Copyable {
         requests = LoopQueue { bell.ring(.request) }
         checker = RegistrationChecker(http)
         snapshot = Snapshot(
-            owner, engine, at: configuration.docker?.name, members: configuration.etcd.endpoints,
+            owner, engine, at: configuration.docker?.name, members: configuration.etcd.members.names,
             configuration.keyspace, agent: .thisProcess)
         board = SharedSnapshot(snapshot)
         self.configuration = configuration
@@ -100,7 +100,8 @@ struct RegisterAgent: ~Copyable {
             [
                 "version": Version.current, "host": owner.host, "host_ip": owner.address, "owner": owner.text,
                 "engine": configuration.docker?.name ?? "none", "api": engine?.version,
-                "prefix": configuration.keyspace.prefix, "services_file": inputs.services?.path,
+                "prefix": configuration.keyspace.prefix, "etcd": configuration.etcd.members,
+                "etcd_from": configuration.etcd.sources.joined(separator: ","), "services_file": inputs.services?.path,
             ])
         guard let warning = hostMonitor.warning else { return }
         snapshot.addressWarning = warning

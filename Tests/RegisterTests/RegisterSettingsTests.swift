@@ -31,11 +31,33 @@ struct RegisterSettingsTests {
     @Test func `two settings are enough`() throws {
         let configuration = try read([], ["HOST_IP": "10.0.0.1", "ETCD_HOST": "etcd1"])
         #expect(configuration.hostAddress == .fixed(IPAddress("10.0.0.1")!))
-        #expect(configuration.etcd.endpoints == [.tcp("http://etcd1:2379")])
+        #expect(configuration.etcd.members.names == ["http://etcd1:2379"])
         #expect(configuration.docker == .unix("/var/run/docker.sock"))
         #expect(configuration.keyspace.prefix == "/backends/")
         #expect(configuration.ttl == .seconds(15))
         #expect(configuration.deadline == .seconds(5))
+    }
+
+    @Test func `etcdctl's variables count where ours say nothing, and the configuration tells which did`() throws {
+        let theirs = [
+            "HOST_IP": "10.0.0.1", "ETCDCTL_ENDPOINTS": "a:1", "ETCDCTL_DISCOVERY_SRV": "b.test",
+            "ETCDCTL_USER": "ops:pass:word",
+        ]
+        let etcd = try read([], theirs).etcd
+        #expect(etcd.members.names == ["http://a:1"])
+        #expect(etcd.credentials == Etcd.Credentials(user: "ops", password: "pass:word"))
+        #expect(etcd.sources == ["ETCDCTL_ENDPOINTS", "ETCDCTL_USER"])
+        let both = try read(
+            ["--etcd", "srv:c.test."], theirs.merging(["ETCD_USER": "root", "ETCDCTL_PASSWORD": "x"]) { $1 })
+        #expect(both.etcd.members.names == ["srv:c.test"])
+        #expect(both.etcd.credentials == Etcd.Credentials(user: "root", password: "x"))
+        #expect(both.etcd.sources == ["--etcd", "ETCD_USER", "ETCDCTL_PASSWORD"])
+        #expect(
+            try read([], ["HOST_IP": "10.0.0.1", "ETCDCTL_DISCOVERY_SRV": "b.test"]).etcd.members.names == [
+                "srv:b.test"
+            ])
+        let secret = RegisterSettings.options.settings.flatMap(\.secretVariables)
+        #expect(Set(secret) == ["ETCD_PASSWORD", "ETCDCTL_PASSWORD", "ETCDCTL_USER"])
     }
 
     @Test func `a flag wins over its variable, and an empty variable counts as unset`() throws {
@@ -53,7 +75,7 @@ struct RegisterSettingsTests {
     ])
     func `etcd's members are written in any of the usual ways`(text: String, bases: [String]) throws {
         let configuration = try read([], ["HOST_IP": "10.0.0.1", "ETCD_HOST": text])
-        #expect(configuration.etcd.endpoints.map(\.base) == bases)
+        #expect(configuration.etcd.members.names == bases)
     }
 
     @Test(arguments: [

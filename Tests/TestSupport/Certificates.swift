@@ -12,7 +12,7 @@ package final class Certificates: Sendable {
 
     /// The authority that signed the others.
     package let authority: Pair
-    /// A server's, for 127.0.0.1.
+    /// A server's, for 127.0.0.1 and the domain cluster.test.
     ///
     /// It may be used by a client too: etcd's gateway calls its own server with it.
     package let server: Pair
@@ -38,7 +38,7 @@ package final class Certificates: Sendable {
         server = try await Self.make(
             "server", in: path,
             signed + [
-                "-subj", "/CN=server", "-addext", "subjectAltName=IP:127.0.0.1", "-addext",
+                "-subj", "/CN=server", "-addext", "subjectAltName=IP:127.0.0.1,DNS:cluster.test", "-addext",
                 "extendedKeyUsage=serverAuth,clientAuth",
             ])
         client = try await Self.make(

@@ -7,7 +7,7 @@ struct HostAddressLookup: Sendable {
     /// Where the agent is.
     let placement: AgentPlacement
     /// etcd's members.
-    let members: [HTTPOrigin]
+    let members: Etcd.Members
     /// The engine; nil on a host without one.
     let engine: HTTPOrigin?
     /// The limit of each lookup.
@@ -72,6 +72,7 @@ struct HostAddressLookup: Sendable {
     /// The local address of the connection to the first member that has one.
     private func addressTowardsEtcd() async throws -> IPAddress {
         var errors: [HostAddressError] = []
+        let members = try await currentMembers()
         for member in members {
             guard let host = member.host, let port = member.port else { continue }
             do {
@@ -95,6 +96,15 @@ struct HostAddressLookup: Sendable {
 }
 
 extension HostAddressLookup {
+    /// The members of now.
+    private func currentMembers() async throws -> [HTTPOrigin] {
+        do {
+            return try await members.lookUp(limit: deadline / 2)
+        } catch let error as HTTPError {
+            throw HostAddressError.unknownName("\(members)", reason: "\(error)")
+        }
+    }
+
     /// Looks it up until there is one; what cannot come right by itself is thrown.
     func first(logger: Logger) async throws -> IPAddress {
         var backoff = Backoff(first: .milliseconds(200), limit: .seconds(2))

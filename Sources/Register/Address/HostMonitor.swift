@@ -37,7 +37,7 @@ struct HostMonitor: Sendable {
     ///   - waits: whether that may take as long as it takes.
     /// - Throws: what cannot come right by itself, or soon, and what the engine failed with.
     init(
-        _ setting: HostAddress, members: [HTTPOrigin], _ engine: Docker.Client?, at origin: HTTPOrigin?,
+        _ setting: HostAddress, members: Etcd.Members, _ engine: Docker.Client?, at origin: HTTPOrigin?,
         deadline: Duration, interval: Duration, waits: Bool = true, logger: Logger
     ) async throws {
         let interfaces = try HostAddressLookup.interfaces()

@@ -59,7 +59,7 @@ struct Snapshot: Sendable {
 extension Snapshot {
     /// What is known from the start, before anything was looked at.
     init(
-        _ owner: Owner, _ engine: Docker.Client?, at address: String?, members: [HTTPOrigin], _ keyspace: Keyspace,
+        _ owner: Owner, _ engine: Docker.Client?, at address: String?, members: [String], _ keyspace: Keyspace,
         agent: Agent?
     ) {
         self.agent = agent
@@ -67,7 +67,7 @@ extension Snapshot {
         self.engine = engine.map {
             Engine(address: address ?? "", api: $0.version.description)
         }
-        store = Store(members: members.map(\.name), keyspace: keyspace)
+        store = Store(members: members, keyspace: keyspace)
     }
 }
 

@@ -28,7 +28,8 @@ package struct CommandLineParser: Sendable {
 
     /// Reads the command line (without the program's own name) and the environment.
     ///
-    /// Flags count before variables, and those before defaults; an empty variable counts as unset. `--flag value` and
+    /// Flags count before variables, those before other programs' variables, and those before defaults; an empty variable
+    /// counts as unset. `--flag value` and
     /// `--flag=value` are the same; a value that begins with two dashes needs the latter. A command stands anywhere
     /// between flags, its operands behind it. Mistakes are collected in the reading, so that ``Reading/finish()``
     /// reports them together with those in the values. A request for help or the version is answered whatever else is
@@ -41,8 +42,10 @@ package struct CommandLineParser: Sendable {
             given[setting] = ParsedSettings.RawValue(name: setting.flag, text: value)
         }
         for setting in settings where given[setting] == nil {
-            if let value = environment[setting.variable], !value.isEmpty {
-                given[setting] = ParsedSettings.RawValue(name: setting.variable, text: value)
+            for variable in [Setting.Alternative(setting.variable)] + setting.alternatives {
+                guard let value = environment[variable.variable], !value.isEmpty else { continue }
+                given[setting] = ParsedSettings.RawValue(name: variable.variable, text: variable.prefix + value)
+                break
             }
         }
         let reading = ParsedSettings(given: given, problems: line.problems, unusable: line.incomplete)

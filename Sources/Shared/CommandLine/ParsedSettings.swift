@@ -25,6 +25,9 @@ package struct ParsedSettings: Sendable {
         unusable.contains(setting) ? nil : given[setting]?.text ?? setting.fallback
     }
 
+    /// The flag or variable that says it; nil where none does.
+    package func source(of setting: Setting) -> String? { given[setting]?.name }
+
     /// What `parse` makes of the text; where that is nothing, a problem that says what was `expected`.
     ///
     /// `expected` goes on after "is not": `HOST_IP: "foo" is not an IPv4 or IPv6 address`.

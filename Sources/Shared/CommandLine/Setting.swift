@@ -6,6 +6,8 @@ package struct Setting: Sendable, Hashable {
     package let flag: String
     /// The environment variable, such as `HOST_IP`; empty for a command's own flag, which has none.
     package let variable: String
+    /// Variables of other programs that count, in this order, where neither flag nor variable gives a value.
+    package let alternatives: [Alternative]
     /// What stands for the value in `--help`, such as `ADDRESS`; nil for a switch, which takes no value.
     package let placeholder: String?
     /// The value that counts when neither flag nor variable gives one.
@@ -21,6 +23,7 @@ package struct Setting: Sendable, Hashable {
     package init(
         flag: String,
         variable: String = "",
+        alternatives: [Alternative] = [],
         placeholder: String? = nil,
         fallback: String? = nil,
         help: String,
@@ -29,11 +32,32 @@ package struct Setting: Sendable, Hashable {
     ) {
         self.flag = flag
         self.variable = variable
+        self.alternatives = alternatives
         self.placeholder = placeholder
         self.fallback = fallback
         self.help = help
         self.isSecret = isSecret
         self.isNeeded = isNeeded
+    }
+
+    /// Another program's variable that says the same.
+    package struct Alternative: Sendable, Hashable {
+        /// The variable.
+        package let variable: String
+        /// What stands before its value where that is this setting's.
+        package let prefix: String
+        /// Whether its value must never be printed.
+        package let isSecret: Bool
+
+        /// Describes a variable.
+        package init(_ variable: String, prefix: String = "", isSecret: Bool = false) {
+            (self.variable, self.prefix, self.isSecret) = (variable, prefix, isSecret)
+        }
+    }
+
+    /// The variables whose values must never be printed.
+    package var secretVariables: [String] {
+        (isSecret ? [variable] : []) + alternatives.filter { isSecret || $0.isSecret }.map(\.variable)
     }
 
     /// The flag and what follows it.

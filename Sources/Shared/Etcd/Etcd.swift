@@ -71,14 +71,20 @@ extension Etcd {
     /// Where etcd is and how to log in.
     package struct Configuration: Sendable {
         /// The members, at least one.
-        package var endpoints: [HTTPOrigin]
+        package var members: Members
         /// The user and password; nil where etcd asks for none.
         package var credentials: Credentials?
+        /// The flags and variables that said so.
+        package var sources: [String] = []
+
+        /// Takes members and, where needed, a login.
+        package init(members: Members, credentials: Credentials? = nil, sources: [String] = []) {
+            (self.members, self.credentials, self.sources) = (members, credentials, sources)
+        }
 
         /// Takes members and, where needed, a login.
         package init(endpoints: [HTTPOrigin], credentials: Credentials? = nil) {
-            self.endpoints = endpoints
-            self.credentials = credentials
+            self.init(members: Members(endpoints), credentials: credentials)
         }
     }
 

@@ -9,7 +9,8 @@ extension Etcd {
     /// succeeded, and the caller reads.
     package final class Client: Sendable {
         let http: HTTPClient
-        private let configuration: Configuration
+        private let credentials: Credentials?
+        private let directory: MemberDirectory
         private let session: Mutex<Session>
 
         private struct Session {
@@ -28,9 +29,9 @@ extension Etcd {
         ///   over the cluster.
         package init(_ http: HTTPClient, _ configuration: Configuration, first: Int = 0) {
             self.http = http
-            self.configuration = configuration
-            let count = max(1, configuration.endpoints.count)
-            session = Mutex(Session(preferred: ((first % count) + count) % count))
+            credentials = configuration.credentials
+            directory = MemberDirectory(configuration.members)
+            session = Mutex(Session(preferred: Int(first.magnitude % UInt(Int.max))))
         }
 
         /// Calls a route of the gateway.
@@ -62,8 +63,8 @@ extension Etcd {
         func onMembers<Value: Sendable>(
             _ deadline: Duration, _ work: (HTTPOrigin, Duration) async throws -> Value
         ) async throws -> Value {
-            let members = configuration.endpoints
             let end = ContinuousClock.now + deadline
+            let members = try await directory.members(limit: deadline)
             var last: any Swift.Error = HTTPError.timedOut("etcd", after: deadline)
             for round in 0..<members.count {
                 let index = session.withLock { $0.preferred } % members.count
@@ -73,24 +74,20 @@ extension Etcd {
                     return try await work(members[index], left / (members.count - round))
                 } catch let error where Self.shouldTryNextMember(error) {
                     last = (error as? HTTPError)?.advised(about: members[index]) ?? error
-                    leave(index)
+                    leave(members[index])
                 }
             }
             throw last
         }
 
-        /// Goes on to the next member, unless somebody else already did.
-        private func leave(_ index: Int) {
-            session.withLock { session in
-                guard session.preferred == index else { return }
-                session.preferred = (index + 1) % max(1, configuration.endpoints.count)
-            }
-        }
-
-        /// Leaves the member that is preferred now, after a stream from it turned out to be dead.
+        /// Goes on to the next member after one that has failed, unless somebody else already did.
         func leave(_ member: HTTPOrigin) {
-            guard let index = configuration.endpoints.firstIndex(of: member) else { return }
-            leave(index)
+            let members = directory.known
+            session.withLock { session in
+                guard !members.isEmpty, members[session.preferred % members.count] == member else { return }
+                session.preferred = (session.preferred % members.count + 1) % members.count
+            }
+            directory.lookUpAgain()
         }
 
         private static func shouldTryNextMember(_ error: any Swift.Error) -> Bool {
@@ -129,7 +126,7 @@ extension Etcd {
             for route: String, on member: HTTPOrigin, _ deadline: Duration,
             _ work: ([(name: String, value: String)], Duration) async throws -> Value
         ) async throws -> Value {
-            guard let credentials = configuration.credentials else { return try await work([], deadline) }
+            guard let credentials = credentials else { return try await work([], deadline) }
             let end = ContinuousClock.now + deadline
             func left() -> Duration { max(ContinuousClock.now.duration(to: end), .milliseconds(1)) }
             var token = session.withLock { $0.login.token }

@@ -4,27 +4,40 @@ import FoundationEssentials
 package enum EtcdSettings {
     /// `ETCD_HOST`: the members.
     package static let host = Setting(
-        flag: "--etcd", variable: "ETCD_HOST", placeholder: "HOST[:PORT],...",
-        help: "etcd endpoints: host:port or http(s) URLs, comma-separated; the default port is 2379")
+        flag: "--etcd", variable: "ETCD_HOST",
+        alternatives: [.init("ETCDCTL_ENDPOINTS"), .init("ETCDCTL_DISCOVERY_SRV", prefix: "srv:")],
+        placeholder: "HOST[:PORT],...",
+        help: """
+            etcd endpoints: host:port or http(s) URLs, comma-separated; the default port is 2379. Or srv:DOMAIN for SRV \
+            records, or gateway[:PORT] for the default gateway, which for a container is its host
+            """)
     /// `ETCD_PREFIX`: where the keys are.
     package static let prefix = Setting(
         flag: "--etcd-prefix", variable: "ETCD_PREFIX", placeholder: "PREFIX", fallback: Keyspace.standard,
         help: "prefix of the registry's keys")
     static let authorities = Setting(
-        flag: "--etcd-cacert", variable: "ETCD_CACERT", placeholder: "FILE",
+        flag: "--etcd-cacert", variable: "ETCD_CACERT", alternatives: [.init("ETCDCTL_CACERT")], placeholder: "FILE",
         help: "CA bundle (PEM) for etcd; endpoints without a scheme then use https")
     static let certificate = Setting(
-        flag: "--etcd-cert", variable: "ETCD_CERT", placeholder: "FILE", help: "client certificate (PEM) for etcd")
+        flag: "--etcd-cert", variable: "ETCD_CERT", alternatives: [.init("ETCDCTL_CERT")], placeholder: "FILE",
+        help: "client certificate (PEM) for etcd")
     static let key = Setting(
-        flag: "--etcd-key", variable: "ETCD_KEY", placeholder: "FILE", help: "private key (PEM) of that certificate")
+        flag: "--etcd-key", variable: "ETCD_KEY", alternatives: [.init("ETCDCTL_KEY")], placeholder: "FILE",
+        help: "private key (PEM) of that certificate")
     static let user = Setting(
-        flag: "--etcd-user", variable: "ETCD_USER", placeholder: "NAME", help: "etcd user to log in as")
+        flag: "--etcd-user", variable: "ETCD_USER", alternatives: [.init(nameAndPassword, isSecret: true)],
+        placeholder: "NAME",
+        help: "etcd user to log in as")
     static let passwordFile = Setting(
         flag: "--etcd-password-file", variable: "ETCD_PASSWORD_FILE", placeholder: "FILE",
         help: "file with that user's password; read at startup, for each login, and on SIGHUP")
     static let password = Setting(
-        flag: "--etcd-password", variable: "ETCD_PASSWORD", placeholder: "PASSWORD",
+        flag: "--etcd-password", variable: "ETCD_PASSWORD", alternatives: [.init("ETCDCTL_PASSWORD")],
+        placeholder: "PASSWORD",
         help: "the password itself; other users of the host may see it, so prefer the file", isSecret: true)
+
+    /// The variable of etcdctl that may have the password as well: `name:password`.
+    private static let nameAndPassword = "ETCDCTL_USER"
 
     /// All of them, in the order of the help.
     package static let settings = [host, prefix, authorities, certificate, key, user, passwordFile, password]
@@ -53,13 +66,30 @@ package enum EtcdSettings {
             return nil
         }
         let isSecure = tls != HTTPOrigin.TLS()
-        let expected = "host:port or URLs such as https://10.0.0.1:2379, separated by commas"
-        let endpoints = reading.value(host, expected) { text -> [HTTPOrigin]? in
-            let endpoints = text.split(separator: ",").map { endpoint(String($0), isSecure: isSecure, tls: tls) }
-            return endpoints.isEmpty || endpoints.contains(nil) ? nil : endpoints.compactMap(\.self)
+        let expected =
+            "host:port or URLs such as https://10.0.0.1:2379, separated by commas; or srv:DOMAIN; or gateway[:PORT]"
+        let members = reading.value(host, expected) { text -> Etcd.Members? in
+            source(text, isSecure: isSecure, tls: tls).map { Etcd.Members($0, tls: tls, isSecure: isSecure) }
         }
-        return endpoints.map { Etcd.Configuration(endpoints: $0, credentials: credentials) }
+        let sources = settings.compactMap { $0 == prefix ? nil : reading.source(of: $0) }
+        return members.map { Etcd.Configuration(members: $0, credentials: credentials, sources: sources) }
     }
+
+    /// Parses what says where the members are.
+    private static func source(_ text: String, isSecure: Bool, tls: HTTPOrigin.TLS) -> Etcd.Members.Source? {
+        if text.hasPrefix(records) {
+            let domain = text.dropFirst(records.count)
+            let name = domain.last == "." ? domain.dropLast() : domain
+            return isHostName(name) ? .records(domain: String(name)) : nil
+        }
+        if text == gateway || text.hasPrefix(gateway + ":") {
+            return hostAndPort(text[...]).map { .gateway($0.1) }
+        }
+        let endpoints = text.split(separator: ",").map { endpoint(String($0), isSecure: isSecure, tls: tls) }
+        return endpoints.isEmpty || endpoints.contains(nil) ? nil : .listed(endpoints.compactMap(\.self))
+    }
+
+    private static let (records, gateway) = ("srv:", "gateway")
 
     /// Parses one member: `host`, `host:port`, `[ipv6]:port`, with or without scheme and trailing slash.
     static func endpoint(_ text: String, isSecure: Bool, tls: HTTPOrigin.TLS) -> HTTPOrigin? {
@@ -88,7 +118,8 @@ package enum EtcdSettings {
         return (host, port)
     }
 
-    private static func isHostName(_ text: Substring) -> Bool {
+    /// Whether a text may be a host's name.
+    static func isHostName(_ text: some StringProtocol) -> Bool {
         let isAllowed: (Character) -> Bool = { $0.isASCII && ($0.isLetter || $0.isNumber || "-._".contains($0)) }
         return !text.isEmpty && text.utf8.count <= 253 && text.allSatisfy(isAllowed)
     }
@@ -102,7 +133,12 @@ package enum EtcdSettings {
                 return nil
             }
         }
-        guard let name = reading.text(user) else {
+        var name = reading.text(user)
+        if reading.source(of: user) == nameAndPassword, let both = name, let colon = both.firstIndex(of: ":") {
+            name = String(both[..<colon])
+            secret = secret ?? String(both[both.index(after: colon)...])
+        }
+        guard let name else {
             if secret != nil { reading.problem(user, "must be set, as there is a password") }
             return nil
         }

@@ -5,10 +5,10 @@ import Glibc
 enum CurlOptions {
     /// Sets all options of a transfer.
     ///
-    /// - Returns: the list of header fields, which must live as long as the transfer.
+    /// - Returns: lists that must live as long as the transfer.
     static func apply(
         _ transfer: Transfer, to easy: UnsafeMutableRawPointer, errorText: UnsafeMutablePointer<CChar>
-    ) -> UnsafeMutablePointer<curl_slist>? {
+    ) -> [UnsafeMutablePointer<curl_slist>] {
         let request = transfer.request
         unsafe ccurl_set_pointer(easy, CURLOPT_ERRORBUFFER, errorText)
         unsafe ccurl_set_string(easy, CURLOPT_URL, transfer.origin.base + request.path)
@@ -43,7 +43,13 @@ enum CurlOptions {
             unsafe list = unsafe curl_slist_append(list, line) ?? list
         }
         unsafe ccurl_set_pointer(easy, CURLOPT_HTTPHEADER, list)
-        return unsafe list
+        var lists = unsafe [list]
+        if let place = transfer.origin.place {
+            let destination = unsafe curl_slist_append(nil, "::\(place)")
+            unsafe ccurl_set_pointer(easy, CURLOPT_CONNECT_TO, destination)
+            unsafe lists.append(destination)
+        }
+        return unsafe lists.compactMap { unsafe $0 }
     }
 
     /// Sets the body of a POST.

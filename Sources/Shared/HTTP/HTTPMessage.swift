@@ -122,19 +122,22 @@ package struct HTTPOrigin: Hashable, Sendable {
     /// The path of the unix socket that the connection goes through instead of TCP.
     package let socket: String?
 
+    /// Host and port to connect to instead of those in ``base``, whose host the server's certificate is checked against.
+    package let place: String?
+
     /// The files for TLS; they matter for `https` only.
     package let tls: TLS
 
     /// A server that listens on a unix socket.
     package static func unix(_ path: String) -> HTTPOrigin {
-        HTTPOrigin(base: "http://localhost", socket: path, tls: TLS())
+        HTTPOrigin(base: "http://localhost", socket: path, place: nil, tls: TLS())
     }
 
     /// A server on TCP.
     ///
-    /// `base` has a scheme and no path.
-    package static func tcp(_ base: String, tls: TLS = TLS()) -> HTTPOrigin {
-        HTTPOrigin(base: base, socket: nil, tls: tls)
+    /// `base` has a scheme and no path; `place`, where the connection goes elsewhere, has neither.
+    package static func tcp(_ base: String, at place: String? = nil, tls: TLS = TLS()) -> HTTPOrigin {
+        HTTPOrigin(base: base, socket: nil, place: place, tls: tls)
     }
 
     /// The name or address of a TCP server, without brackets; nil where it listens on a unix socket.
@@ -149,7 +152,7 @@ package struct HTTPOrigin: Hashable, Sendable {
 
     private var authority: (host: Substring, port: Port)? {
         guard let scheme = base.firstRange(of: "://") else { return nil }
-        let rest = base[scheme.upperBound...]
+        let rest = place.map { $0[...] } ?? base[scheme.upperBound...]
         guard let colon = rest.lastIndex(of: ":"), let port = Port(text: rest[rest.index(after: colon)...]) else {
             return nil
         }
@@ -167,5 +170,5 @@ package struct HTTPOrigin: Hashable, Sendable {
     }
 
     /// How messages name it.
-    package var name: String { socket.map { "unix://\($0)" } ?? base }
+    package var name: String { socket.map { "unix://\($0)" } ?? place.map { "\(base) (at \($0))" } ?? base }
 }

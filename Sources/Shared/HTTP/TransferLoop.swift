@@ -115,7 +115,7 @@ struct ActiveTransfers {
     @unsafe
     private struct Active {
         let transfer: Transfer
-        let headers: UnsafeMutablePointer<curl_slist>?
+        let lists: [UnsafeMutablePointer<curl_slist>]
         let errorText: UnsafeMutablePointer<CChar>
         /// The errno with which the system gave no socket; 0 where it gave one.
         let socketError: UnsafeMutablePointer<Int32>
@@ -146,12 +146,12 @@ struct ActiveTransfers {
         }
         let errorText = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
         unsafe errorText.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
-        let headers = unsafe CurlOptions.apply(transfer, to: easy, errorText: errorText)
+        let lists = unsafe CurlOptions.apply(transfer, to: easy, errorText: errorText)
         let socketError = UnsafeMutablePointer<Int32>.allocate(capacity: 1)
         unsafe socketError.initialize(to: 0)
         unsafe ccurl_keep_socket_error(easy, socketError)
         unsafe byHandle[easy] = unsafe Active(
-            transfer: transfer, headers: headers, errorText: errorText, socketError: socketError)
+            transfer: transfer, lists: lists, errorText: errorText, socketError: socketError)
         let code = unsafe curl_multi_add_handle(multi, easy)
         if code != CURLM_OK {
             unsafe forget(easy)
@@ -200,7 +200,7 @@ struct ActiveTransfers {
         guard let active = unsafe byHandle.removeValue(forKey: easy) else { return }
         unsafe curl_multi_remove_handle(multi, easy)
         unsafe curl_easy_cleanup(easy)
-        unsafe curl_slist_free_all(active.headers)
+        unsafe active.lists.forEach { unsafe curl_slist_free_all($0) }
         unsafe active.errorText.deallocate()
         unsafe active.socketError.deallocate()
     }

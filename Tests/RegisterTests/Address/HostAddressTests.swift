@@ -124,7 +124,7 @@ struct HostAddressTests {
         engine: HTTPOrigin = .unix("/var/run/docker.sock")
     ) -> HostAddressLookup {
         HostAddressLookup(
-            setting: setting, placement: placement, members: members.map { .tcp($0) }, engine: engine,
+            setting: setting, placement: placement, members: Etcd.Members(members.map { .tcp($0) }), engine: engine,
             deadline: .seconds(10))
     }
 

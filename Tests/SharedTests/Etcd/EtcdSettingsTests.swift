@@ -57,7 +57,7 @@ struct EtcdSettingsTests {
     func `members are hosts with or without scheme and port`(text: String, bases: [String]) {
         let (configuration, problems) = read(["ETCD_HOST": text])
         #expect(problems == [])
-        #expect(configuration?.endpoints.map(\.base) == bases)
+        #expect(configuration?.members.names == bases)
         #expect(configuration?.credentials == nil)
     }
 
@@ -87,10 +87,10 @@ struct EtcdSettingsTests {
         let files = ["ETCD_CACERT": try file("ca"), "ETCD_CERT": try file("cert"), "ETCD_KEY": try file("key")]
         let (configuration, problems) = read(files.merging(["ETCD_HOST": "a,http://b,https://c"]) { $1 })
         #expect(problems == [])
-        #expect(configuration?.endpoints.map(\.base) == ["https://a:2379", "http://b:2379", "https://c:2379"])
+        #expect(configuration?.members.names == ["https://a:2379", "http://b:2379", "https://c:2379"])
         let tls = HTTPOrigin.TLS(
             authorities: files["ETCD_CACERT"], certificate: files["ETCD_CERT"], key: files["ETCD_KEY"])
-        #expect(configuration?.endpoints.allSatisfy { $0.tls == tls } == true)
+        #expect(configuration?.members.tls == tls)
     }
 
     @Test(arguments: [("ETCD_CERT", "ETCD_KEY"), ("ETCD_KEY", "ETCD_CERT")])
