@@ -77,6 +77,8 @@ struct RegisterEndToEndTests {
             _ = try await fleet.engine.run("--name", "udp", "-p", "9000:9000/udp", "whoami")
             _ = try await fleet.engine.run("--name", "ignored", "-P", "-l", "SERVICE_IGNORE=1", "whoami")
             _ = try await fleet.engine.run("--name", "wrong", "-P", "-l", "SERVICE_NAME=a b", "whoami")
+            let dns = try await fleet.engine.run(
+                "--name", "dns", "-p", "9053:53/udp", "-l", "SERVICE_NAME=dns", "-l", "SERVICE_UDP=true", "whoami")
             let web = try await fleet.engine.run(
                 "--name", "web", "-p", "8100:8000", "-p", "127.0.0.1:8101:8000", "-p", "8102:8000", "-p", "9100:9000",
                 "-e", "SERVICE_TAGS=blue", "registry.example:5000/team/web:1.2")
@@ -85,6 +87,7 @@ struct RegisterEndToEndTests {
                 await fleet.holds([
                     key(web, "web"): "\(fleet.host.address):8100",
                     key(web, "web-9000"): "\(fleet.host.address):9100",
+                    key(dns, "dns-53-udp"): "\(fleet.host.address):9053",
                 ]))
             #expect(try await fleet.meta(web, service: "web")?.tags == ["blue"])
             #expect(await agent.logs("container=silent", "publishes no TCP port"))
@@ -95,9 +98,10 @@ struct RegisterEndToEndTests {
             #expect(await agent.logs("container=wrong", "SERVICE_NAME=a b"))
             // Two more looks say nothing again.
             let another = try await fleet.engine.run("-P", "whoami")
-            #expect(await fleet.holdsKeys([key(another), key(web, "web"), key(web, "web-9000")]))
+            #expect(
+                await fleet.holdsKeys([key(another), key(web, "web"), key(web, "web-9000"), key(dns, "dns-53-udp")]))
             try await fleet.engine.docker("rm", "-f", another)
-            #expect(await fleet.holdsKeys([key(web, "web"), key(web, "web-9000")]))
+            #expect(await fleet.holdsKeys([key(web, "web"), key(web, "web-9000"), key(dns, "dns-53-udp")]))
             for name in ["silent", "local", "nameless", "udp", "ignored", "wrong"] {
                 #expect(agent.log.count(of: "container=\(name)") == 1)
             }

@@ -213,18 +213,45 @@ struct DesiredEntriesTests {
         var dns = container(binding("", 1, 53))
         dns.otherPorts = ["53/udp"]
         #expect(entries(services(dns)) == ["whoami 10.0.0.1:1"])
-        #expect(services(dns).reasons.map(\.text) == ["port 53/udp not registered: HAProxy forwards TCP alone"])
+        #expect(services(dns).reasons.map(\.text) == ["port 53/udp not registered: \(Self.onlyTCP)"])
         dns.bindings = []
         #expect(
             services(dns).reasons.map(\.text) == [
-                "not registered: it publishes no TCP port, but port 53/udp: HAProxy forwards TCP alone"
+                "not registered: it publishes no TCP port, but port 53/udp: \(Self.onlyTCP)"
             ])
         dns.otherPorts = Set((10_000...20_000).map { "\($0)/udp" })
         #expect(
             services(dns).reasons.map(\.text) == [
                 "not registered: it publishes no TCP port, but port 10000/udp, 10001/udp, 10002/udp, 10003/udp "
-                    + "and 9997 more: HAProxy forwards TCP alone"
+                    + "and 9997 more: \(Self.onlyTCP)"
             ])
+    }
+
+    private static let onlyTCP =
+        "HAProxy forwards TCP alone; REGISTER_UDP has UDP ports registered for other programs"
+
+    @Test func `UDP ports are registered where somebody says so, beside the service and without its listener`() throws {
+        var dns = container(
+            labels: [
+                "SERVICE_NAME": "dns", "SERVICE_UDP": "true", "SERVICE_MODE": "http", "SERVICE_WEIGHT": "7",
+                "SERVICE_TAGS": "a", "SERVICE_5353_UDP": "false", "SERVICE_REGISTER_CHECK": "tcp",
+            ], binding("", 1, 53))
+        dns.udpBindings = [binding("", 2, 53), binding("", 3, 5353), binding("127.0.0.1", 4, 54)]
+        dns.otherPorts = ["53/udp", "54/udp", "5353/udp"]
+        let decided = services(dns)
+        #expect(entries(decided) == ["dns 10.0.0.1:1", "dns-53-udp 10.0.0.1:2"])
+        #expect(
+            decided.reasons.map(\.text) == [
+                "port 54/udp not registered: it is published on 127.0.0.1, which other hosts cannot reach",
+                "port 5353/udp not registered: \(Self.onlyTCP)",
+            ])
+        let entry = try #require(decided.entries.first { $0.key.service.text == "dns-53-udp" })
+        let meta = try #require(Meta(json: entry.value.meta))
+        #expect(meta.isUDP && meta.tags == ["a"] && meta.options.weight == 7 && meta.options.mode == nil)
+        #expect(String(decoding: entry.value.meta, as: UTF8.self).contains(#""protocol":"udp""#))
+        #expect(decided.gates[entry.key]?.check == nil)
+        dns.bindings = []
+        #expect(entries(services(dns)) == ["dns-53-udp 10.0.0.1:2"])
     }
 
     @Test func `ports of Swarm's routing mesh are said to be that, and those of single tasks are registered`() {

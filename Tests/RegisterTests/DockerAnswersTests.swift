@@ -43,7 +43,8 @@ struct DockerAnswersTests {
     func `published ports that are no TCP ports are known`(engine: String) throws {
         let container = try #require(try container("udp-only", of: engine))
         #expect(container.bindings == [])
-        #expect(container.otherPorts.allSatisfy { $0.hasSuffix("/udp") } && !container.otherPorts.isEmpty)
+        #expect(container.otherPorts == ["53/udp"])
+        #expect(!container.udpBindings.isEmpty && container.udpBindings.allSatisfy { $0.containerPort == Port(53) })
     }
 
     // MARK: Recorded

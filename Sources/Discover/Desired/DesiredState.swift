@@ -109,6 +109,9 @@ struct DesiredState: Equatable, Sendable {
     /// What routes come to; nil where this host serves none.
     private(set) var routes: RouteTable?
 
+    /// What they come from; nil where this host serves none.
+    private(set) var routeInputs: RouteTableBuilder.Inputs?
+
     /// Where it listens for routes.
     private(set) var routeBinds = RouteBinds()
 
@@ -256,11 +259,12 @@ struct DesiredState: Equatable, Sendable {
             if let labels = service.labelRoutes { wanted.labels[service.service] = labels }
         }
         let table = cache.table(of: wanted)
-        routes = table
+        (routes, routeInputs) = (table, wanted)
         diagnostics.formUnion(table.problems)
         diagnostics.formUnion(inputs.switches.problems.union(inputs.heldRoutes.problems))
         // One without a port of its own can only be for routes, and so needs no reload when one names it.
-        let ready = table.services.union(before.lazy.filter { !$0.hasPort }.map(\.service)).subtracting(wanted.tcp)
+        let ready = table.services.union(before.lazy.filter { !$0.hasPort && !$0.isUDP }.map(\.service)).subtracting(
+            wanted.tcp)
         return cache.resolved(services, zone: zone) { ready.contains($0) }
     }
 
@@ -358,7 +362,7 @@ struct DesiredState: Equatable, Sendable {
         var published: [Endpoint: EntryID] = [:]
         for service in services {
             for instance in service.instances
-            where ownAddresses.contains(instance.endpoint.address) && instance.isOfAgent {
+            where ownAddresses.contains(instance.endpoint.address) && instance.isOfAgent && !instance.isUDP {
                 // The first service of several with one endpoint.
                 let name = EntryID(service: service.name, id: instance.id)
                 published[instance.endpoint] = published[instance.endpoint] ?? name

@@ -18,6 +18,8 @@ final class ResolvedService: Sendable {
     let servers: [DesiredState.Server]
     /// What of it counts as not said.
     let problems: Set<Diagnostic>
+    /// Whether it is reached over UDP alone, so that HAProxy has no part in it.
+    let isUDP: Bool
     /// Whether it listens on a port of its own.
     let hasPort: Bool
     /// Whether routes lead to it.
@@ -30,7 +32,9 @@ final class ResolvedService: Sendable {
     /// Resolves a service for a consumer of a zone; nil for one without instances.
     ///
     /// - Parameter isRouted: whether routes lead to it.
-    init?(_ service: Catalog.Service, zone: Zone?, isRouted: Bool = false) {
+    init?(_ registered: Catalog.Service, zone: Zone?, isRouted: Bool = false) {
+        let service = registered.overTCP ?? registered
+        isUDP = registered.overTCP == nil
         guard let port = ListenerPort(service) else { return nil }
         let said = MergedOptions(service, isRouted: isRouted)
         let options = ListenerOptions(said.options)
@@ -39,9 +43,9 @@ final class ResolvedService: Sendable {
         sharedOptions = Interned(options)
         address = said.options.listenAddress
         let config = service.config.options
-        hasPort = !port.isNone
+        hasPort = !port.isNone && !isUDP
         self.isRouted = isRouted
-        saysTCP = said.options.mode == .tcp
+        saysTCP = said.options.mode == .tcp || isUDP
         labelRoutes = said.options.route.map { route in
             LabelRoutes(
                 places: route.places, strips: said.options[ServiceOptions.routeStrip],

@@ -14,6 +14,8 @@ struct OutputCatalog: Sendable {
     var zone: Zone?
     /// The services by name.
     var services: [OutputService] = []
+    /// The routes that are served here, by name.
+    var routes: [OutputRoute] = []
     /// Plain keys with their values.
     var keys: [String: String] = [:]
 
@@ -32,7 +34,7 @@ struct OutputCatalog: Sendable {
 
     /// Whether another one says the same, at whatever revision.
     func saysTheSame(as other: OutputCatalog) -> Bool {
-        host == other.host && zone == other.zone && keys == other.keys
+        host == other.host && zone == other.zone && keys == other.keys && routes == other.routes
             && services.elementsEqual(other.services) { $0 === $1 || $0.json == $1.json }
     }
 
@@ -43,7 +45,9 @@ struct OutputCatalog: Sendable {
         text += try encoder.encode(host)
         text += Array(",\"keys\":".utf8)
         text += try encoder.encode(keys)
-        text += Array(",\"revision\":\(revision),\"services\":[".utf8)
+        text += Array(",\"revision\":\(revision),\"routes\":".utf8)
+        text += try encoder.encode(routes)
+        text += Array(",\"services\":[".utf8)
         for (number, service) in services.enumerated() {
             text += Array((number == 0 ? "\n" : ",\n").utf8)
             text += service.json
@@ -85,9 +89,9 @@ final class OutputService: Sendable {
 
     /// The name.
     let name: ServiceName
-    /// Where programs on this host reach it through HAProxy.
-    let port: Port
-    /// What HAProxy understands of its connections.
+    /// Where programs on this host reach it through HAProxy; nil for what HAProxy does not forward.
+    let port: Port?
+    /// What HAProxy understands of its connections: `http`, `tcp`, or ``udp``, of which it forwards nothing.
     let mode: String
     /// All tags of its endpoints.
     let tags: [String]
@@ -97,10 +101,10 @@ final class OutputService: Sendable {
     let json: [UInt8]
 
     /// Puts a service together.
-    init(name: ServiceName, port: Port, mode: String, endpoints: [Endpoint]) {
+    init(name: ServiceName, port: Port?, mode: String, endpoints: [Endpoint]) {
         (self.name, self.port, self.mode, self.endpoints) = (name, port, mode, endpoints)
         tags = Set(endpoints.flatMap(\.tags)).sorted()
-        let fields = Fields(endpoints: endpoints, mode: mode, name: name.text, port: port.number, tags: tags)
+        let fields = Fields(endpoints: endpoints, mode: mode, name: name.text, port: port?.number, tags: tags)
         json = (try? JSONEncoder.oneLine.encode(fields)).map { [UInt8]($0) } ?? []
     }
 
@@ -108,14 +112,71 @@ final class OutputService: Sendable {
         var endpoints: [Endpoint]
         var mode: String
         var name: String
-        var port: UInt16
+        var port: UInt16?
         var tags: [String]
+
+        private enum CodingKeys: String, CodingKey { case endpoints, mode, name, port, tags }
+
+        // A field is never missing.
+        func encode(to encoder: any Encoder) throws {
+            var fields = encoder.container(keyedBy: CodingKeys.self)
+            try fields.encode(endpoints, forKey: .endpoints)
+            try fields.encode(mode, forKey: .mode)
+            try fields.encode(name, forKey: .name)
+            try fields.encode(port, forKey: .port)
+            try fields.encode(tags, forKey: .tags)
+        }
     }
+
+    /// The mode of services that are reached over UDP alone.
+    static let udp = "udp"
 }
 
 extension OutputService.Endpoint {
     /// Where it is reached, with an IPv6 address in brackets.
     var hostAndPort: String { address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)" }
+}
+
+/// One route of the catalog.
+struct OutputRoute: Encodable, Equatable, Sendable {
+    /// A condition, and who gets the requests for which it holds.
+    struct When: Encodable, Equatable, Sendable {
+        var condition: String
+        var to: String
+    }
+
+    /// The text that everybody is told instead; nil where it is open.
+    var closed: String?
+    /// The hosts.
+    var hosts: [String]
+    /// Whether a service's label asks for it, which then is its name.
+    var label: Bool
+    /// `prefix` or `exact`.
+    var match: String
+    /// The name.
+    var name: String
+    /// The path.
+    var path: String
+    /// Whether the path is taken off.
+    var strip: Bool
+    /// The services with their weights.
+    var to: [String: Double]
+    /// What is looked at before ``to``.
+    var when: [When]
+
+    /// Describes one.
+    init(_ claim: RouteClaim) {
+        let route = claim.route
+        switch claim.id {
+        case .named(let name): (self.name, label) = (name.text, false)
+        case .label(let service, _): (name, label) = (service.text, true)
+        }
+        (hosts, path, match) = (route.hosts.map(\.text), route.path.description, route.match.rawValue)
+        (strip, closed) = (route.strips, route.closed)
+        let weights = (route.to?.weights ?? []).map { ($0.service.text, Double($0.thousandths) / 1000) }
+        to = Dictionary(weights) { first, _ in first }
+        when = route.when.map { When(condition: $0.condition.description, to: $0.to.text) }
+    }
 }
 
 /// Puts catalogs together; services that did not change stay what they were.
@@ -128,9 +189,20 @@ struct OutputCatalogBuilder: Sendable {
     }
 
     private var known: [ServiceName: Known] = [:]
+    private var table = RouteTableBuilder()
 
     /// Makes one that knows no service.
     init() {}
+
+    /// The routes that get requests here.
+    mutating func routes(of desired: DesiredState) -> [OutputRoute] {
+        guard let inputs = desired.routeInputs else { return [] }
+        _ = table.table(of: inputs)
+        let served = table.all.filter { claim in
+            !claim.route.isUnusable && claim.keys.contains { table.claims(of: $0).first?.id == claim.id }
+        }
+        return served.map(OutputRoute.init)
+    }
 
     /// The services that should run here, without the endpoints that are down.
     mutating func services(of desired: DesiredState, down: [ServiceName: Set<InstanceID>]) -> [OutputService] {
@@ -147,7 +219,9 @@ struct OutputCatalogBuilder: Sendable {
             }
         }
         known = next
-        return desired.listeners.compactMap { next[$0.service]?.service }
+        let listened = desired.listeners.compactMap { next[$0.service]?.service }
+        let others = desired.services.compactMap { next[$0.name] == nil ? OutputService(overUDP: $0) : nil }
+        return others.isEmpty ? listened : (listened + others).sorted { $0.name < $1.name }
     }
 }
 
@@ -157,15 +231,27 @@ extension OutputService {
     ) {
         let instances = Dictionary((source?.instances ?? []).map { ($0.id, $0) }) { first, _ in first }
         let endpoints = listener.servers.filter { !down.contains($0.id) }.map { server in
-            let meta = instances[server.id]?.meta ?? Meta()
-            return Endpoint(
-                id: server.id.text, address: server.endpoint.address.text, port: server.endpoint.port.number,
-                weight: server.keywords.weight, backup: server.keywords.isBackup,
-                zone: meta.options.zone?.description, tags: meta.tags ?? [], container: meta.container,
-                host: meta.host, image: meta.image)
+            Endpoint(server, instances[server.id]?.meta ?? Meta())
         }
         self.init(
             name: listener.service, port: listener.port, mode: listener.options.mode.rawValue,
             endpoints: endpoints.sorted { $0.id < $1.id })
+    }
+
+    /// A service that is reached over UDP; nil for others.
+    fileprivate convenience init?(overUDP service: Catalog.Service) {
+        guard service.overTCP == nil, let resolved = ResolvedService(service, zone: nil) else { return nil }
+        let endpoints = zip(resolved.servers, service.instances).map { Endpoint($0, $1.meta) }
+        self.init(name: service.name, port: nil, mode: Self.udp, endpoints: endpoints)
+    }
+}
+
+extension OutputService.Endpoint {
+    /// Puts an endpoint together of what HAProxy is told of it, and what it says of itself.
+    fileprivate init(_ server: DesiredState.Server, _ meta: Meta) {
+        self.init(
+            id: server.id.text, address: server.endpoint.address.text, port: server.endpoint.port.number,
+            weight: server.keywords.weight, backup: server.keywords.isBackup, zone: meta.options.zone?.description,
+            tags: meta.tags ?? [], container: meta.container, host: meta.host, image: meta.image)
     }
 }

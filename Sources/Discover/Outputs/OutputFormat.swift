@@ -99,13 +99,14 @@ enum OutputFormat: Equatable, Sendable {
             }
             owners[name] = service.name
             let endpoints = service.endpoints.filter { $0.weight > 0 }.map(\.hostAndPort).joined(separator: ",")
-            text.bytes += Array("\(name)_PORT=\(service.port)\n\(name)_ENDPOINTS=\(endpoints)\n".utf8)
+            if let port = service.port { text.bytes += Array("\(name)_PORT=\(port)\n".utf8) }
+            text.bytes += Array("\(name)_ENDPOINTS=\(endpoints)\n".utf8)
         }
         return text
     }
 
     /// A target group for each endpoint (https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config);
-    /// also for one of weight 0, which goes on working.
+    /// also for one of weight 0, which goes on working; none over UDP, as Prometheus speaks HTTP.
     private static func targets(_ catalog: OutputCatalog) throws -> [UInt8] {
         struct Group: Encodable {
             var targets: [String]
@@ -113,7 +114,7 @@ enum OutputFormat: Equatable, Sendable {
         }
         let encoder = JSONEncoder.oneLine
         var lines: [[UInt8]] = []
-        for service in catalog.services {
+        for service in catalog.services where service.mode != OutputService.udp {
             for endpoint in service.endpoints {
                 let said: [(String, String?)] = [
                     ("service", service.name.text), ("id", endpoint.id), ("container", endpoint.container),
@@ -235,7 +236,7 @@ struct ZoneFormat: Equatable, Sendable {
         return words.count > 4 ? UInt32(words[4]) : nil
     }
 
-    /// The records of a service: `web`, `<tag>.web`, `<id>.web`, `_web._tcp`, `_web._<tag>`.
+    /// The records of a service: `web`, `<tag>.web`, `<id>.web`, `_web._tcp` or `_web._udp`, `_web._<tag>`.
     private static func records(of service: OutputService, _ name: String) -> [String] {
         let endpoints = service.answering
         var lines: [String] = []
@@ -257,7 +258,7 @@ struct ZoneFormat: Equatable, Sendable {
                 }
             }
         }
-        add(endpoints, [name], ["_\(name)._tcp"])
+        add(endpoints, [name], ["_\(name)._\(service.mode == OutputService.udp ? "udp" : "tcp")"])
         for tag in service.tags {
             let label = tag.lowercased()
             // An endpoint's own name comes first.

@@ -150,7 +150,7 @@ extension Outputs {
         guard let desired else { return nil }
         return OutputCatalog(
             revision: revision, host: settings.host.name, zone: settings.host.zone,
-            services: builder.services(of: desired, down: down), keys: keys)
+            services: builder.services(of: desired, down: down), routes: builder.routes(of: desired), keys: keys)
     }
 
     /// Begins with the outputs of the file, and with the keys that they want.

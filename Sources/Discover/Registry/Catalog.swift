@@ -14,6 +14,8 @@ struct Catalog: Equatable, Sendable {
         let options: Interned<ServiceOptions>
         /// What an operator says of it alone; nil where nobody did.
         let config: Interned<ServiceOptions>?
+        /// Whether it is a UDP port, which HAProxy does not forward.
+        let isUDP: Bool
         /// Whether an agent put it, for a container or a program on its host; others are people's.
         let isOfAgent: Bool
         private let said: RegistryRecord?
@@ -26,9 +28,11 @@ struct Catalog: Equatable, Sendable {
             (self.id, self.endpoint, self.entry, said, self.config) = (id, endpoint, entry, meta, config)
             if case .meta(_, _, let meta)? = meta?.content {
                 options = meta.options
+                isUDP = meta.isUDP
                 isOfAgent = meta.host != nil || id.isOfContainer
             } else {
                 options = ServiceOptions.unsaid
+                isUDP = false
                 isOfAgent = id.isOfContainer
             }
         }
@@ -65,6 +69,13 @@ struct Catalog: Equatable, Sendable {
 
         /// What an operator says of it; empty where nobody said anything.
         var config: ServiceConfig { said?.value ?? ServiceConfig() }
+
+        /// The same with what HAProxy forwards alone; nil where that is nothing.
+        var overTCP: Service? {
+            let instances = instances.filter { !$0.isUDP }
+            guard instances.count < self.instances.count else { return self }
+            return instances.isEmpty ? nil : Service(name: name, instances: instances, config: config, port: port)
+        }
 
         /// Whether the same is said of both.
         static func == (left: Service, right: Service) -> Bool {

@@ -14,6 +14,8 @@ struct CompactMeta: Equatable, Sendable {
     let isWithdrawn: Bool
     /// Whether somebody waits until all consumers have confirmed that.
     let asksConfirmation: Bool
+    /// Whether it is a UDP port, which HAProxy does not forward.
+    let isUDP: Bool
 
     /// Takes what decides.
     init(_ meta: Meta, sharing pool: inout MetaPool) {
@@ -22,6 +24,7 @@ struct CompactMeta: Equatable, Sendable {
         host = RegisteringHost(meta).map { pool.host($0) }
         isWithdrawn = meta.withdrawn != nil
         asksConfirmation = meta.confirm == true
+        isUDP = meta.isUDP
     }
 }
 

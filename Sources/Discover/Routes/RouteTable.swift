@@ -99,7 +99,7 @@ struct RouteClaim: Equatable, Sendable {
 /// Makes tables of routes, and remembers what did not change: a change of one route costs what that route is.
 struct RouteTableBuilder: Sendable {
     /// What decides.
-    struct Inputs: Sendable {
+    struct Inputs: Equatable, Sendable {
         /// The routes of operators.
         var named = PartitionedTable<RegistryRecord>()
         /// Those that wait, with what they said before.

@@ -193,7 +193,9 @@ struct PlanCommand: Sendable {
         let host = snapshot.settings.host
         let catalog = OutputCatalog(
             revision: forecast.revision ?? 0, host: host.name, zone: host.zone,
-            services: builder.services(of: desired, down: await down()), keys: outputs.keys ?? [:])
+            services: builder.services(of: desired, down: await down()), routes: builder.routes(of: desired),
+            keys: outputs.keys ?? [:])
+        guard let directory = StateDirectory(snapshot.settings.routeFiles.folder) else { return }
         for output in outputs.definitions {
             if case .program(let words) = output.renderer {
                 forecast.unknownOutputs.append("\(output.file) is rendered by \(words[0]), which plan does not run.")
@@ -204,8 +206,7 @@ struct PlanCommand: Sendable {
             {
                 let before = try FileContents(path).bytes
                 guard before != text else { continue }
-                let candidate = try AtomicFile(path: "/tmp/\(String(UInt64.random(in: .min ... .max), radix: 36))")
-                    .candidate(text, isFlushed: false)
+                let candidate = try AtomicFile.temporary(in: directory).candidate(text, isFlushed: false)
                 defer { candidate.discard() }
                 forecast.outputs.append(
                     try await Self.diff(before == nil ? "/dev/null" : path, candidate.path, name: path))

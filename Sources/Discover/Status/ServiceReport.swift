@@ -12,7 +12,7 @@ struct ServiceReport: Encodable, Equatable, Sendable {
         case leftOut
         /// It should be served, and HAProxy does not answer.
         case unknown
-        /// There is no HAProxy here; it is in the outputs.
+        /// There is no HAProxy here, or none that forwards it, as it is UDP; it is in the outputs.
         case outputsOnly
     }
 
@@ -54,7 +54,10 @@ struct ServiceReport: Encodable, Equatable, Sendable {
     var endpoints: [EndpointReport]
 
     /// Whether connections to it come to an endpoint.
-    var isRouted: Bool { [.served, .outputsOnly].contains(state) && endpoints.contains { $0.state == .serving } }
+    var isRouted: Bool {
+        [.served, .outputsOnly].contains(state) && mode != OutputService.udp
+            && endpoints.contains { $0.state == .serving }
+    }
 }
 
 /// Something that is wrong, as `--json` prints it.
@@ -150,7 +153,7 @@ extension ServiceReport {
         claim = sources.claims[service.name].map {
             Claim(port: $0.claim.port.number, wish: $0.claim.wish.number, revision: $0.revision)
         }
-        mode = resolution.options.mode.rawValue
+        mode = resolution.isUDP ? OutputService.udp : resolution.options.mode.rawValue
         balance = resolution.options[ServiceOptions.balance].rawValue
         check = resolution.options[ServiceOptions.check].description
         config = ServiceOptions.fields.reduce(into: [:]) { said, field in
@@ -162,12 +165,13 @@ extension ServiceReport {
         let servers = sources.sight?.servers[name]
         // Of a listener without servers HAProxy says nothing.
         let isPending = servers == nil && listener?.servers.isEmpty == false
-        if !sources.hasHAProxy {
+        if !sources.hasHAProxy || resolution.isUDP {
             state = .outputsOnly
         } else if listener != nil {
             state = sources.sight == nil ? .unknown : isPending ? .pending : .served
         }
-        let facts = EndpointSources(service, resolution, sources, servers ?? [:], isServed: listener != nil)
+        let facts = EndpointSources(
+            service, resolution, sources, servers ?? [:], isServed: listener != nil || resolution.isUDP)
         endpoints = service.instances.map(facts.report)
         endpoints += facts.leaving
     }
@@ -200,7 +204,7 @@ private struct EndpointSources {
         facts.isServed = isServed
         facts.loop = circular.contains(instance.id)
         facts.isSeen = sources.sight != nil
-        facts.hasHAProxy = sources.hasHAProxy
+        facts.hasHAProxy = sources.hasHAProxy && !instance.isUDP
         facts.sight = servers[instance.id.text]
         facts.options = options
         facts.checkPort = wanted[instance.id]?.keywords.check?.port

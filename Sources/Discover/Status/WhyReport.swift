@@ -218,6 +218,8 @@ extension ServiceReport {
         switch state {
         case .served: return "\(name) is served at \(place), mode \(mode), balance \(balance), check \(check)."
         case .pending: return "\(name) is to be served at \(place), and HAProxy does not listen there yet."
+        case .outputsOnly where mode == OutputService.udp:
+            return "\(name) is UDP, which HAProxy does not forward: it has no listener, and is in the outputs."
         case .outputsOnly: return "\(name) is in the outputs; no HAProxy runs here."
         case .unknown: return "\(name) should be served at \(place)."
         case .leftOut:

@@ -34,6 +34,8 @@ enum Docker {
         var networks: [String: NetworkAddresses] = [:]
         /// The TCP ports that it exposes, published or not.
         var exposed: Set<Port> = []
+        /// Its published UDP ports.
+        var udpBindings: Set<Binding> = []
         /// What it publishes besides TCP ports, such as `53/udp`.
         var otherPorts: Set<String> = []
         /// Whether it is a step of the classic `docker build`, which ends by itself.
@@ -43,7 +45,7 @@ enum Docker {
         var subject: ContainerRef { ContainerRef(id: id, name: name, image: image, state: ContainerRef.running) }
     }
 
-    /// A container's TCP port and where the host publishes it.
+    /// A container's port and where the host publishes it.
     struct Binding: Hashable, Sendable {
         /// The port inside of the container.
         var containerPort: Port

@@ -190,13 +190,13 @@ extension WireContainer {
         return Docker.Container(
             id: id, name: name, image: image,
             labels: Config?.Labels ?? [:], environment: Dictionary(environment) { _, last in last },
-            started: State?.StartedAt ?? "", bindings: bindings,
+            started: State?.StartedAt ?? "", bindings: bindings("tcp"),
             health: Docker.Health(word: State?.Health?.Status ?? "", failures: State?.Health?.FailingStreak ?? 0),
             stopSignal: Config?.StopSignal.flatMap { Docker.StopSignal($0) } ?? .standard,
             stopTimeout: stopTimeout,
             network: Docker.NetworkMode(HostConfig?.NetworkMode ?? ""),
             networks: Docker.NetworkAddresses.byName(NetworkSettings?.Networks), exposed: exposed,
-            otherPorts: otherPorts, isBuildStep: isBuildStep)
+            udpBindings: bindings("udp"), otherPorts: otherPorts, isBuildStep: isBuildStep)
     }
 
     /// The classic builder marks its containers with nothing; it runs an image by its whole id, and keeps no log.
@@ -227,13 +227,13 @@ extension WireContainer {
         return isPartOfID ? id : typed
     }
 
-    /// The published TCP ports.
+    /// The published ports of a protocol.
     ///
     /// Entries that make no sense are left out.
-    private var bindings: Set<Docker.Binding> {
+    private func bindings(_ protocolName: String) -> Set<Docker.Binding> {
         var bindings: Set<Docker.Binding> = []
         for (key, published) in NetworkSettings?.Ports ?? [:] {
-            guard let containerPort = Self.tcpPort(key) else { continue }
+            guard let containerPort = Self.port(key, protocolName) else { continue }
             for binding in published ?? [] {
                 let address = binding.HostIp ?? ""
                 guard let hostPort = Port(text: binding.HostPort ?? ""),
@@ -255,12 +255,12 @@ extension WireContainer {
     /// The exposed TCP ports: those of the image and of `--expose`, and what the engine lists besides.
     private var exposed: Set<Port> {
         let keys = (Config?.ExposedPorts ?? [:]).keys.map(\.self) + (NetworkSettings?.Ports ?? [:]).keys
-        return Set(keys.compactMap(Self.tcpPort))
+        return Set(keys.compactMap { Self.port($0, "tcp") })
     }
 
     /// The port of `8000/tcp`; nil for other protocols, and for what makes no sense.
-    private static func tcpPort(_ key: String) -> Port? {
+    private static func port(_ key: String, _ protocolName: String) -> Port? {
         let parts = key.split(separator: "/", omittingEmptySubsequences: false)
-        return parts.count == 2 && parts[1] == "tcp" ? Port(text: parts[0]) : nil
+        return parts.count == 2 && parts[1] == protocolName ? Port(text: parts[0]) : nil
     }
 }

@@ -93,6 +93,9 @@ struct DesiredEntries: Sendable {
         listeningPorts.formUnion(resolver.listeningPorts)
         if resolver.isUndecided { undecided.insert(container.id) }
         warnOfLabelsWithoutPort(container, labels, resolver)
+        for (port, endpoint) in resolver.udpEndpoints.sorted(by: { $0.key < $1.key }) {
+            addUDP(container, port, endpoint, labels, owner)
+        }
         guard let primary = primary(of: resolver.endpoints.keys, container, labels) else { return }
         for (port, endpoint) in resolver.endpoints.sorted(by: { $0.key < $1.key }) {
             let names = ServiceNaming(rules, container, labels).names(of: port, isPrimary: port == primary)
@@ -101,7 +104,8 @@ struct DesiredEntries: Sendable {
                     container, reason, names.isWarning ? .obstacle : .reason, names.isOfWhole ? nil : port)
             }
             for service in names.names {
-                add(container, port, endpoint, to: service, labels, isPrimary: port == primary, owner)
+                let fields = labels.fields(of: port, isPrimary: port == primary)
+                add(container, port, endpoint, to: service, labels, fields, owner)
             }
         }
     }
@@ -112,9 +116,11 @@ struct DesiredEntries: Sendable {
     private mutating func warnOfLabelsWithoutPort(
         _ container: Docker.Container, _ labels: Labels, _ resolver: EndpointResolver
     ) {
-        let there = Set(resolver.endpoints.keys).union(resolver.reasons.compactMap(\.port))
+        let there = Set(resolver.endpoints.keys).union(resolver.udpEndpoints.keys).union(
+            resolver.reasons.compactMap(\.port))
         guard !there.isEmpty, container.network == .own else { return }
-        let known = there.union(container.exposed).union(container.bindings.map(\.containerPort))
+        let known = there.union(container.exposed).union(
+            container.bindings.union(container.udpBindings).map(\.containerPort))
         for (_, said) in labels.said.sorted(by: { $0.key < $1.key }) where !said.isVariable {
             guard case .means = said.outcome, let port = said.port, !known.contains(port) else { continue }
             let ports = known.sorted().prefix(8).map(\.description).joined(separator: ", ")
@@ -122,17 +128,40 @@ struct DesiredEntries: Sendable {
         }
     }
 
+    /// Adds a UDP port to the services `<name>-<port>-udp`: HAProxy has no part in it, so that options of listeners and
+    /// checks say nothing.
+    private mutating func addUDP(
+        _ container: Docker.Container, _ port: Port, _ endpoint: Endpoint, _ labels: Labels, _ owner: Owner
+    ) {
+        let named = ServiceNaming(rules, container, labels).names(of: port, isPrimary: true)
+        if let reason = named.reason { addReason(container, reason, named.isWarning ? .obstacle : .reason) }
+        var fields = labels.fields(of: port, isPrimary: false)
+        for field in ServiceOptions.fields where field.scope == .service {
+            field.copy(ServiceOptions(), &fields.options)
+        }
+        fields.registerCheck = RegistrationCheck()
+        for name in named.names {
+            if let service = ServiceName("\(name)-\(port)-udp") {
+                add(container, port, endpoint, to: service, labels, fields, owner, isUDP: true)
+            } else {
+                addReason(
+                    container, "port \(port)/udp not registered: the name \(name)-\(port)-udp is too long", .obstacle)
+            }
+        }
+    }
+
     private mutating func add(
         _ container: Docker.Container, _ port: Port, _ endpoint: Endpoint, to service: ServiceName, _ labels: Labels,
-        isPrimary: Bool, _ owner: Owner
+        _ fields: Labels.Fields, _ owner: Owner, isUDP: Bool = false
     ) {
         let id = EntryID(service: service, id: container.id)
         guard entries[id] == nil else {
             let text = "port \(port) not registered: another port of it is \(service) too"
             return addReason(container, text, .obstacle, port)
         }
-        let fields = labels.fields(of: port, isPrimary: isPrimary)
-        guard let json = try? meta(of: port, container, fields, owner).json() else { return }
+        var meta = meta(of: port, container, fields, owner)
+        meta.isUDP = isUDP
+        guard let json = try? meta.json() else { return }
         let entry = DesiredEntry(id: id, endpoint: endpoint, meta: json, source: .container)
         entries[id] = entry
         gates[id] = ReadinessGate(container, port, endpoint, fields, labels.whole)

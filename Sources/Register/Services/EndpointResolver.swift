@@ -4,6 +4,8 @@ import Shared
 struct EndpointResolver: Equatable, Sendable {
     /// The endpoint of each container port that is reached.
     private(set) var endpoints: [Port: Endpoint] = [:]
+    /// The endpoint of each UDP port of the container that is to be registered and is reached.
+    private(set) var udpEndpoints: [Port: Endpoint] = [:]
     /// Why others are not.
     private(set) var reasons: [ContainerDecision.Reason] = []
     /// The ports of the host of which it matters whether a program listens on them.
@@ -17,8 +19,8 @@ struct EndpointResolver: Equatable, Sendable {
 
     /// Compares what was decided.
     static func == (left: EndpointResolver, right: EndpointResolver) -> Bool {
-        left.endpoints == right.endpoints && left.reasons == right.reasons
-            && left.listeningPorts == right.listeningPorts
+        left.endpoints == right.endpoints && left.udpEndpoints == right.udpEndpoints
+            && left.reasons == right.reasons && left.listeningPorts == right.listeningPorts
             && left.isUndecided == right.isUndecided
     }
 
@@ -83,9 +85,13 @@ struct EndpointResolver: Equatable, Sendable {
 
     private mutating func addPublishedPorts(of carrier: Docker.Container) {
         let published = Dictionary(grouping: carrier.bindings, by: \.containerPort)
-        guard !published.isEmpty else { return addReason("not registered: \(nothingPublished(by: carrier))") }
         let isOwn = carrier.id == container.id
-        if isOwn, !carrier.otherPorts.isEmpty { addReason("\(others(of: carrier)) not registered: \(Self.onlyTCP)") }
+        let others = carrier.otherPorts.subtracting(isOwn ? addUDPPorts() : [])
+        guard !published.isEmpty else {
+            if udpEndpoints.isEmpty { addReason("not registered: \(nothingPublished(by: carrier))") }
+            return
+        }
+        if isOwn, !others.isEmpty { addReason("\(Self.list(others)) not registered: \(Self.onlyTCP)") }
         for port in wanted(isOwn ? Set(published.keys) : own(of: Set(published.keys))) {
             add(port, (published[port] ?? []).map(\.socket), "it is published on")
         }
@@ -95,7 +101,25 @@ struct EndpointResolver: Equatable, Sendable {
         }
     }
 
-    private static let onlyTCP = "HAProxy forwards TCP alone"
+    /// Adds the UDP ports that are to be registered, and gives those that need no further word.
+    private mutating func addUDPPorts() -> Set<String> {
+        var decided: Set<String> = []
+        for (port, bindings) in Dictionary(grouping: container.udpBindings, by: \.containerPort) {
+            let said = labels.ports[port]
+            guard said?.registersUDP ?? labels.container.registersUDP ?? around.rules.registersUDP,
+                said?.isIgnored != true
+            else { continue }
+            decided.insert("\(port)/udp")
+            let sockets = bindings.map(\.socket)
+            udpEndpoints[port] = around.reach.endpoint(of: sockets)
+            guard udpEndpoints[port] == nil else { continue }
+            addReason(
+                "port \(port)/udp not registered: \(around.reach.obstacle("it is published on", sockets))", .obstacle)
+        }
+        return decided
+    }
+
+    private static let onlyTCP = "HAProxy forwards TCP alone; REGISTER_UDP has UDP ports registered for other programs"
 
     private func nothingPublished(by carrier: Docker.Container) -> String {
         if let service = carrier.serviceOfMesh {
@@ -103,12 +127,12 @@ struct EndpointResolver: Equatable, Sendable {
                 + "publish them with mode=host"
         }
         guard !carrier.otherPorts.isEmpty else { return "it publishes no TCP port" }
-        return "it publishes no TCP port, but \(others(of: carrier)): \(Self.onlyTCP)"
+        return "it publishes no TCP port, but \(Self.list(carrier.otherPorts)): \(Self.onlyTCP)"
     }
 
     /// The first few of the ports of other protocols.
-    private func others(of carrier: Docker.Container) -> String {
-        let all = carrier.otherPorts.sorted()
+    private static func list(_ ports: Set<String>) -> String {
+        let all = ports.sorted()
         let first = all.prefix(4).joined(separator: ", ")
         return "port \(first)" + (all.count > 4 ? " and \(all.count - 4) more" : "")
     }

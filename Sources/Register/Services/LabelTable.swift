@@ -69,6 +69,14 @@ extension LabelDefinition {
             return isOn?.description
         },
         LabelDefinition(
+            name: "UDP", isOfPort: true, grammar: BooleanText.grammar, defaultText: "`REGISTER_UDP`",
+            description: "whether the container's published UDP ports, or this one, are registered"
+        ) { text, fields, _ in
+            guard let isOn = BooleanText.of(text) else { return nil }
+            fields.registersUDP = isOn
+            return isOn.description
+        },
+        LabelDefinition(
             name: "TAGS", isOfPort: true, grammar: "words, separated by commas, at most \(longestTags) bytes",
             defaultText: "none",
             description: "stored in the entry's meta for other programs; the agents ignore them"

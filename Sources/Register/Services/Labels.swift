@@ -15,6 +15,8 @@ struct Labels: Equatable, Sendable {
         var isMisnamed = false
         /// Whether it is not to be registered.
         var isIgnored = false
+        /// Whether UDP ports are registered; nil where nothing is said.
+        var registersUDP: Bool?
         /// What client hosts read of it.
         var options = ServiceOptions()
         /// Free words for other programs.

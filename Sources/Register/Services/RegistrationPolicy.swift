@@ -20,6 +20,8 @@ struct RegistrationPolicy: Equatable, Sendable {
     var zone: Zone?
     /// Whether containers are registered at their own addresses, rather than at the host's.
     var isInternal = false
+    /// Whether published UDP ports are registered where no label says otherwise.
+    var registersUDP = false
     /// The network whose address that is, for containers in several that no label chooses from.
     var network: String?
 }
@@ -43,14 +45,19 @@ extension RegistrationPolicy {
         flag: "--internal-network", variable: "INTERNAL_NETWORK", placeholder: "NAME",
         help: "with INTERNAL: the network whose address is registered, where no SERVICE_NETWORK label chooses one")
 
+    private static let udp = Setting(
+        flag: "--register-udp", variable: "REGISTER_UDP",
+        help: "register published UDP ports too, as SERVICE-PORT-udp: HAProxy does not forward them, outputs have them")
+
     /// All of them, in the order of the help.
-    static let settings = [explicit, nameFrom, zoneSetting, internalSetting, internalNetwork]
+    static let settings = [explicit, nameFrom, zoneSetting, internalSetting, internalNetwork, udp]
 
     /// Reads them; nil where something is wrong, which is then recorded.
     init?(_ reading: inout ParsedSettings) {
         isExplicit = reading.isOn(Self.explicit)
         zone = reading.value(Self.zoneSetting, "a name: \(ServiceName.grammar)") { Zone($0) }
         isInternal = reading.isOn(Self.internalSetting)
+        registersUDP = reading.isOn(Self.udp)
         network = reading.value(Self.internalNetwork, "the name of a network") {
             (1...256).contains($0.utf8.count) ? $0 : nil
         }

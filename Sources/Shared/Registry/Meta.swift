@@ -19,6 +19,8 @@ package struct Meta: Equatable, Sendable {
     package var owner: String?
     /// When the container started, RFC 3339.
     package var created: String?
+    /// Whether it is a UDP port, which HAProxy does not forward: `"protocol": "udp"`.
+    package var isUDP = false
     /// Free words for consumers, from `SERVICE_TAGS`.
     package var tags: [String]?
     /// Why the entry was withdrawn.
@@ -50,10 +52,12 @@ package struct Meta: Equatable, Sendable {
     }
 }
 
+private enum TransportProtocol: String, Codable { case tcp, udp }
+
 extension Meta: Codable {
     /// The fields besides the options.
     static let ownFields = [
-        "container", "image", "host", "owner", "created", "tags", "withdrawn", "at", "confirm",
+        "container", "image", "host", "owner", "created", "protocol", "tags", "withdrawn", "at", "confirm",
     ]
 
     /// Reads the known fields, each for itself.
@@ -65,6 +69,8 @@ extension Meta: Codable {
         host = fields.read("host", "a string")
         owner = fields.read("owner", "a string")
         created = fields.read("created", "a string")
+        let transport: TransportProtocol? = fields.read("protocol", "tcp or udp")
+        isUDP = transport == .udp
         tags = fields.read("tags", "a list of strings")
         withdrawn = fields.read("withdrawn", "a string")
         at = fields.read("at", "a string")
@@ -81,6 +87,7 @@ extension Meta: Codable {
         try fields.encodeIfPresent(host, forKey: FieldName("host"))
         try fields.encodeIfPresent(owner, forKey: FieldName("owner"))
         try fields.encodeIfPresent(created, forKey: FieldName("created"))
+        if isUDP { try fields.encode(TransportProtocol.udp, forKey: FieldName("protocol")) }
         try fields.encodeIfPresent(tags, forKey: FieldName("tags"))
         try fields.encodeIfPresent(withdrawn, forKey: FieldName("withdrawn"))
         try fields.encodeIfPresent(at, forKey: FieldName("at"))

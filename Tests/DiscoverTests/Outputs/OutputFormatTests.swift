@@ -56,7 +56,9 @@ struct OutputFormatTests {
         let (text, _) = try text(.json, catalog)
         let lines = text.split(separator: "\n").map(String.init)
         #expect(
-            lines[0] == #"{"host":"h1","keys":{"/i/a":"1","/i/b":"2"},"revision":\#(catalog.revision),"services":["#)
+            lines[0]
+                == #"{"host":"h1","keys":{"/i/a":"1","/i/b":"2"},"revision":\#(catalog.revision),"routes":[],"services":["#
+        )
         #expect(
             lines[2]
                 == #"{"endpoints":[{"address":"10.0.0.5","backup":false,"id":"db-10.0.0.5-5432","port":5432,"tags":[],"weight":100}],"mode":"tcp","name":"db","port":5432,"tags":[]},"#
@@ -73,6 +75,43 @@ struct OutputFormatTests {
     }
 
     private struct Anything: Decodable { var revision: Int }
+
+    @Test func `UDP services are in the formats that can have them, without a port on this host`() throws {
+        let catalog = CatalogFixture.catalog([
+            "dns/a": "10.0.0.1:5300", "dns-53-udp/a": "10.0.0.1:5301",
+            "dns-53-udp/a/meta": #"{"port":53,"protocol":"udp"}"#,
+        ])
+        #expect(catalog.services.map(\.name.text) == ["dns", "dns-53-udp"])
+        let json = try text(.json, catalog).0
+        #expect(json.contains(#""mode":"udp","name":"dns-53-udp","port":null,"#))
+        #expect(try text(.env, catalog).0.hasSuffix("\nDNS_53_UDP_ENDPOINTS=10.0.0.1:5301\n"))
+        #expect(try text(.hosts(domain: nil), catalog).0 == "10.0.0.1 dns\n10.0.0.1 dns-53-udp\n")
+        #expect(try !text(.prometheus, catalog).0.contains("5301"))
+        let zone = try text(OutputFormat(.zone), catalog).0
+        #expect(zone.contains("\n_dns-53-udp._udp SRV 0 100 5301 a.dns-53-udp\n"))
+        #expect(zone.contains("\n_dns._tcp SRV 0 100 5300 a.dns\n") && !zone.contains("_dns-53-udp._tcp"))
+    }
+
+    @Test func `json has the routes that get requests here`() throws {
+        let registry = RegistryFixture([
+            "web/a": "10.0.0.1:80", "web/a/meta": #"{"route":"web.example.com"}"#,
+            "-routes/shop": #"{"host":["a.example.com","b.example.com"],"path":"/x","to":{"web":90,"new":10.5}}"#,
+            "-routes/wrong": #"{"host":"c.example.com"}"#,
+            "-routes/taken": #"{"host":"b.example.com","path":"/x","to":"web"}"#,
+        ])
+        var host = HAProxySettings.sample.host
+        host.routes = RouteListeners(http: BindAddress(port: port(80)))
+        let desired = DesiredState(DesiredInputs(registry: registry.state, host: host))
+        var builder = OutputCatalogBuilder()
+        let catalog = OutputCatalog(
+            services: builder.services(of: desired, down: [:]), routes: builder.routes(of: desired))
+        let json = try text(.json, catalog).0
+        let shop =
+            #"{"hosts":["a.example.com","b.example.com"],"label":false,"match":"prefix","name":"shop","path":"/x","#
+            + #""strip":false,"to":{"new":10.5,"web":90},"when":[]}"#
+        #expect(json.contains(#""routes":[\#(shop),{"hosts":["web.example.com"],"label":true,"#))
+        #expect(!json.contains("taken") && !json.contains("wrong"))
+    }
 
     @Test func `hosts has a line for each address, without endpoints that get no connections`() throws {
         let (text, problems) = try text(

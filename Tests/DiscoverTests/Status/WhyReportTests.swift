@@ -52,6 +52,11 @@ private struct WhyCase: CustomTestStringConvertible, Sendable {
         WhyCase("localhost:8200", 2, "No service listens on port 8200 or asks for it (below /backends/, at revision"),
         WhyCase("localhost:1936", 1, "stats: port 1936 is the stats page's."),
         WhyCase("8001", 0, "8001 is served at :84"),
+        WhyCase(
+            "dns-53-udp", 1,
+            "dns-53-udp is UDP, which HAProxy does not forward: it has no listener, and is in the outputs.",
+            "dns-53-udp/1 at 10.0.0.9:53"),
+        WhyCase("dns", 0, "dns is served at :53"),
         WhyCase("typo", 0, "/backends/typo/config: wieght: there is no such field; did you mean weight?"),
         WhyCase("0123456789abcdef", 0, "cut/0123456789ab at 10.0.0.9:83"),
     ]
@@ -70,6 +75,8 @@ struct WhyReportTests {
             "old/1/meta": #"{"withdrawn":"container stopped","at":"2026-08-01T09:00:00Z"}"#,
             "old/2/meta": #"{"withdrawn":"drained","container":"old-1"}"#,
             "config-only/config": "{}", "cut/0123456789ab": "10.0.0.9:83", "8001/1": "10.0.0.9:84",
+            "dns/1": "10.0.0.9:53", "dns/2": "10.0.0.9:153", "dns/2/meta": #"{"protocol":"udp"}"#,
+            "dns-53-udp/1": "10.0.0.9:53", "dns-53-udp/1/meta": #"{"port":53,"protocol":"udp"}"#,
             "typo/1": "10.0.0.9:85", "typo/config": #"{"wieght":50}"#,
         ])
         fixture.snapshot.inputs?.ports.add([], obstacles: [BindAddress(port: port(81)): "in use by process 7 (nginx)"])
