@@ -53,6 +53,8 @@ struct Reconciler {
     private var snippets: SnippetStore
     /// The lost routes that are kept.
     private var heldRoutes: RouteHold
+    /// The routes of labels whose services have no endpoint any more.
+    private var formerRoutes = FormerRoutes()
     /// The routes that wait for their new target.
     private var switches: RouteSwitches
     /// The certificates for routes.
@@ -121,8 +123,11 @@ struct Reconciler {
         if let saved = cache.saved {
             (registry, isCached) = (saved.registry, true)
             if haproxy.current != nil {
-                switches = RouteSwitches(limit: switches.limit, leading: saved.registry.routes)
+                var leading = saved.registry.routes
+                leading.apply(saved.waitingRoutes.map { ($0.key, $0.value) })
+                switches = RouteSwitches(limit: switches.limit, leading: leading)
             }
+            if let kept = saved.heldRoutes { heldRoutes = RouteHold(limit: heldRoutes.limit, kept) }
             events.log(massLoss.restore(saved.holds, besides: saved.registry, at: clock.now))
             published = PublishedPorts(saved.published, at: clock.now)
         }
@@ -263,6 +268,7 @@ extension Reconciler {
             due = .now
         }
         if heldRoutes.expire(at: clock.now) { due = .now }
+        if formerRoutes.expire(at: .now) { due = .now }
         if rejected.retryDue(at: .now) { due = .now }
         if published.expire(at: clock.now) { due = .now }
     }
@@ -371,7 +377,8 @@ extension Reconciler {
         registry.map { registry in
             DesiredInputs(
                 registry: registry, held: massLoss.records, rejected: rejected,
-                expiredClaims: claimExpiry.expired(at: .now), switches: switches, heldRoutes: heldRoutes,
+                expiredClaims: claimExpiry.expired(at: .now), switches: switches, formerRoutes: formerRoutes.routes,
+                heldRoutes: heldRoutes,
                 certificates: Set(settings.certificates.keys), ports: ports, published: published, host: settings.host)
         }
     }
@@ -391,6 +398,7 @@ extension Reconciler {
         wantedBinds = desired.wantedBinds
         rejected.evict(except: desired.services)
         claimExpiry.update(desired.idleClaims, at: .now)
+        formerRoutes.update(desired.routeInputs?.labels ?? [:], of: desired.services, at: .now)
         published.update(desired.publishedHere, taken: ports.obstacles.keys, at: clock.now)
         events.log(desired.diagnostics.union(settings.host.routes?.https == nil ? [] : certificates.problems))
         defer { isNews = false }
@@ -573,7 +581,8 @@ extension Reconciler {
     private var nextCache: RegistryCache.Copy? {
         applied.map {
             RegistryCache.Copy(
-                registry: $0, holds: massLoss.persisted, checkFloor: rate.minInterval, published: published.persisted)
+                registry: $0, holds: massLoss.persisted, checkFloor: rate.minInterval, published: published.persisted,
+                waitingRoutes: switches.records, heldRoutes: heldRoutes.persisted)
         }
     }
 

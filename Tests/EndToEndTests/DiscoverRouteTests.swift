@@ -134,6 +134,11 @@ struct DiscoverRouteTests {
             #expect(await agent.logs("route conflict", "service=web", "belongs to route mine"))
             try await lab.etcd.ctl("del", "/backends-routes/mine")
             #expect(await DiscoverLab.routes("shop.example.com", at: port, "200 web"))
+            // Without its last endpoint it is still a route, until somebody else says something of the service.
+            try await lab.etcd.ctl("del", "--prefix", "/backends/web/")
+            #expect(await eventually { await DiscoverLab.ask("shop.example.com", at: port).hasPrefix("503 ") })
+            try await lab.put(["web/2/meta": #"{"port":"none"}"#, "web/2": "127.0.0.1:\(web.port)"])
+            #expect(await eventually { await DiscoverLab.ask("shop.example.com", at: port).hasPrefix("404 ") })
             withExtendedLifetime((web, api, backends)) {}
         }
     }
@@ -326,6 +331,11 @@ struct DiscoverRouteTests {
             try await lab.route(["x": #"{"host":"x","to":"v1"}"#, "y": #"{"host":"y","to":{"v1":1,"v2":1}}"#])
             #expect(await DiscoverLab.routes("x", at: port, "200 v1"))
             #expect(await DiscoverLab.routes("y", at: port, "200 v2"))
+            try await lab.route(["w": #"{"host":"w","to":"v1"}"#])
+            #expect(await DiscoverLab.routes("w", at: port, "200 v1"))
+            try await lab.route(["w": #"{"host":"w","to":"nobody"}"#])
+            #expect(await agent.logs("route waits for its new target", "route=w"))
+            #expect(await eventually { lab.catalog.contains("waitingRoutes") })
             let workers = lab.haproxies().workers
             agent.signal(9)
             _ = try? await agent.stop()
@@ -340,6 +350,8 @@ struct DiscoverRouteTests {
             #expect(next.log.count(of: "by=\"reload") == 0 && lab.haproxies().workers == workers)
             let map = DiscoverLab.text(lab.statePath + "/routes.map") ?? ""
             #expect(map.contains("x/ v2|"))
+            #expect(await next.logs("route waits for its new target", "route=w"))
+            #expect(await DiscoverLab.ask("w", at: port) == "200 v1")
             withExtendedLifetime(backends) {}
         }
     }

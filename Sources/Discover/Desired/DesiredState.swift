@@ -254,7 +254,9 @@ struct DesiredState: Equatable, Sendable {
         let before = cache.resolved(services, zone: zone) { _ in nil }
         var wanted = RouteTableBuilder.Inputs(
             named: inputs.heldRoutes.applied(to: inputs.registry.routes), waiting: inputs.switches.routes)
+        wanted.labels = inputs.formerRoutes
         for service in before {
+            wanted.labels[service.service] = nil
             if service.saysTCP { wanted.tcp.insert(service.service) }
             if let labels = service.labelRoutes { wanted.labels[service.service] = labels }
         }
@@ -406,6 +408,8 @@ struct DesiredInputs: Sendable {
     var expiredClaims: Set<ServiceName> = []
     /// The routes that wait for their new target.
     var switches = RouteSwitches(limit: .zero)
+    /// The routes of labels whose services have no endpoint any more.
+    var formerRoutes: [ServiceName: LabelRoutes] = [:]
     /// The routes that were lost and are kept.
     var heldRoutes = RouteHold(limit: .zero)
     /// The names of the certificates that can be used.

@@ -15,17 +15,23 @@ struct RegistryCache: Sendable {
         var checkFloor: Duration?
         /// The ports that endpoints on this host have, or had a short while ago.
         var published: [PersistedPort] = []
+        /// What routes that wait for their new target said before, by name.
+        var waitingRoutes: [String: RegistryRecord] = [:]
+        /// The lost routes that are kept; nil for none.
+        var heldRoutes: PersistedRoutes?
 
         /// Whether it can be taken for the same without looking at each key.
         func isAsOld(as other: Copy?) -> Bool {
             registry.revision == other?.registry.revision && holds == other?.holds && checkFloor == other?.checkFloor
-                && published == other?.published
+                && published == other?.published && waitingRoutes == other?.waitingRoutes
+                && heldRoutes == other?.heldRoutes
         }
 
         /// Whether the file of one would be that of the other.
         static func == (left: Copy, right: Copy) -> Bool {
             left.registry.hasRecords(of: right.registry) && left.holds == right.holds
                 && left.checkFloor == right.checkFloor && left.published == right.published
+                && left.waitingRoutes == right.waitingRoutes && left.heldRoutes == right.heldRoutes
         }
     }
 
@@ -64,7 +70,11 @@ struct RegistryCache: Sendable {
             registry: RegistryState(keyspace: keyspace, listing: stored.listing),
             holds: (stored.head.held ?? []).compactMap { $0.kept(in: keyspace) },
             checkFloor: stored.head.checkFloor.flatMap { (0...3600).contains($0) ? .seconds($0) : nil },
-            published: (stored.head.published ?? []).compactMap(\.port))
+            published: (stored.head.published ?? []).compactMap(\.port),
+            waitingRoutes: stored.head.waitingRoutes?.records(in: keyspace) ?? [:],
+            heldRoutes: stored.head.heldRoutes.flatMap { routes in
+                routes.since.map { PersistedRoutes(records: routes.records(in: keyspace), since: .seconds($0)) }
+            })
     }
 
     /// Replaces the copy.
@@ -109,6 +119,17 @@ private struct Stored {
         let checkFloor: Double?
         /// Not there where this host has none.
         let published: [Published]?
+        /// Not there where no route waits.
+        let waitingRoutes: Routes?
+        /// Not there where no lost route is kept.
+        let heldRoutes: Routes?
+    }
+
+    /// Routes that are not in the registry, or say something else there.
+    struct Routes: Codable {
+        let keys: [Key]
+        /// In seconds since the beginning of 1970.
+        let since: Double?
     }
 
     /// A port of this host.
@@ -167,7 +188,33 @@ extension Stored.Head {
         checkFloor = copy.checkFloor.map { $0 / .seconds(1) }
         held = holds.isEmpty ? nil : holds.map(Stored.Held.init)
         published = copy.published.isEmpty ? nil : copy.published.map(Stored.Published.init)
+        waitingRoutes = copy.waitingRoutes.isEmpty ? nil : Stored.Routes(copy.waitingRoutes)
+        heldRoutes = copy.heldRoutes.map { Stored.Routes($0.records, since: $0.since / .seconds(1)) }
     }
+}
+
+extension Stored.Routes {
+    fileprivate init(_ records: [String: RegistryRecord], since: Double? = nil) {
+        keys = records.sorted { $0.key < $1.key }.map { Stored.Key($0.value.keyValue) }
+        self.since = since
+    }
+
+    /// The records by the routes' names; what is no route is left out.
+    fileprivate func records(in keyspace: Keyspace) -> [String: RegistryRecord] {
+        var pool = MetaPool()
+        return keys.reduce(into: [:]) { records, key in
+            let record = RegistryRecord(key.keyValue, in: keyspace, sharing: &pool)
+            if case .route(let name, _) = record.content { records[name.text] = record }
+        }
+    }
+}
+
+/// Lost routes that are kept.
+struct PersistedRoutes: Equatable, Sendable {
+    /// What they said, by name.
+    var records: [String: RegistryRecord]
+    /// Since when they are lost, as time since the beginning of 1970.
+    var since: Duration
 }
 
 extension Stored.Published {

@@ -9,16 +9,25 @@ struct RouteHold: Sendable {
     private var since = Duration.zero
     /// The routes whose hold is over.
     private var ended: Set<String> = []
+    /// Those of an earlier run, of which this one's registry knows nothing.
+    private var earlier: [String: RegistryRecord] = [:]
 
-    /// Keeps nothing yet.
-    init(limit: Duration) { self.limit = limit }
+    /// Keeps nothing yet, or what an earlier run kept.
+    init(limit: Duration, _ kept: PersistedRoutes? = nil) {
+        self.limit = limit
+        if let kept { (records, earlier, since) = (kept.records, kept.records, kept.since) }
+    }
+
+    /// What has to outlive the program; nil where nothing is kept.
+    var persisted: PersistedRoutes? { records.isEmpty ? nil : PersistedRoutes(records: records, since: since) }
 
     /// Learns which routes are lost.
     mutating func accept(_ registry: RegistryState, at now: Duration) {
         let lost = registry.lostRoutes.filter { !ended.contains($0.key) }
         ended.formIntersection(registry.lostRoutes.keys)
+        earlier = earlier.filter { registry.routes[$0.key] == nil }
         if records.isEmpty { since = now }
-        records = lost
+        records = lost.merging(earlier) { first, _ in first }
         _ = expire(at: now)
     }
 
@@ -32,7 +41,7 @@ struct RouteHold: Sendable {
     /// Ends the hold.
     mutating func release() {
         ended.formUnion(records.keys)
-        records = [:]
+        (records, earlier) = ([:], [:])
     }
 
     /// How long it goes on; nil where nothing is kept.

@@ -32,6 +32,11 @@ struct RouteSwitches: Sendable {
     /// Between two looks whether a target is up.
     static let pause = Duration.milliseconds(100)
 
+    /// The records of what the waiting ones said before, by their names.
+    var records: [String: RegistryRecord] {
+        waiting.reduce(into: [:]) { $0[$1.key.text] = $1.value.record }
+    }
+
     /// What the waiting ones said before.
     var routes: [RouteName: Route] { waiting.compactMapValues(\.route) }
 
@@ -61,7 +66,7 @@ struct RouteSwitches: Sendable {
     /// HAProxy does all of it, except what waits.
     mutating func applied(_ routes: PartitionedTable<RegistryRecord>) {
         var leading = routes
-        if !waiting.isEmpty { leading.apply(waiting.map { ($0.key.text, $0.value.record) }) }
+        if !waiting.isEmpty { leading.apply(records.map { ($0.key, $0.value) }) }
         self.leading = leading
     }
 

@@ -69,6 +69,24 @@ struct RegistryCacheTests {
         }
     }
 
+    @Test func `routes that wait or are held come back`() throws {
+        let state = RegistryFixture([
+            "-routes/a": #"{"host":"a","to":"v1"}"#, "-routes/b": #"{"host":"b","to":"v1"}"#,
+        ]).state
+        let (a, b) = (try #require(state.routes["a"]), try #require(state.routes["b"]))
+        let held = PersistedRoutes(records: ["b": b], since: .seconds(1_700_000_000))
+        try copy.save(
+            RegistryCache.Copy(registry: RegistryFixture().state, waitingRoutes: ["a": a], heldRoutes: held))
+        let loaded = try #require(try copy.load())
+        #expect(loaded.waitingRoutes == ["a": a] && loaded.heldRoutes == held)
+        // What an earlier run kept stays for the rest of its time, unless the registry has it again.
+        var hold = RouteHold(limit: .seconds(600), loaded.heldRoutes)
+        hold.accept(RegistryFixture().state, at: .seconds(1_700_000_100))
+        #expect(hold.persisted == held && hold.wait(at: .seconds(1_700_000_100)) == .seconds(500))
+        hold.accept(state, at: .seconds(1_700_000_200))
+        #expect(hold.persisted == nil)
+    }
+
     @Test func `what is held comes back with its times`() throws {
         var story = RegistryStory("web/1", "api/1")
         story.watch([.put("web/config", #"{"port":9000}"#, lease: 0)])
