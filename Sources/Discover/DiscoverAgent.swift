@@ -211,6 +211,7 @@ extension DiscoverAgent {
     private func countConsumers(_ clients: RegistryClients, into inbox: Inbox) async {
         try? await clients.census.run { count in
             inbox.consumers.put(count)
+            clients.source.consumers.put(count)
             bell.ring(.consumers)
         }
     }

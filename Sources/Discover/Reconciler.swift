@@ -132,6 +132,7 @@ struct Reconciler {
             published = PublishedPorts(saved.published, at: clock.now)
         }
         rate = CheckRateLimiter(minInterval: cache.saved?.checkFloor, timing: timing.rate)
+        countEndpoints()
         settings.host.minCheckInterval = rate.minInterval
         accepted = haproxy.access.file.read()
     }
@@ -155,7 +156,15 @@ extension Reconciler {
         behindSince = behindSince ?? Timestamp.now()
         events.log(massLoss.accept(registry, at: clock.now))
         heldRoutes.accept(registry, at: clock.now)
+        countEndpoints()
         tryNow()
+    }
+
+    /// Counts what HAProxy checks, on which the intervals depend.
+    private mutating func countEndpoints() {
+        guard let registry else { return }
+        var random = SystemRandomNumberGenerator()
+        rate.setEndpointCount(registry.entryCount, at: .now, using: &random)
     }
 
     /// Accepts how many client hosts there are, this one included.

@@ -23,6 +23,8 @@ struct RegisterAgent: ~Copyable {
         case lease
         /// Somebody else may have changed what is registered.
         case registry
+        /// It is time to ask whether somebody has.
+        case audit
         /// What was not served is to be tried again.
         case retry
     }
@@ -40,6 +42,8 @@ struct RegisterAgent: ~Copyable {
     private let hostMonitor: HostMonitor
     private let checker: RegistrationChecker
     private let requests: LoopQueue<RegisterAgent>
+    /// How many docker-registers there are; nil before that was read.
+    private let fleet = SharedSnapshot<Int?>(nil)
 
     // What the loop knows.
     private var inputs: Inputs
@@ -126,7 +130,7 @@ struct RegisterAgent: ~Copyable {
     private func addWatchers(to group: inout ThrowingTaskGroup<Void, any Error>) {
         let (bell, newestContainers, engineTrouble) = (bell, newestContainers, engineTrouble)
         let (checker, hostMonitor, ttl, resync) = (checker, hostMonitor, configuration.ttl, configuration.resync)
-        let registryWatcher = RegistryWatcher(store, publisher.expected, logger: logger)
+        let registryWatcher = RegistryWatcher(store, publisher.expected, fleet, logger: logger)
         if let containerWatcher {
             group.addTask {
                 try await containerWatcher.run {
@@ -143,7 +147,7 @@ struct RegisterAgent: ~Copyable {
         group.addTask { try await checker.run { bell.ring(.checks) } }
         group.addTask { try await registryWatcher.run { bell.ring(.registry) } }
         group.addTask { try await bell.ring(.lease, every: ttl / 3) }
-        group.addTask { try await bell.ring(.registry, every: resync) }
+        group.addTask { try await bell.ring(.audit, every: resync) }
         let socket = configuration.controlSocket
         if let server = router().server(at: socket, setting: "CONTROL_SOCKET", logger) {
             group.addTask { await server.run() }
@@ -203,7 +207,7 @@ struct RegisterAgent: ~Copyable {
             recordFailure(error)
             logWaiting(desired)
             lookAgain(in: backoff.next())
-            return reasons.intersection([.lease, .registry])
+            return reasons.intersection([.lease, .registry, .audit])
         }
     }
 
@@ -235,14 +239,16 @@ struct RegisterAgent: ~Copyable {
 
     private mutating func apply(_ desired: Desired, _ reasons: Set<Reason>) async throws -> Set<Reason> {
         let isRereading = reasons.contains(.registry)
+        let isAudit = reasons.contains(.audit)
         let wait = try await publisher.apply(
-            desired, rereading: isRereading, renewing: reasons.contains(.lease))
-        try await drains.store(rereading: isRereading)
+            desired, rereading: isRereading, auditing: isAudit, renewing: reasons.contains(.lease))
+        try await drains.store(rereading: isRereading || isAudit)
         drains.applied()
         requests.respond(self)
         recordSuccess()
         await addressConflicts.update(for: inputs.owner)
         snapshot.addressConflicts = addressConflicts.warnings
+        fleet.put(addressConflicts.agents)
         guard let wait else { return [] }
         lookAgain(in: wait)
         return [.registry]

@@ -20,6 +20,32 @@ struct CheckRateLimiterTests {
         #expect(Double(consumers) / (floor / .seconds(1)) <= Double(CheckRateLimiter.mostPerSecond))
     }
 
+    @Test(arguments: [
+        (0, Duration.zero), (125, .zero), (2000, .seconds(2)), (10_000, .seconds(16)), (50_000, .seconds(64)),
+    ])
+    func `a consumer makes at most a thousand checks a second`(endpoints: Int, floor: Duration) {
+        #expect(CheckRateLimiter.step(for: 1, endpoints, from: .zero) == floor)
+        #expect(CheckRateLimiter.step(for: 1000, endpoints, from: .zero) == max(floor, .seconds(32)))
+        if floor > .zero {
+            #expect(Double(endpoints) / (floor / .seconds(1)) <= Double(CheckRateLimiter.mostOfConsumer))
+        }
+    }
+
+    @Test func `with many endpoints the interval is long from the beginning, and becomes shorter when they are gone for a while`()
+    {
+        var (random, now) = (SystemRandomNumberGenerator(), ContinuousClock.now)
+        var limiter = CheckRateLimiter()
+        limiter.setEndpointCount(10_000, at: now, using: &random)
+        let begun = limiter.applyDue(at: now)
+        #expect(begun && limiter.minInterval == .seconds(16))
+        limiter.setConsumerCount(2, at: now, using: &random)
+        #expect(limiter.due == nil)
+        limiter.setEndpointCount(100, at: now, using: &random)
+        now += .seconds(800)
+        let ended = limiter.applyDue(at: now)
+        #expect(ended && limiter.minInterval == .zero)
+    }
+
     @Test(
         arguments: [
             (100, Duration.seconds(4), Duration.seconds(4)), (81, .seconds(4), .seconds(4)),

@@ -10,6 +10,29 @@ import Testing
 
 /// What the agent before, other agents, people and the network do to the registry.
 extension PublisherTests {
+    @Test(arguments: ["delete", "delete meta", "put"])
+    func `an audit finds what somebody else has done to an entry`(deed: String) async throws {
+        var publisher = publisher()
+        let web = try registration("web")
+        try await desire(web, by: &publisher)
+        let before = try await keys()
+        publisher.audit()
+        try await publisher.publish()
+        #expect(try await keys() == before)
+        switch deed {
+        case "delete": try await server.ctl("del", Self.entryKey)
+        case "delete meta": try await server.ctl("del", Self.metaKey)
+        default: try await server.ctl("put", Self.entryKey, "10.0.0.9:1")
+        }
+        try await publisher.publish()
+        #expect(try await keys() != before)
+        publisher.audit()
+        try await publisher.publish()
+        let after = try await keys()
+        #expect(after.mapValues(\.value) == before.mapValues(\.value))
+        #expect(Set(after.values.map(\.lease)) == Set(before.values.map(\.lease)))
+    }
+
     // MARK: Taking over
 
     @Test func `a new agent takes its earlier entries over under its own lease, and no key is ever missing`()

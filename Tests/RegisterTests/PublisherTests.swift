@@ -44,11 +44,13 @@ struct PublisherTests {
         private var desired: Desired?
         private var isRereading = false
         private var isRenewing = false
+        private var isAuditing = false
 
         init(_ publisher: Publisher) { self.publisher = publisher }
 
         mutating func desire(_ desired: Desired) { self.desired = desired }
         mutating func doubt() { isRereading = true }
+        mutating func audit() { isAuditing = true }
         mutating func renewalIsDue() { isRenewing = true }
         mutating func move(to address: IPAddress) { publisher.move(to: address) }
 
@@ -57,8 +59,8 @@ struct PublisherTests {
                 _ = try await publisher.load()
                 return
             }
-            try await publisher.apply(desired, rereading: isRereading, renewing: isRenewing)
-            (isRereading, isRenewing) = (false, false)
+            try await publisher.apply(desired, rereading: isRereading, auditing: isAuditing, renewing: isRenewing)
+            (isRereading, isAuditing, isRenewing) = (false, false, false)
         }
     }
 

@@ -18,6 +18,36 @@ struct RegistryWatcherTests {
         var count: Int { number.load(ordering: .relaxed) }
     }
 
+    @Test func `in a large fleet it does not watch, and in one that becomes large it stops`() async throws {
+        let server = try await EtcdServer()
+        let http = try #require(HTTPClient())
+        let etcd = Etcd.Client(http, Etcd.Configuration(endpoints: [server.origin]))
+        let registry = EntryStore(etcd: etcd, keyspace: Keyspace(prefix: "/b")!, deadline: Self.limit)
+        let (expectation, rings) = (RegistryWatcher.ExpectedValues(), Rings())
+        let fleet = SharedSnapshot<Int?>(RegistryWatcher.mostWatching)
+        let watcher = RegistryWatcher(registry, expectation, fleet, logger: .discard)
+        let task = Task { try await watcher.run { rings.ring() } }
+        defer { task.cancel() }
+        func change() async throws {
+            let put = Etcd.Transaction([.put(key: "/b/web/1", value: [1], lease: 0)])
+            _ = try await etcd.commit(put, deadline: Self.limit)
+        }
+        #expect(await eventually { rings.count == 1 })
+        expectation.set("/b/web/1", to: [2])
+        try await change()
+        #expect(await eventually { rings.count == 2 })
+        fleet.put(RegistryWatcher.mostWatching + 1)
+        try await change()
+        func watchers() async throws -> String {
+            let answer = try await http.send(
+                HTTPRequest(.get, "/metrics"), to: server.origin, deadline: Self.limit, cap: 4 << 20)
+            return String(decoding: answer.body, as: UTF8.self).split(separator: "\n")
+                .first { $0.hasPrefix("etcd_debugging_mvcc_watcher_total ") }.map(String.init) ?? ""
+        }
+        #expect(try await eventually { try await watchers().hasSuffix(" 0") })
+        #expect(rings.count == 2)
+    }
+
     @Test func `it rings when it is connected, when our keys change, and not for others or our own changes`()
         async throws
     {

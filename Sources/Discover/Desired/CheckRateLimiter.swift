@@ -1,13 +1,15 @@
 import Shared
 
 /// How far the intervals of health checks are stretched, so that all consumers together do not check one endpoint too
-/// often.
+/// often, and one consumer does not spend its time on checks of many endpoints.
 ///
 /// HAProxy learns of another interval only by a reload. So there are few steps, a step back needs far fewer consumers
-/// for a while, and each consumer takes a step at a moment of its own.
+/// or endpoints for a while, and each consumer takes a step at a moment of its own.
 struct CheckRateLimiter: Equatable, Sendable {
     /// The most checks that an endpoint gets in a second, of all consumers together.
     static let mostPerSecond = 50
+    /// The most checks that one consumer makes in a second.
+    static let mostOfConsumer = 1000
 
     /// The limits; tests shorten them.
     struct Timing: Equatable, Sendable {
@@ -25,7 +27,9 @@ struct CheckRateLimiter: Equatable, Sendable {
 
     private let timing: Timing
     private var next: Step?
-    private var isKnown: Bool
+    private let isRestored: Bool
+    private var consumers: Int?
+    private var endpoints: Int?
 
     /// The shortest interval between two checks of an endpoint by this consumer; zero for any.
     private(set) var minInterval: Duration
@@ -36,7 +40,7 @@ struct CheckRateLimiter: Equatable, Sendable {
     init(minInterval: Duration? = nil, timing: Timing = Timing()) {
         self.timing = timing
         self.minInterval = minInterval ?? .zero
-        isKnown = minInterval != nil
+        isRestored = minInterval != nil
     }
 
     /// When a step is to be taken; nil for none.
@@ -44,22 +48,37 @@ struct CheckRateLimiter: Equatable, Sendable {
 
     /// Learns how many consumers there are.
     mutating func setConsumerCount(
-        _ consumers: Int, at now: ContinuousClock.Instant, using random: inout some RandomNumberGenerator
+        _ count: Int, at now: ContinuousClock.Instant, using random: inout some RandomNumberGenerator
     ) {
-        let needed = Self.step(for: consumers, from: minInterval)
+        let isFirst = consumers == nil
+        consumers = count
+        plan(isFirst: isFirst, at: now, using: &random)
+    }
+
+    /// Learns how many endpoints this consumer checks.
+    mutating func setEndpointCount(
+        _ count: Int, at now: ContinuousClock.Instant, using random: inout some RandomNumberGenerator
+    ) {
+        let isFirst = endpoints == nil
+        endpoints = count
+        plan(isFirst: isFirst, at: now, using: &random)
+    }
+
+    private mutating func plan(
+        isFirst: Bool, at now: ContinuousClock.Instant, using random: inout some RandomNumberGenerator
+    ) {
+        let needed = Self.step(for: consumers ?? 0, endpoints ?? 0, from: minInterval)
         guard needed != minInterval else {
-            isKnown = true
             next = nil
             return
         }
         guard next?.minInterval != needed else { return }
         // What this consumer has just begun with nobody else does at the same moment.
         let wait =
-            isKnown
-            ? (needed < minInterval ? timing.patience : .zero) + timing.spread
+            isFirst && !isRestored
+            ? .zero
+            : (needed < minInterval ? timing.patience : .zero) + timing.spread
                 * Double.random(in: 0...1, using: &random)
-            : .zero
-        isKnown = true
         next = Step(minInterval: needed, due: now + wait)
     }
 
@@ -70,18 +89,19 @@ struct CheckRateLimiter: Equatable, Sendable {
         return true
     }
 
-    /// The shortest interval that so many consumers need: a power of two seconds.
+    /// The shortest interval that so many consumers and endpoints need: a power of two seconds.
     ///
-    /// Few consumers need none. A shorter interval than the one of now has to be enough for a quarter more of them.
-    static func step(for consumers: Int, from current: Duration) -> Duration {
+    /// Few need none. A shorter interval than the one of now has to be enough for a quarter more of them.
+    static func step(for consumers: Int, _ endpoints: Int = 0, from current: Duration) -> Duration {
         // Nobody has a million.
-        let consumers = min(max(consumers, 0), 1_000_000)
-        let needed = interval(for: consumers)
-        return needed < current ? min(current, interval(for: consumers + (consumers + 3) / 4)) : needed
+        let counts = [consumers, endpoints].map { min(max($0, 0), 1_000_000) }
+        let needed = interval(for: counts[0], counts[1])
+        let more = counts.map { $0 + ($0 + 3) / 4 }
+        return needed < current ? min(current, interval(for: more[0], more[1])) : needed
     }
 
-    private static func interval(for consumers: Int) -> Duration {
-        let needed = Duration.seconds(1) * consumers / mostPerSecond
+    private static func interval(for consumers: Int, _ endpoints: Int) -> Duration {
+        let needed = max(Duration.seconds(consumers) / mostPerSecond, Duration.seconds(endpoints) / mostOfConsumer)
         guard needed > shortest else { return .zero }
         var step = shortest
         while step < needed, step < .seconds(3600) { step *= 2 }

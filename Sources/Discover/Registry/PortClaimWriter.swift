@@ -86,6 +86,10 @@ final class PortClaimWriter: Sendable {
         let transaction = Etcd.Transaction(
             if: changes.map { $0.condition(in: keyspace) }, try changes.map { try $0.operation(in: keyspace) })
         guard try await client.commit(transaction, deadline: timing.deadline).succeeded else { return false }
+        guard changes.count <= Self.mostLines else {
+            logger.info("port claims written", ["claims": changes.count, "first": changes[0].service])
+            return true
+        }
         for change in changes {
             switch change {
             case .put(let service, let claim, _):
@@ -95,6 +99,9 @@ final class PortClaimWriter: Sendable {
         }
         return true
     }
+
+    /// More changes than that share one line of the log.
+    private static let mostLines = 4
 
     /// Says once what a person can do something about; that etcd is away, others say.
     private func tell(_ error: any Error, _ outage: inout Outage<String>) {

@@ -31,6 +31,9 @@ struct RegistryState: Sendable {
     /// Whether routes are followed: not where this user may not read them.
     var hasRoutes = true
 
+    /// How many keys etcd counted besides those that are kept, of routes and endpoints, and of claims.
+    private var strangers: (main: Int, claims: Int) = (0, 0)
+
     /// What metas have said.
     private var pool = MetaPool()
 
@@ -93,6 +96,7 @@ struct RegistryState: Sendable {
         revision = listing.revision
         clusterID = listing.clusterID
         claimsRevision = claims?.revision
+        strangers = (Int(listing.count) - keyCount, Int(claims?.count ?? 0) - claimCount)
         note(departures, replaced: replaced, at: now)
     }
 
@@ -216,6 +220,27 @@ extension RegistryState {
                 own.merging(others) { own, _ in own }, of: service)
         }
         return state
+    }
+}
+
+extension RegistryState {
+    private var claimCount: Int { groups.values.count { $0.claim != nil } }
+    private var keyCount: Int { groups.values.reduce(routes.count) { $0 + $1.records.count } - claimCount }
+
+    /// How many entries there are.
+    var entryCount: Int { groups.values.reduce(0) { $0 + ($1.service?.instances.count ?? 0) } }
+
+    /// How many keys etcd should count where routes and endpoints are.
+    var expectedCount: Int { keyCount + strangers.main }
+
+    /// How many keys etcd should count where claims of ports are.
+    var expectedClaimCount: Int { claimCount + strangers.claims }
+
+    /// The revision of a key's newest change; nil where there is no such key.
+    func modRevision(of key: [UInt8]) -> Int64? {
+        let parsed = try? keyspace.parse(key)
+        if case .route(let name) = parsed { return routes[name.text]?.keyValue.modRevision }
+        return groups[parsed?.service]?.records[key]?.keyValue.modRevision
     }
 }
 

@@ -8,9 +8,9 @@ import Synchronization
 struct RegistryWatcher: Sendable {
     /// How it learns of changes.
     enum Mode: Equatable, Sendable {
-        /// etcd tells them at once; besides, everything is read again from time to time.
+        /// etcd tells them at once; besides, it is asked from time to time whether something was missed.
         case watch
-        /// Everything is read again after each interval.
+        /// What is new is read after each interval.
         case poll(every: Duration)
     }
 
@@ -18,8 +18,10 @@ struct RegistryWatcher: Sendable {
     struct Timing: Sendable {
         /// For one page of a listing; longer than etcd takes to notice that it has no quorum.
         var deadline: Duration = .seconds(8)
-        /// The longest between two listings in watch mode; up to a quarter less, so that consumers spread.
-        var relistInterval: Duration = .seconds(60)
+        /// The shortest time between two audits in watch mode; up to a quarter less, so that consumers spread.
+        var auditInterval: Duration = .seconds(60)
+        /// For what etcd has counted to come by the watch as well.
+        var auditPatience: Duration = .seconds(8)
         /// The longest wait after a failure: short, so that all is right within a second of etcd's return.
         var retryLimit: Duration = .milliseconds(500)
     }
@@ -36,6 +38,8 @@ struct RegistryWatcher: Sendable {
     let logger: Logger
     /// Whether etcd answers.
     let health: EtcdHealth
+    /// How many docker-discovers there are.
+    var consumers = SharedSnapshot(1)
 
     /// Hands states over to `publish` until it is cancelled.
     ///
@@ -52,7 +56,7 @@ struct RegistryWatcher: Sendable {
                 health.answered()
                 backoff.reset()
                 switch mode {
-                case .poll(let interval): try await Task.sleep(for: interval)
+                case .poll(let interval): try await poll(reached, every: interval)
                 // Also after a failure: what was lost since the last listing would be missed otherwise.
                 case .watch: try await follow(reached)
                 }
@@ -102,9 +106,8 @@ struct RegistryWatcher: Sendable {
         }
     }
 
-    /// Watches until it is time to list again, or only that helps.
+    /// Watches until only listing helps.
     private func follow(_ reached: ReachedState) async throws {
-        let limit = timing.relistInterval * Double.random(in: 0.75...1)
         let (revision, claimsRevision, cluster) = reached.position
         let start = reached.state.hasRoutes ? keyspace.routes : nil
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -121,10 +124,80 @@ struct RegistryWatcher: Sendable {
                     }
                 }
             }
-            group.addTask { try? await Task.sleep(for: limit) }
-            // Whichever ends first: the time, or a watch by an error.
+            group.addTask { try await self.audit(reached) }
+            // Whichever ends first: the audits with a difference, or a watch by an error.
             try await group.next()
         }
+    }
+
+    /// Reads what is new after each interval until only listing helps.
+    private func poll(_ reached: ReachedState, every interval: Duration) async throws {
+        while true {
+            try await Task.sleep(for: interval)
+            let (revision, claimsRevision, cluster) = reached.position
+            let news = try await self.news(after: revision, reached.state.hasRoutes, keysOnly: false)
+            guard news.clusterID == cluster, news.revision >= revision else { return }
+            if !news.keyValues.isEmpty {
+                let changes = Etcd.Changes(revision: news.revision, events: news.keyValues.map { .put($0) })
+                reached.change { $0.apply(changes) }
+            }
+            guard reached.state.expectedCount == news.count else { return }
+            if let claimsRevision {
+                let claims = try await self.claims(after: claimsRevision)
+                guard claims.keyValues.isEmpty, reached.state.expectedClaimCount == claims.count else { return }
+            }
+            health.answered()
+        }
+    }
+
+    private func news(after revision: Int64, _ hasRoutes: Bool, keysOnly: Bool) async throws -> Etcd.RangeResult {
+        try await client.news(
+            prefix: keyspace.prefix, from: hasRoutes ? keyspace.routes : nil, after: revision, keysOnly: keysOnly,
+            deadline: timing.deadline)
+    }
+
+    private func claims(after revision: Int64) async throws -> Etcd.RangeResult {
+        try await client.news(prefix: keyspace.claims, after: revision, keysOnly: true, deadline: timing.deadline)
+    }
+
+    /// Asks from time to time whether the watch has missed something, until it has.
+    ///
+    /// What etcd cannot answer now, it is asked later.
+    private func audit(_ reached: ReachedState) async throws {
+        var since = reached.position
+        while true {
+            let pause = max(
+                timing.auditInterval,
+                RegistryAudit.interval(keys: reached.state.expectedCount, agents: consumers.read()))
+            try await Task.sleep(for: pause * Double.random(in: 0.75...1))
+            do {
+                let next = try await audit(reached, since: since)
+                guard let next else {
+                    return logger.warning(
+                        "the watch has missed changes; listing the registry", ["revision": since.revision])
+                }
+                since = next
+            } catch {
+                try Task.checkCancellation()
+                logger.debug("cannot ask whether changes were missed", ["error": "\(error)"])
+            }
+        }
+    }
+
+    /// Asks once; returns where everything is known up to, and nil where something is missing.
+    private func audit(_ reached: ReachedState, since: ReachedState.Position) async throws -> ReachedState.Position? {
+        reached.beginAudit()
+        defer { reached.endAudit() }
+        let news = try await self.news(after: since.revision, reached.state.hasRoutes, keysOnly: true)
+        var claims: Etcd.RangeResult?
+        if let revision = since.claimsRevision { claims = try await self.claims(after: revision) }
+        let end = ContinuousClock.now + timing.auditPatience
+        // What etcd has said already may still be on its way.
+        while !reached.agrees(with: news, claims) {
+            guard ContinuousClock.now < end else { return nil }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        return (news.revision, claims?.revision, news.clusterID)
     }
 
     /// Hands changes over until it is cancelled.
@@ -145,29 +218,47 @@ struct RegistryWatcher: Sendable {
 
 /// The newest state; each one is handed over.
 private final class ReachedState: Sendable {
-    private let current: Mutex<RegistryState>
+    private struct Current {
+        var state: RegistryState
+        /// The audit that goes on.
+        var audit: RegistryAudit?
+    }
+
+    private let current: Mutex<Current>
     private let publish: @Sendable (RegistryState) -> Void
 
     init(_ state: consuming RegistryState, _ publish: @escaping @Sendable (RegistryState) -> Void) {
-        current = Mutex(state)
+        current = Mutex(Current(state: state))
         self.publish = publish
     }
 
     var state: RegistryState {
-        get { current.withLock { $0 } }
+        get { current.withLock { $0.state } }
         set { change { $0 = newValue } }
     }
 
-    var position: (revision: Int64, claimsRevision: Int64?, clusterID: String) {
-        current.withLock { ($0.revision, $0.claimsRevision, $0.clusterID) }
+    /// Up to where everything is known.
+    typealias Position = (revision: Int64, claimsRevision: Int64?, clusterID: String)
+
+    var position: Position {
+        current.withLock { ($0.state.revision, $0.state.claimsRevision, $0.state.clusterID) }
     }
 
     /// States are handed over in the order in which they come to be.
     func change(_ change: (inout RegistryState) -> Void) {
-        current.withLock { state in
-            change(&state)
-            publish(state)
+        current.withLock { current in
+            change(&current.state)
+            current.audit?.note(current.state)
+            publish(current.state)
         }
+    }
+
+    func beginAudit() { current.withLock { $0.audit = RegistryAudit($0.state) } }
+    func endAudit() { current.withLock { $0.audit = nil } }
+
+    /// Whether everything is here that etcd has told.
+    func agrees(with news: Etcd.RangeResult, _ claims: Etcd.RangeResult?) -> Bool {
+        current.withLock { $0.audit?.agrees($0.state, news, claims) == true }
     }
 }
 

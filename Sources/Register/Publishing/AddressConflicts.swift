@@ -9,12 +9,15 @@ struct AddressConflicts {
     /// What the log and `status` say of each of these hosts.
     private(set) var warnings: [String] = []
 
+    /// How many docker-registers there are; nil before that was read.
+    private(set) var agents: Int?
+
     private let registry: EntryStore
     private let pause: Duration
     private let logger: Logger
     private let clock: @Sendable () -> ContinuousClock.Instant
     private var owner: Owner?
-    private var agents = OtherAgents()
+    private var others = OtherAgents()
     private var known: [AgentRegistration.Other] = []
     private var due: ContinuousClock.Instant?
 
@@ -58,14 +61,15 @@ struct AddressConflicts {
             found.append(
                 AgentRegistration.Other(
                     record: record, lease: keyValue.lease, createRevision: keyValue.createRevision))
-            guard !agents.knows(keyValue.lease) else { continue }
+            guard !others.knows(keyValue.lease) else { continue }
             let state = try await registry.etcd.timeToLive(lease: keyValue.lease, deadline: registry.deadline)
             remaining[keyValue.lease] = state.remaining ?? 0
         }
-        agents.update(with: found, remaining: remaining, at: now)
-        let isCertain = agents.alive.count == found.count
+        agents = listing.keyValues.count
+        others.update(with: found, remaining: remaining, at: now)
+        let isCertain = others.alive.count == found.count
         due = now + (isCertain ? Self.longPause * (1 + listing.keyValues.count / 100) : pause)
-        log(agents.alive, owner)
+        log(others.alive, owner)
     }
 
     private mutating func log(_ others: [AgentRegistration.Other], _ owner: Owner) {

@@ -87,27 +87,29 @@ struct Publisher {
     ///
     /// - Parameters:
     ///   - rereading: whether somebody else may have changed what is registered, or revoked the lease.
+    ///   - auditing: whether to ask if somebody has, and to read again then.
     ///   - renewing: whether it is time to renew the lease.
     /// - Returns: when to reread, where that is put off because others change entries again and again.
     /// - Throws: ``LeaseLost``, or what etcd or the connection to it failed with. What was done until then is done.
     @discardableResult
     mutating func apply(
-        _ desired: Desired, rereading: Bool = false, renewing: Bool = false
+        _ desired: Desired, rereading: Bool = false, auditing: Bool = false, renewing: Bool = false
     ) async throws -> Duration? {
         let wait = rereading ? restoring.wait(at: .now) : nil
         let rereadsEntries = rereading && wait == nil
-        if rereadsEntries || renewing { keptLease.makeDue() }
+        if rereadsEntries || auditing || renewing { keptLease.makeDue() }
         try await withLease { publisher, lease in
             guard publisher.registration.leader == nil else {
                 // Whatever that one does meanwhile: when it is gone, everything is read again.
                 publisher.registered = nil
                 return
             }
-            try await publisher.read(desired, again: rereadsEntries, under: lease)
+            let isIncomplete = auditing && wait == nil ? try await !publisher.isComplete(lease) : false
+            try await publisher.read(desired, again: rereadsEntries || isIncomplete, under: lease)
             try await publisher.change(desired)
             try await publisher.deleteTombstones()
             try await publisher.hostKeys.apply(
-                desired.hostKeys, under: lease.id, rereading: rereading || renewing)
+                desired.hostKeys, under: lease.id, rereading: rereading || auditing || renewing)
         }
         return wait
     }
@@ -255,6 +257,16 @@ struct Publisher {
     }
 
     // MARK: Reading
+
+    /// Whether the lease still has all entries that were put under it: one that somebody else has deleted, or put anew,
+    /// is no longer its own. That is a single question, whatever the number of entries.
+    private func isComplete(_ lease: Etcd.Lease) async throws -> Bool {
+        let keys = Set(try await store.etcd.timeToLive(lease: lease.id, deadline: store.deadline).keys)
+        return (registered ?? [:]).allSatisfy { id, entry in
+            entry.value == nil || !entry.isLeased
+                || keys.contains(Array(store.key(id).utf8)) && keys.contains(Array(store.metaKey(id).utf8))
+        }
+    }
 
     /// Reads what is registered where that is not known: everything of ours, or what was registered or is desired.
     private mutating func read(_ desired: Desired, again: Bool, under lease: Etcd.Lease) async throws {

@@ -4,7 +4,8 @@ import Synchronization
 /// Notices at once when somebody else changes or deletes the agent's own keys, or when etcd was away.
 ///
 /// It watches the registry's prefix and compares with what the agent expects to be there. It hands no data over: it
-/// only says "look again".
+/// only says "look again". In a large fleet it does not watch, as each change would cost etcd something for each agent;
+/// the audits of the agent then find it.
 struct RegistryWatcher: Sendable {
     /// The values that the agent's keys should have, kept by the agent.
     ///
@@ -31,24 +32,37 @@ struct RegistryWatcher: Sendable {
 
     private let registry: EntryStore
     private let expectation: ExpectedValues
+    private let fleet: SharedSnapshot<Int?>
     private let logger: Logger
 
     /// Prepares to watch.
-    init(_ registry: EntryStore, _ expectation: ExpectedValues, logger: Logger) {
-        self.registry = registry
-        self.expectation = expectation
-        self.logger = logger
+    ///
+    /// - Parameter fleet: how many docker-registers there are, as far as is known.
+    init(
+        _ registry: EntryStore, _ expectation: ExpectedValues, _ fleet: SharedSnapshot<Int?> = SharedSnapshot(1),
+        logger: Logger
+    ) {
+        (self.registry, self.expectation, self.fleet, self.logger) = (registry, expectation, fleet, logger)
     }
+
+    /// The most docker-registers that all watch.
+    static let mostWatching = 100
+
+    private var isFleetLarge: Bool { fleet.read().map { $0 > Self.mostWatching } ?? false }
 
     /// Watches until the task is cancelled; `lookAgain` is called after each (re)connection and each foreign change.
     func run(lookAgain: @escaping @Sendable () -> Void) async throws {
         var backoff = Backoff(first: .milliseconds(50), limit: .milliseconds(500))
+        // Many that start at a time need not watch for a moment first.
+        for _ in 0..<50 where fleet.read() == nil { try await Task.sleep(for: .milliseconds(100)) }
         while true {
+            while isFleetLarge { try await Task.sleep(for: .seconds(10)) }
             do {
                 let prefix = registry.keyspace.prefix
                 let now = try await registry.etcd.position(readingAt: prefix, deadline: registry.deadline)
                 let watch = registry.etcd.watch(prefix: prefix, after: now.revision, of: now.clusterID)
                 for try await changes in watch {
+                    guard !isFleetLarge else { break }
                     backoff.reset()
                     if changes.events.isEmpty || changes.events.contains(where: expectation.isContradicted) {
                         lookAgain()

@@ -35,12 +35,13 @@ package enum Etcd {
         package var clusterID: String
         /// The keys in the order of their bytes.
         package var keyValues: [KeyValue]
+        /// How many keys the range has, listed or not.
+        package var count: Int64
 
         /// Makes one.
-        package init(revision: Int64, clusterID: String, keyValues: [KeyValue]) {
-            self.revision = revision
-            self.clusterID = clusterID
-            self.keyValues = keyValues
+        package init(revision: Int64, clusterID: String, keyValues: [KeyValue], count: Int64 = 0) {
+            (self.revision, self.clusterID) = (revision, clusterID)
+            (self.keyValues, self.count) = (keyValues, count)
         }
     }
 

@@ -69,6 +69,8 @@ struct WireRangeRequest: Encodable {
     var limit: WireInteger?
     var revision: WireInteger?
     var count_only: Bool?
+    var keys_only: Bool?
+    var min_mod_revision: WireInteger?
 
     /// The same for no more than so many keys.
     func limited(to limit: Int64) -> WireRangeRequest {

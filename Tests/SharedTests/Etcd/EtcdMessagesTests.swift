@@ -210,7 +210,7 @@ struct EtcdMessagesTests {
         #"{"header": {"cluster_id": "14841639068965178418", "revision": "7"}, "kvs": [{"lease": "7587870000000000001", "#
             + #""key": "L2Ev", "value": "AP8K", "mod_revision": "3", "create_revision": "2", "future": {}}], "count": "1"}"#,
         #"{"header":{"cluster_id":14841639068965178418,"revision":7},"kvs":[{"key":"L2Ev","create_revision":2,"#
-            + #""mod_revision":3,"value":"AP8K","lease":7587870000000000001}]}"#,
+            + #""mod_revision":3,"value":"AP8K","lease":7587870000000000001}],"count":1}"#,
     ])
     func `a listing is the same in every way of writing it`(body: String) async throws {
         let stub = try StubEtcd(["kv/range": [.init(stringLiteral: body)]])
@@ -218,7 +218,9 @@ struct EtcdMessagesTests {
         let keyValue = Etcd.KeyValue(
             key: Array("/a/".utf8), value: [0, 255, 10], createRevision: 2, modRevision: 3,
             lease: 7_587_870_000_000_000_001)
-        #expect(listing == Etcd.RangeResult(revision: 7, clusterID: "14841639068965178418", keyValues: [keyValue]))
+        #expect(
+            listing
+                == Etcd.RangeResult(revision: 7, clusterID: "14841639068965178418", keyValues: [keyValue], count: 1))
     }
 
     @Test func `zero values, which are left out, are read as such`() async throws {
