@@ -77,6 +77,8 @@ struct Reconciler {
 
     /// What brings HAProxy to a configuration.
     private(set) var haproxy: HAProxyController
+    /// The name that the runtime API's socket had when HAProxy was last loaded, as far as is known.
+    private var loadedSocket: String
     /// The newest file that HAProxy has accepted as a whole, also one of an earlier run.
     private var accepted: HAProxyConfiguration?
     /// What the registry said when HAProxy last did all of it; nil where nothing is known of that.
@@ -105,6 +107,7 @@ struct Reconciler {
     ) {
         (self.settings, self.cache, self.timing, log) = (settings, cache, timing, logger)
         snippets = SnippetStore(logger)
+        loadedSocket = settings.statsSocket
         self.haproxy = haproxy
         health = HealthPage(timing.health)
         workerProbe = WorkerProbe(patience: timing.workerPatience)
@@ -287,10 +290,10 @@ extension Reconciler {
     /// A new worker takes sockets over by name, also one that has no file any more: it gets another name for the same
     /// path, which is bound.
     private mutating func restoreRuntimeSocket() {
-        let path = haproxy.access.directory.statsSocket
-        guard haproxy.isServing, Folder.isMissing(path) else { return }
-        let other = haproxy.access.directory.path + "//" + path.dropFirst(haproxy.access.directory.path.count + 1)
-        settings.statsSocket = settings.statsSocket == path ? other : path
+        let directory = haproxy.access.directory
+        guard haproxy.isServing, Folder.isMissing(directory.statsSocket) else { return }
+        settings.statsSocket =
+            loadedSocket == directory.statsSocket ? directory.otherNameOfStatsSocket : directory.statsSocket
     }
 
     /// Tries addresses; those at which HAProxy listens already are free.
@@ -453,6 +456,7 @@ extension Reconciler {
     /// Records that HAProxy runs what it should.
     private mutating func record(_ change: ConfigChange, took: Duration) {
         applied = registry
+        if change.load != nil { loadedSocket = settings.statsSocket }
         if let registry { switches.applied(registry.routes) }
         behindSince = nil
         health.reached()

@@ -31,8 +31,7 @@ struct CheckRateLimiterTests {
         }
     }
 
-    @Test func `with many endpoints the interval is long from the beginning, and becomes shorter when they are gone for a while`()
-    {
+    @Test func `with many endpoints the interval is long from the beginning, and short when they are gone`() {
         var (random, now) = (SystemRandomNumberGenerator(), ContinuousClock.now)
         var limiter = CheckRateLimiter()
         limiter.setEndpointCount(10_000, at: now, using: &random)

@@ -48,8 +48,9 @@ struct RegistryAudit: Sendable {
         }
     }
 
-    /// How far apart audits of one consumer are, so that those of all of them together take etcd a fiftieth of a
-    /// processor at most: it looks at each key in about a microsecond. An hour is the longest.
+    /// How far apart audits of one consumer are, an hour at most.
+    ///
+    /// Those of all consumers together take etcd a fiftieth of a processor: it looks at each key in about a microsecond.
     static func interval(keys: Int, agents: Int) -> Duration {
         min(.microseconds(50) * keys * max(1, agents), .seconds(3600))
     }

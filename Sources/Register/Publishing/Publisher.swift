@@ -258,8 +258,10 @@ struct Publisher {
 
     // MARK: Reading
 
-    /// Whether the lease still has all entries that were put under it: one that somebody else has deleted, or put anew,
-    /// is no longer its own. That is a single question, whatever the number of entries.
+    /// Whether the lease still has all entries that were put under it.
+    ///
+    /// One that somebody else has deleted, or put anew, has left it. That is a single question, whatever the number of
+    /// entries.
     private func isComplete(_ lease: Etcd.Lease) async throws -> Bool {
         let keys = Set(try await store.etcd.timeToLive(lease: lease.id, deadline: store.deadline).keys)
         return (registered ?? [:]).allSatisfy { id, entry in

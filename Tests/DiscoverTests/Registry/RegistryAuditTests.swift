@@ -78,7 +78,8 @@ struct RegistryWatcherTests {
 
     /// Follows a registry that changes, and counts what is asked of etcd; returns the requests and the log.
     private func follow(
-        _ mode: RegistryWatcher.Mode, _ body: (Etcd.Client, SharedSnapshot<RegistryState?>, LossyProxy) async throws -> Void
+        _ mode: RegistryWatcher.Mode,
+        _ body: (Etcd.Client, SharedSnapshot<RegistryState?>, LossyProxy) async throws -> Void
     ) async throws -> CapturedLines {
         let server = try await EtcdServer()
         let proxy = try LossyProxy(before: server.port)

@@ -54,6 +54,9 @@ struct StateDirectory: Sendable {
     /// The socket of HAProxy's runtime API.
     var statsSocket: String { path + "/haproxy-stats.sock" }
 
+    /// Another name of the same path.
+    var otherNameOfStatsSocket: String { path + "//haproxy-stats.sock" }
+
     /// The socket on which commands to docker-discover itself are answered.
     var controlSocket: String { path + "/control.sock" }
 
