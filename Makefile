@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help build release setup demo test matrix soak storm bench lint format clean
+.PHONY: help build release setup demo test matrix soak storm bench fleet lint format clean
 
 SOURCES := Package.swift Sources Tests
 
@@ -33,6 +33,9 @@ storm: ## 200 containers at random while engine and etcd are restarted
 
 bench: ## one table of measured figures
 	@Tests/Bench/bench.sh
+
+fleet: ## what a thousand hosts cost etcd, with stand-ins for most of them
+	@Tests/Bench/fleet.sh
 
 lint: ## the formatter's rules
 	swift format lint --strict --recursive $(SOURCES)

@@ -200,7 +200,7 @@ struct ActiveTransfers {
         guard let active = unsafe byHandle.removeValue(forKey: easy) else { return }
         unsafe curl_multi_remove_handle(multi, easy)
         unsafe curl_easy_cleanup(easy)
-        for unsafe list in unsafe active.lists { unsafe curl_slist_free_all(list) }
+        for index in unsafe active.lists.indices { unsafe curl_slist_free_all(active.lists[index]) }
         unsafe active.errorText.deallocate()
         unsafe active.socketError.deallocate()
     }
