@@ -12,6 +12,8 @@ struct Reconciler {
         var retryLimit: Duration = .seconds(15)
         /// Between two tries to write a file for which there was no room.
         var fileInterval: Duration = .seconds(1)
+        /// How long a large file may be behind what was changed while HAProxy ran.
+        var fileDelay: Duration = .seconds(1)
         /// Between two looks at a port that another process holds.
         var portInterval: Duration = .seconds(1)
         /// How long a dead HAProxy may take to let go of its ports.
@@ -99,6 +101,8 @@ struct Reconciler {
     private var due: ContinuousClock.Instant? = .now
     /// When the cache is to follow.
     private var cacheDue: ContinuousClock.Instant?
+    /// When the file is to follow what was changed while HAProxy ran.
+    private var fileDue: ContinuousClock.Instant?
 
     /// Takes the parts, and what an earlier run left.
     init(
@@ -258,6 +262,8 @@ extension Reconciler {
 
     /// Stops HAProxy within the grace period, with the cache up to date.
     func stop(grace: Duration) async {
+        var haproxy = haproxy
+        if fileDue != nil, let accepted { try? haproxy.writeFile(accepted) }
         if cacheDue != nil, let next = nextCache { await cache.finish(next) }
         await haproxy.stop(grace: grace)
     }
@@ -478,15 +484,14 @@ extension Reconciler {
 
     /// Brings the file to what HAProxy runs.
     private mutating func finish(_ next: HAProxyConfiguration, _ desired: DesiredState?) async -> Duration? {
-        do {
-            try haproxy.writeFile(next)
-            events.wrote()
-        } catch {
-            events.cannotWrite(error)
-            return timing.fileInterval
+        accepted = next
+        if next.size < Self.smallFile {
+            guard writeFile() else { return timing.fileInterval }
+        } else if haproxy.file != next {
+            // Many changes are one file.
+            fileDue = fileDue ?? .now + timing.fileDelay
         }
         backoff.reset()
-        accepted = next
         if settings.host.routes?.https != nil, haproxy.current?.maps?.certificates == settings.certificates {
             certificates.prune()
         }
@@ -494,6 +499,23 @@ extension Reconciler {
         // What is no longer wrong is logged at the next turn.
         if let desired, rejected.release(desired) { return .zero }
         return retryOfPorts
+    }
+
+    /// In bytes; a file of this size takes less time to write than HAProxy to change a server.
+    private static let smallFile = 64 << 10
+
+    /// Brings the file to what HAProxy runs; returns whether it is.
+    private mutating func writeFile() -> Bool {
+        fileDue = nil
+        guard let accepted else { return true }
+        do {
+            try haproxy.writeFile(accepted)
+            events.wrote()
+            return true
+        } catch {
+            events.cannotWrite(error)
+            return false
+        }
     }
 
     /// Does what helps after a failure: without the services or the snippets at fault, or the same again later.
@@ -565,9 +587,10 @@ extension Reconciler {
     /// Sees to `/healthz`, to servers that are leaving, and to the cache; returns when to look again.
     private mutating func maintain() async -> Duration? {
         await tellHealth()
+        if let fileDue, fileDue <= .now, !writeFile() { self.fileDue = .now + timing.fileInterval }
         let drains = await haproxy.finishDrains()
         beginCache()
-        let dues = [due, cacheDue, rate.due, rejected.due, haproxy.isServing ? health.due(at: .now) : nil]
+        let dues = [due, fileDue, cacheDue, rate.due, rejected.due, haproxy.isServing ? health.due(at: .now) : nil]
         let waits = dues.map { due in due.map { max(ContinuousClock.now.duration(to: $0), .zero) } }
         let others = [
             drains, massLoss.wait(at: clock.now), heldRoutes.wait(at: clock.now), published.wait(at: clock.now),

@@ -183,7 +183,10 @@ struct DesiredState: Equatable, Sendable {
         let assignment = PortAssignment(
             resolved.filter(\.hasPort), claims: portClaims, range: host.portRange, leaving: catalog.leaving,
             in: inputs.registry.keyspace)
-        publishedHere = Self.published(by: services, on: inputs.ports.ownAddresses)
+        let ownAddresses = inputs.ports.ownAddresses
+        let local = services.compactMap { cache.local(of: $0, on: ownAddresses) }
+        // The first service of several with one endpoint.
+        publishedHere = Dictionary(local.flatMap(\.published).map { ($0.endpoint, $0.name) }) { first, _ in first }
         let obstacles = HostObstacles(
             host, inputs.published, registered: publishedHere, keyspace: inputs.registry.keyspace)
         claims = assignment.changes + inputs.expiredClaims(of: catalog) + inputs.lostClaims
@@ -220,7 +223,7 @@ struct DesiredState: Equatable, Sendable {
         untestedBinds = wantedBinds.subtracting(inputs.ports.tried)
         remove(inputs.ports.obstacles)
         if let budget = host.openFiles { removeYoungest(beyond: budget, resolved) }
-        removeLoops(of: inputs.ports.ownAddresses)
+        removeLoops(of: ownAddresses, among: Set(local.map(\.service)))
     }
 
     /// No service at all.
@@ -356,27 +359,10 @@ struct DesiredState: Equatable, Sendable {
         }
     }
 
-    /// The endpoints that agents have put and that have one of these addresses.
-    private static func published(
-        by services: [Catalog.Service], on ownAddresses: Set<IPAddress>
-    ) -> [Endpoint: EntryID] {
-        guard !ownAddresses.isEmpty else { return [:] }
-        var published: [Endpoint: EntryID] = [:]
-        for service in services {
-            for instance in service.instances
-            where ownAddresses.contains(instance.endpoint.address) && instance.isOfAgent && !instance.isUDP {
-                // The first service of several with one endpoint.
-                let name = EntryID(service: service.name, id: instance.id)
-                published[instance.endpoint] = published[instance.endpoint] ?? name
-            }
-        }
-        return published
-    }
-
     /// Removes the endpoints from which connections would come back to this HAProxy, again and again.
-    private mutating func removeLoops(of ownAddresses: Set<IPAddress>) {
-        var loops = LoopDetector(listeners, ownAddresses: ownAddresses).servers
-        for listener in listeners where listener.isRouted {
+    private mutating func removeLoops(of ownAddresses: Set<IPAddress>, among local: Set<ServiceName>) {
+        var loops = LoopDetector(listeners, ownAddresses: ownAddresses, among: local).servers
+        for listener in listeners where listener.isRouted && local.contains(listener.service) {
             // It would come back to the routes.
             let looping = listener.servers.filter { $0.endpoint.isListener(among: routeBinds.all, ownAddresses) }
             if !looping.isEmpty { loops[listener.service] = (loops[listener.service] ?? []) + looping }

@@ -1,5 +1,28 @@
 import Shared
 
+/// What of a service is on this host: connections from here may come back here.
+struct LocalInstances: Sendable {
+    /// The service.
+    let service: ServiceName
+    /// What containers of this host publish.
+    let published: [(endpoint: Endpoint, name: EntryID)]
+
+    /// Looks at a service's instances; nil where none is on a host with these addresses.
+    init?(of service: Catalog.Service, on ownAddresses: Set<IPAddress>) {
+        let local = service.instances.filter { instance in
+            let address = instance.endpoint.reached
+            return address.isLoopback || ownAddresses.contains(address)
+        }
+        guard !local.isEmpty else { return nil }
+        self.service = service.name
+        published = local.compactMap { instance in
+            let isPublished =
+                ownAddresses.contains(instance.endpoint.address) && instance.isOfAgent && !instance.isUDP
+            return isPublished ? (instance.endpoint, EntryID(service: service.name, id: instance.id)) : nil
+        }
+    }
+}
+
 /// What earlier decisions came to, so that a service which did not change is not decided again.
 struct DesiredStateCache {
     private struct Resolution {
@@ -11,6 +34,8 @@ struct DesiredStateCache {
     /// What routes came to.
     private(set) var routes = RouteTableBuilder()
     private var resolved: [ServiceName: Resolution] = [:]
+    private var locals: [ServiceName: (of: Catalog.Service, local: LocalInstances?)] = [:]
+    private var localAddresses: Set<IPAddress> = []
     private var listeners: [ServiceName: (of: ResolvedService, listener: DesiredState.Listener)] = [:]
 
     /// Makes an empty one.
@@ -54,8 +79,21 @@ struct DesiredStateCache {
         return listener
     }
 
+    /// What of a service is on this host; nil for nothing.
+    mutating func local(of service: Catalog.Service, on ownAddresses: Set<IPAddress>) -> LocalInstances? {
+        if ownAddresses != localAddresses { (locals, localAddresses) = ([:], ownAddresses) }
+        if let known = locals[service.name], known.of === service { return known.local }
+        let local = LocalInstances(of: service, on: ownAddresses)
+        locals[service.name] = (service, local)
+        return local
+    }
+
     /// Evicts the listeners of all services but these.
     mutating func evict(except present: [ResolvedService]) {
+        if locals.count > present.count {
+            let names = Set(present.map(\.service))
+            locals = locals.filter { names.contains($0.key) }
+        }
         guard listeners.count > present.count else { return }
         let names = Set(present.map(\.service))
         listeners = listeners.filter { names.contains($0.key) }

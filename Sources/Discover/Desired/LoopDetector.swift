@@ -17,11 +17,17 @@ struct LoopDetector {
     let servers: [ServiceName: [DesiredState.Server]]
 
     /// Finds them among listeners on a host with these addresses.
-    init(_ listeners: [DesiredState.Listener], ownAddresses: Set<IPAddress>) {
+    ///
+    /// - Parameter candidates: the services that have an endpoint there.
+    init(_ listeners: [DesiredState.Listener], ownAddresses: Set<IPAddress>, among candidates: Set<ServiceName>) {
+        guard !candidates.isEmpty else {
+            servers = [:]
+            return
+        }
         let binds = listeners.flatMap { listener in listener.binds.map { (listener.service, $0) } }
         let byPort = Dictionary(grouping: binds) { $0.1.port }
         var steps: [Step] = []
-        for listener in listeners {
+        for listener in listeners where candidates.contains(listener.service) {
             for server in listener.servers {
                 guard let others = byPort[server.endpoint.port] else { continue }
                 let (address, port) = (server.endpoint.reached, server.endpoint.port)
@@ -69,5 +75,5 @@ extension Endpoint {
     }
 
     /// The address that connections go to: an IPv4 address may be written as an IPv6 one.
-    fileprivate var reached: IPAddress { address.family == .v6 ? address.unmapped : address }
+    var reached: IPAddress { address.family == .v6 ? address.unmapped : address }
 }

@@ -35,6 +35,9 @@ struct HAProxyConfiguration: Sendable {
 
     /// The whole file.
     var text: String { pieces.joined() }
+
+    /// How long the file is, in bytes.
+    var size: Int { pieces.reduce(0) { $0 + $1.utf8.count } }
 }
 
 extension HAProxyConfiguration {
@@ -130,8 +133,10 @@ extension HAProxyConfiguration {
 extension HAProxyConfiguration: Equatable {
     /// Whether the files are the same.
     static func == (left: HAProxyConfiguration, right: HAProxyConfiguration) -> Bool {
-        // Pieces that are shared are equal at a glance.
-        left.mark == right.mark && (left.pieces == right.pieces || left.text == right.text)
+        guard left.mark == right.mark else { return false }
+        // Pieces that are shared are equal at a glance; a file that was read is one piece.
+        let areInPieces = left.pieces.count > 1 && right.pieces.count > 1
+        return areInPieces ? left.pieces == right.pieces : left.text == right.text
     }
 }
 

@@ -47,7 +47,7 @@ struct ConfigFile: Sendable {
         try directory.restore()
         try checkOwner()
         try file.replace(isFlushed: isExternal) { write in
-            for piece in configuration.pieces { try write(Array(piece.utf8)) }
+            try write(Array(configuration.text.utf8))
         }
     }
 
