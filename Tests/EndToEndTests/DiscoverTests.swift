@@ -188,16 +188,16 @@ struct DiscoverTests {
             let client = try lab.client()
             let one = try DiscoverLab.backend("one")
             try await client.put(["web/port": "\(try FreePort.take())", "web/config": #"{"check":"none"}"#])
-            for start in stride(from: 0, to: 2000, by: 100) {
+            for start in stride(from: 0, to: 3000, by: 100) {
                 try await client.put((start..<start + 100).map { ("web/e\($0)", "127.0.0.1:\(one.port)") })
             }
-            #expect(await agent.applies("endpoints=2000"))
+            #expect(await agent.applies("endpoints=3000"))
             #expect(lab.configuration.utf8.count > 64 << 10)
             try await client.put(["web/later": "127.0.0.1:\(one.port)"])
-            #expect(await agent.applies("endpoints=2001"))
+            #expect(await agent.applies("endpoints=3001"))
             #expect(await eventually { lab.configuration.contains("server later ") })
             try await client.put(["web/last": "127.0.0.1:\(one.port)"])
-            #expect(await agent.applies("endpoints=2002"))
+            #expect(await agent.applies("endpoints=3002"))
             #expect(try await agent.stop() == .exited(0))
             #expect(lab.configuration.contains("server last "))
             withExtendedLifetime(one) {}
