@@ -192,7 +192,7 @@ struct DiscoverTests {
                 try await client.put((start..<start + 100).map { ("web/e\($0)", "127.0.0.1:\(one.port)") })
             }
             #expect(await agent.applies("endpoints=3000"))
-            #expect(lab.configuration.utf8.count > 64 << 10)
+            #expect(await eventually { lab.configuration.utf8.count > 64 << 10 })
             try await client.put(["web/later": "127.0.0.1:\(one.port)"])
             #expect(await agent.applies("endpoints=3001"))
             #expect(await eventually { lab.configuration.contains("server later ") })
