@@ -63,9 +63,17 @@ struct RegistryWatcher: Sendable {
             } catch {
                 try Task.checkCancellation()
                 health.failed(error)
-                try await Task.sleep(for: backoff.next())
+                let spread = Self.spread(of: consumers.read()) * Double.random(in: 0...1)
+                try await Task.sleep(for: max(backoff.next(), spread))
             }
         }
+    }
+
+    /// Over how long docker-discovers come back to an etcd that was away; at once where they are few.
+    ///
+    /// Leases are renewed before, as they have no time.
+    static func spread(of consumers: Int) -> Duration {
+        consumers > 100 ? min(.milliseconds(10) * consumers, .seconds(10)) : .zero
     }
 
     /// The registry as it is now, read once.
@@ -205,8 +213,9 @@ struct RegistryWatcher: Sendable {
         _ prefix: String, from start: String? = nil, after revision: Int64, of cluster: String,
         _ take: @Sendable (Etcd.Changes) -> Void
     ) async throws {
+        let timing = Etcd.Watch.Timing { [consumers] in Self.spread(of: consumers.read()) }
         let watch = client.watch(
-            prefix: prefix, from: start, after: revision, of: cluster, onInterruption: health.failed)
+            prefix: prefix, from: start, after: revision, of: cluster, timing: timing, onInterruption: health.failed)
         do {
             for try await changes in watch {
                 health.answered()
