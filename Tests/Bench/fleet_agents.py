@@ -16,7 +16,7 @@ import time
 
 TTL = 15
 REVISION = re.compile(rb'"mod_revision":"(\d+)"')
-MEMBER_LIMIT = 8  # seconds for an answer
+MEMBER_LIMIT = 5  # seconds for an answer
 
 
 def encode(text):
@@ -202,8 +202,8 @@ class Agent:
     def leave(self):
         self.preferred = (self.preferred + 1) % len(self.members)
 
-    def call(self, path, body, done=lambda body: None, failed=lambda: None):
-        self.queue.append((path, body, done, failed))
+    def call(self, path, body, done=lambda body: None, failed=lambda: None, first=False):
+        self.queue.insert(min(len(self.queue), 1) if first else len(self.queue), (path, body, done, failed))
         if not self.busy:
             self.next()
 
@@ -236,7 +236,7 @@ class Agent:
             failed()
 
     def renew(self):
-        self.call("/v3/lease/keepalive", {"ID": self.lease}, self.kept, self.renew_later)
+        self.call("/v3/lease/keepalive", {"ID": self.lease}, self.kept, self.renew_later, first=True)
 
     def renew_later(self):
         self.loop.after(self.backoff * random.uniform(0.5, 1), self.renew)
