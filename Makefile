@@ -34,7 +34,7 @@ storm: ## 200 containers at random while engine and etcd are restarted
 bench: ## one table of measured figures
 	@Tests/Bench/bench.sh
 
-fleet: ## what a thousand hosts cost etcd, with stand-ins for most of them
+fleet: ## what 10, 100 and 1 000 hosts cost etcd, with stand-ins for most of them
 	@Tests/Bench/fleet.sh
 
 lint: ## the formatter's rules

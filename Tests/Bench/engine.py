@@ -139,4 +139,5 @@ def main():
     Server(options.socket, answers).run()
 
 
-main()
+if __name__ == "__main__":
+    main()

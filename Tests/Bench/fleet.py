@@ -1,443 +1,417 @@
-#!/usr/bin/env python3
-"""`make fleet`: what a fleet of agents costs etcd, measured at a real etcd.
+"""Takes the measurements of `make fleet` and prints them as one table. Standard library only.
 
-Some real docker-registers and docker-discovers (without engine and HAProxy) run beside light stand-ins, which do exactly
-the requests of an agent: lease, renewals, audits, and for docker-discover the watch. Everything is on this machine.
+A real etcd, some real agents of both kinds, and stand-ins for the rest (fleet_agents.py). The real docker-registers have
+a stand-in for an engine, without containers, and a services file; the real docker-discovers keep an output up to date
+instead of an HAProxy.
 """
 
 import argparse
-import asyncio
-import base64
+import bisect
+import http.client
 import json
 import os
 import random
-import shutil
+import re
+import resource
 import signal
-import socket
 import statistics
 import subprocess
+import sys
 import tempfile
+import threading
 import time
 
-TICKS = os.sysconf("SC_CLK_TCK")
-TTL = 15
-PREFIX = "/backends"
+sys.dont_write_bytecode = True  # no folder of it beside the scripts
+import engine  # noqa: E402
+from fleet_agents import TTL, Discover, Loop, Register, encode  # noqa: E402
+from register import memory, processor_ticks  # noqa: E402
+
+PER_HOST, PER_SERVICE, IN_A_TRANSACTION = 50, 20, 100
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def encode(text):
-    return base64.b64encode(text.encode()).decode()
+class Member:
+    """One etcd."""
 
-
-def free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def cpu(pid):
-    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-        fields = file.read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def resident(pid):
-    with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-class Cluster:
-    """etcd: one member or several."""
-
-    def __init__(self, members, folder):
-        self.folder, self.ports = folder, free_ports(2 * members)
-        self.clients, self.peers = self.ports[:members], self.ports[members:]
-        self.processes = [None] * members
+    def __init__(self, folder, number, ports, cluster):
+        self.address = ("127.0.0.1", ports[0])
+        client, peer = (f"http://127.0.0.1:{port}" for port in ports)
+        self.log = open(f"{folder}/etcd{number}.log", "ab")
+        self.command = [
+            "etcd", "--name", f"m{number}", "--data-dir", f"{folder}/m{number}",
+            "--listen-client-urls", client, "--advertise-client-urls", client,
+            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster,
+        ]  # fmt: skip
+        self.process = None
 
     def start(self):
-        cluster = ",".join(f"m{n}=http://127.0.0.1:{port}" for n, port in enumerate(self.peers))
-        for number, (client, peer) in enumerate(zip(self.clients, self.peers)):
-            log = open(f"{self.folder}/etcd-{number}.log", "a", encoding="utf-8")
-            self.processes[number] = subprocess.Popen(
-                ["etcd", "--name", f"m{number}", "--data-dir", f"{self.folder}/m{number}",
-                 "--listen-client-urls", f"http://127.0.0.1:{client}",
-                 "--advertise-client-urls", f"http://127.0.0.1:{client}",
-                 "--listen-peer-urls", f"http://127.0.0.1:{peer}",
-                 "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
-                 "--initial-cluster", cluster, "--quota-backend-bytes", str(4 << 30)],
-                stdout=log, stderr=log)  # fmt: skip
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL)
 
-    def stop(self):
-        for process in self.processes:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-
-    def cpu(self):
-        return sum(cpu(process.pid) for process in self.processes)
-
-    def resident(self):
-        return sum(resident(process.pid) for process in self.processes)
+    def metrics(self):
+        """Requests that were begun, and bytes sent to clients and members."""
+        text = fetch(self.address, "GET", "/metrics")[1].decode()
+        names = ["grpc_server_started_total", "etcd_network_client_grpc_sent_bytes_total",
+                 "etcd_network_peer_sent_bytes_total"]  # fmt: skip
+        requests, *sent = (sum(map(float, re.findall(rf"^{name}.* (\S+)$", text, re.M))) for name in names)
+        return requests, sum(sent)
 
 
-class Connection:
-    """One kept connection to a member; a lost one is made anew by the caller."""
+def fetch(address, method, path, **body):
+    connection = http.client.HTTPConnection(*address, timeout=60)
+    connection.request(method, path, json.dumps(body) if body else None)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, content
 
-    def __init__(self, port):
-        self.port, self.reader, self.writer = port, None, None
 
-    async def open(self):
-        if self.writer is None:
-            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 26)
+class Registry:
+    """Calls that are made once, before anything is measured."""
 
-    def close(self):
-        if self.writer is not None:
-            self.writer.close()
-        self.writer = None
+    def __init__(self, address):
+        self.connection = http.client.HTTPConnection(*address, timeout=60)
 
-    async def send(self, path, body):
-        content = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nHost: e\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-        self.writer.write(head.encode() + content)
-        await self.writer.drain()
-
-    async def head(self):
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
-        length = [line.split(":")[1] for line in head.split("\r\n") if line.startswith("content-length:")]
-        return int(head.split()[1]), int(length[0]) if length else None
-
-    async def call(self, path, **body):
-        try:
-            await self.open()
-            await self.send(path, body)
-            status, length = await self.head()
-            content = await self.chunks() if length is None else await self.reader.readexactly(length)
-        except (OSError, asyncio.IncompleteReadError) as error:
-            self.close()
-            raise ConnectionError(str(error)) from error
-        if status != 200:
-            raise ConnectionError(content[:200])
+    def call(self, path, **body):
+        self.connection.request("POST", path, json.dumps(body))
+        answer = self.connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            sys.exit(f"error: etcd {path}: {content[:200]!r}")
         return json.loads(content)
 
-    async def chunks(self):
-        content = b""
-        while size := int(await self.reader.readline(), 16):
-            content += (await self.reader.readexactly(size + 2))[:-2]
-        await self.reader.readexactly(2)
-        return content
+    def put_all(self, pairs, lease):
+        operations = puts(pairs, lease)
+        for start in range(0, len(operations), IN_A_TRANSACTION):
+            self.call("/v3/kv/txn", success=operations[start : start + IN_A_TRANSACTION])
 
 
-class Fleet:
-    def __init__(self, options, cluster):
-        self.options, self.cluster = options, cluster
-        self.requests = self.bytes = 0
-        self.marks = {}
-        self.arrivals = {}
-        self.lost_leases = 0
-        self.hosts = []
+def puts(pairs, lease):
+    return [{"request_put": {"key": encode(k), "value": encode(v), "lease": lease}} for k, v in pairs]
 
-    def port(self):
-        return random.choice(self.cluster.clients)
 
-    async def keep(self, connection, work):
-        """Does something over and over; after a failure it begins anew within ten seconds, as agents do."""
-        while True:
-            try:
-                await work(connection)
-            except ConnectionError:
-                connection.close()
-                connection.port = self.port()
-                await asyncio.sleep(random.uniform(0.1, 1))
-
-    async def call(self, connection, path, **body):
-        self.requests += 1
-        return await asyncio.wait_for(connection.call(path, **body), 30)
-
-    # -- docker-register
-
-    async def register(self, number):
-        connection = Connection(self.port())
-        host = {"number": number, "lease": 0, "keys": {}, "connection": connection, "lock": asyncio.Lock()}
-        self.hosts.append(host)
-        count = self.options.endpoints // self.options.hosts
-        for place in range(count):
-            self.add(host, place)
-        await self.keep(connection, lambda _: self.renew(host))
-
-    def add(self, host, place):
-        service = (host["number"] * 7 + place) % self.options.services
-        identity = f"{host['number']:06x}{place:06x}"
-        meta = {"container": f"c-{place}", "created": "2026-01-01T00:00:00Z", "host": f"host-{host['number']}",
-                "image": f"registry.example:5000/team/service-{service}:1.0", "port": 20000 + service,
-                "owner": f"ENGINE@10.{host['number'] >> 8 & 255}.{host['number'] & 255}.1"}  # fmt: skip
-        key = f"{PREFIX}/service-{service}/{identity}"
-        address = f"10.{host['number'] >> 8 & 255}.{host['number'] & 255}.1:{1024 + place}"
-        host["keys"][key] = (address, json.dumps(meta))
-        return key
-
-    async def put(self, host, keys):
-        lease = host["lease"]
-        for start in range(0, len(keys), 60):
-            operations = []
-            for key in keys[start : start + 60]:
-                address, meta = host["keys"][key]
-                operations += [{"request_put": {"key": encode(key), "value": encode(address), "lease": lease}},
-                               {"request_put": {"key": encode(key + "/meta"), "value": encode(meta), "lease": lease}}]  # fmt: skip
-            await self.call(host["connection"], "/v3/kv/txn", success=operations)
-
-    async def renew(self, host):
-        connection, rounds = host["connection"], random.randrange(12)
-        await asyncio.sleep(random.uniform(0, TTL / 3))
-        async with host["lock"]:
-            if host["lease"]:
-                answer = await self.call(connection, "/v3/lease/keepalive", ID=host["lease"])
-                if not int(answer["result"].get("TTL", 0)):
-                    host["lease"], self.lost_leases = 0, self.lost_leases + 1
-            if not host["lease"]:
-                host["lease"] = (await self.call(connection, "/v3/lease/grant", TTL=TTL))["ID"]
-                agent = f"{PREFIX}-agents/E{host['number']}/1"
-                await self.call(connection, "/v3/kv/put", key=encode(agent), value=encode("{}"), lease=host["lease"])
-                await self.put(host, list(host["keys"]))
-        while True:
-            await asyncio.sleep(TTL / 3)
-            rounds += 1
-            async with host["lock"]:
-                answer = await self.call(connection, "/v3/lease/keepalive", ID=host["lease"])
-                if not int(answer["result"].get("TTL", 0)):
-                    return
-                folder = f"{PREFIX}-agents/E{host['number']}/"
-                await self.call(connection, "/v3/kv/range", key=encode(folder), range_end=encode(folder[:-1] + "0"))
-                if rounds % 12 == 0:
-                    await self.call(connection, "/v3/lease/timetolive", ID=host["lease"], keys=True)
-
-    # -- docker-discover
-
-    async def discover(self, number):
-        await asyncio.gather(self.presence(number), self.watch(number), self.audits())
-
-    async def presence(self, number):
-        state = {"lease": 0}
-
-        async def work(connection):
-            await asyncio.sleep(random.uniform(0, TTL / 3))
-            while True:
-                if state["lease"]:
-                    answer = await self.call(connection, "/v3/lease/keepalive", ID=state["lease"])
-                    state["lease"] = state["lease"] if int(answer["result"].get("TTL", 0)) else 0
-                if not state["lease"]:
-                    state["lease"] = (await self.call(connection, "/v3/lease/grant", TTL=TTL))["ID"]
-                    key = encode(f"{PREFIX}-consumers/{number}")
-                    await self.call(connection, "/v3/kv/put", key=key, value=encode("{}"), lease=state["lease"])
-                await asyncio.sleep(TTL / 3)
-
-        await self.keep(Connection(self.port()), work)
-
-    async def watch(self, number):
-        async def work(connection):
-            await connection.open()
-            self.requests += 1
-            key = {"key": encode(f"{PREFIX}-routes/"), "range_end": encode(f"{PREFIX}0")}
-            await connection.send("/v3/watch", {"create_request": key})
-            await asyncio.wait_for(connection.head(), 10)
-            while True:
-                size = await connection.reader.readline()
-                if not size.strip():
-                    raise ConnectionError("the watch ended")
-                part = await connection.reader.readexactly(int(size, 16) + 2)
-                self.bytes += len(part)
-                for mark in [mark for mark in self.marks if mark in part]:
-                    self.arrivals[mark].append(time.monotonic() - self.marks[mark])
-
-        async def guarded(connection):
-            try:
-                await work(connection)
-            except (OSError, ValueError, asyncio.TimeoutError, asyncio.IncompleteReadError) as error:
-                raise ConnectionError(str(error)) from error
-
-        await self.keep(Connection(self.port()), guarded)
-
-    async def audits(self):
-        keys = 2 * self.options.endpoints
-        pause = max(60, min(3600, 50e-6 * keys * self.options.hosts))
-
-        async def work(connection):
-            await asyncio.sleep(random.uniform(0, pause))
-            while True:
-                consumers = f"{PREFIX}-consumers/"
-                await self.call(connection, "/v3/kv/range", key=encode(consumers), range_end=encode(consumers[:-1] + "0"), count_only=True)
-                await self.call(
-                    connection, "/v3/kv/range", key=encode(f"{PREFIX}-routes/"), range_end=encode(f"{PREFIX}0"),
-                    keys_only=True, min_mod_revision=1 << 60)  # fmt: skip
-                await asyncio.sleep(pause * random.uniform(0.75, 1))
-
-        await self.keep(Connection(self.port()), work)
-
-    # -- what happens
-
-    async def change(self, count):
-        """Containers come, each on a host of its own."""
-        for host in random.sample(self.hosts, min(count, len(self.hosts))):
-            async with host["lock"]:
-                key = self.add(host, 100_000 + random.randrange(1 << 20))
-                mark = encode(host["keys"][key][0]).encode()
-                self.marks[mark], self.arrivals[mark] = time.monotonic(), []
-                try:
-                    await self.put(host, [key])
-                except ConnectionError:
-                    host["connection"].close()
-
-    async def steady(self, seconds, per_second):
-        end = time.monotonic() + seconds
-        pause = 1 / per_second
-        due = time.monotonic()
-        tasks = []
-        while time.monotonic() < end:
-            due += pause
-            tasks.append(asyncio.create_task(self.change(1)))
-            await asyncio.sleep(max(0, due - time.monotonic()))
-        await asyncio.gather(*tasks)
-        await asyncio.sleep(3)
-
-    def delays(self):
-        """When the last consumer knew of each change: median and 99th percentile, in ms; and how many were complete."""
-        whole = [max(times) for times in self.arrivals.values() if len(times) == self.watching]
-        count = len(self.arrivals)
-        self.marks.clear()
-        self.arrivals = {}
-        if len(whole) < 2:
-            return "-", "-", f"{len(whole)}/{count}"
-        whole.sort()
-        return f"{1000 * statistics.median(whole):.0f}", f"{1000 * whole[int(len(whole) * 0.99)]:.0f}", f"{len(whole)}/{count}"
+def entry(host, number, services, generation=0):
+    """An endpoint and its meta."""
+    service = (host * PER_HOST + number) % services
+    name, address = f"host-{host}", f"10.{64 + host // 250}.{host % 250}.1"
+    meta = {
+        "v": 1, "container": f"service-{service}-{number}", "created": "2026-01-01T00:00:00Z", "host": name,
+        "owner": f"ENGINE-{host}@{address}", "image": f"registry.example:5000/team/service-{service}:1.{generation}",
+        "port": 1024 + service,
+    }  # fmt: skip
+    key = f"/backends/service-{service}/{name}-{number}"
+    return [(key, f"{address}:{20000 + number + 1000 * (generation % 40)}"), (key + "/meta", json.dumps(meta))]
 
 
 class RealAgents:
-    """The programs themselves."""
+    """Real agents, of hosts of their own."""
 
-    def __init__(self, options, cluster, folder):
-        hosts = ",".join(f"127.0.0.1:{port}" for port in cluster.clients)
+    def __init__(self, options, folder, members, services):
         self.processes = {"docker-register": [], "docker-discover": []}
+        etcd = ",".join(f"{host}:{port}" for host, port in members)
+        self.common = {"ETCD_HOST": etcd, "PATH": os.environ["PATH"], "LOG_LEVEL": "warning"}
+        self.common["SIDEKICK_STACK"] = os.environ.get("SIDEKICK_STACK", "")
+        self.folder = folder
         for number in range(options.real):
-            place = f"{folder}/real-{number}"
-            os.makedirs(place)
-            services = [{"name": f"service-{n}", "port": 20000 + n, "id": f"real-{number}"} for n in range(5)]
-            with open(f"{place}/services.json", "w", encoding="utf-8") as file:
-                json.dump({"services": services}, file)
-            with open(f"{place}/outputs.json", "w", encoding="utf-8") as file:
-                json.dump({"outputs": [{"file": f"{place}/catalog.env", "format": "env", "services": ["service-1"]}]}, file)
-            common = {"ETCD_HOST": hosts, "LOG_LEVEL": "warning", "PATH": os.environ["PATH"]}
-            for name, extra in [
-                ("docker-register", {"HOST_IP": f"10.200.{number >> 8}.{number & 255}", "DOCKER_HOST": "none",
-                                     "SERVICES_FILE": f"{place}/services.json", "CONTROL_SOCKET": f"{place}/c.sock"}),
-                ("docker-discover", {"HAPROXY": "none", "OUTPUTS_FILE": f"{place}/outputs.json", "STATE_DIR": f"{place}/state"}),
-            ]:  # fmt: skip
-                log = open(f"{place}/{name}.log", "w", encoding="utf-8")
-                program = f"{options.programs}/{name}"
-                self.processes[name].append(subprocess.Popen([program], env=common | extra, stdout=log, stderr=log))
+            self.start_register(options.register_program, number, services)
+            self.start_discover(options.discover_program, number)
+
+    def start_register(self, program, number, services):
+        path, address = f"{self.folder}/engine{number}.sock", f"10.250.{number // 250}.{1 + number % 250}"
+        info = {"ID": f"REAL-{number}", "Name": f"real-{number}", "DockerRootDir": f"/var/lib/docker{number}"}
+        recorded = {"ping": {"Api-Version": "1.41"}, "version": {"ApiVersion": "1.41", "Version": "20.10"}, "info": info}
+        server = engine.Server(path, engine.Answers(recorded, 0))
+        threading.Thread(target=server.run, daemon=True).start()
+        entries = [
+            {"name": f"service-{random.randrange(services)}", "port": 20000 + index, "id": f"real-{number}-{index}"}
+            for index in range(PER_HOST)
+        ]
+        with open(f"{self.folder}/services{number}.json", "w", encoding="utf-8") as file:
+            json.dump({"services": entries}, file)
+        self.start("docker-register", program, number, {
+            "DOCKER_HOST": f"unix://{path}", "HOST_IP": address, "SERVICES_FILE": file.name,
+        })  # fmt: skip
+
+    def start_discover(self, program, number):
+        state = f"{self.folder}/discover{number}"
+        os.mkdir(state)
+        with open(f"{state}/outputs.json", "w", encoding="utf-8") as file:
+            json.dump({"outputs": [{"file": f"{state}/hosts", "format": "hosts", "services": ["service-0"]}]}, file)
+        self.start("docker-discover", program, number, {
+            "HAPROXY": "none", "STATE_DIR": state, "OUTPUTS_FILE": file.name,
+        })  # fmt: skip
+
+    def start(self, name, program, number, variables):
+        variables = {**self.common, **variables, "CONTROL_SOCKET": f"{self.folder}/{name}{number}.sock"}
+        with open(f"{self.folder}/{name}{number}.log", "ab") as log:
+            process = subprocess.Popen([program], env=variables, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.processes[name].append(process)
+
+    def ticks(self):
+        return {name: [processor_ticks(p.pid) for p in processes] for name, processes in self.processes.items()}
+
+    def memory(self, name):
+        return max((memory(process.pid)[0] for process in self.processes[name]), default=0)
+
+    def check(self):
+        for name, processes in self.processes.items():
+            for number, process in enumerate(processes):
+                if process.poll() is not None:
+                    with open(f"{self.folder}/{name}{number}.log", encoding="utf-8") as log:
+                        sys.exit(f"error: {name} has ended:\n{log.read()[-2000:]}")
+
+
+class Fleet:
+    """One fleet of a size, with everything that is measured of it."""
+
+    def __init__(self, options, folder, hosts, members):
+        self.options, self.hosts, self.figures, self.changes = options, hosts, {}, []
+        self.keys, self.services = 2 * PER_HOST * hosts, max(1, PER_HOST * hosts // PER_SERVICE)
+        ports = [(options.port + 2 * n, options.port + 2 * n + 1) for n in range(members)]
+        cluster = ",".join(f"m{n}=http://127.0.0.1:{peer}" for n, (_, peer) in enumerate(ports))
+        self.members = [Member(folder, n, pair, cluster) for n, pair in enumerate(ports)]
+        self.addresses = [member.address for member in self.members]
+        self.loop, self.real, self.generation = Loop(), None, 0
+        self.folder = folder
+
+    def measure(self):
+        try:
+            self.begin()
+            self.idle()
+            self.steady()
+            self.deploy()
+            self.restart()
+            self.real.check()
+        finally:
+            self.end()
+        return self.figures
+
+    # -- begin and end
+
+    def begin(self):
+        for member in self.members:
+            member.start()
+        self.wait_for_etcd()
+        registry = Registry(self.addresses[0])
+        self.registers, self.discovers = [], []
+        for host in range(self.hosts - self.options.real):
+            key, pairs = f"/backends-agents/ENGINE-{host}/{host:x}", []
+            for number in range(PER_HOST):
+                pairs += entry(host, number, self.services)
+            self.registers.append(self.agent(registry, Register, key, pairs))
+            self.discovers.append(self.agent(registry, Discover, f"/backends-consumers/{host:x}", []))
+            self.loop.run(0.001)  # the leases are kept
+        revision = int(registry.call("/v3/kv/range", key=encode("/"))["header"]["revision"])
+        for register, discover in zip(self.registers, self.discovers):
+            register.begin(self.hosts, revision)
+            discover.begin(self.hosts, revision, self.keys)
+        self.real = RealAgents(self.options, self.folder, self.addresses, self.services)
+        watches = [watch for discover in self.discovers for watch in (discover.watch, discover.claims)]
+        if not self.loop.run(120, lambda: all(watch.is_open for watch in watches)):
+            sys.exit("error: waited 120 s in vain for all watches")
+        # The real ones list the registry, and settle.
+        self.loop.run(self.options.settle)
+        self.real.check()
+
+    def agent(self, registry, kind, key, pairs):
+        lease = registry.call("/v3/lease/grant", TTL=TTL)["ID"]
+        registry.put_all([*pairs, (key, '{"host":"stand-in"}')], lease)
+        return kind(self.loop, self.addresses, lease, key)
+
+    def wait_for_etcd(self):
+        def healthy():
+            try:
+                return all(b'"true"' in fetch(address, "GET", "/health")[1] for address in self.addresses)
+            except OSError:
+                return False
+
+        while not healthy():
+            self.loop.run(0.1)
 
     def end(self):
-        everybody = sum(self.processes.values(), [])
-        for process in everybody:
-            process.send_signal(signal.SIGKILL)
-        for process in everybody:
+        processes = [process for processes in self.real.processes.values() for process in processes] if self.real else []
+        for process in processes + [member.process for member in self.members if member.process]:
+            process.kill()
             process.wait()
+        for connection in list(self.loop.sockets.values()):
+            connection.drop()
 
-    def cpu(self, name):
-        return sum(cpu(process.pid) for process in self.processes[name]) / max(1, len(self.processes[name]))
+    # -- what is measured
 
-    def resident(self, name):
-        return sum(resident(process.pid) for process in self.processes[name]) / max(1, len(self.processes[name]))
+    def sample(self):
+        totals = [sum(values) for values in zip(*(member.metrics() for member in self.members))]
+        etcd = sum(processor_ticks(member.process.pid) for member in self.members)
+        return time.monotonic(), etcd, *totals, self.real.ticks(), time.process_time(), self.lost_leases()
 
+    def lost_leases(self):
+        return sum(agent.lost_leases for agent in self.registers + self.discovers)
 
-async def measure(fleet, cluster, real, name, work, restarts=False):
-    begin, before = time.monotonic(), (0 if restarts else cluster.cpu())
-    agents = {kind: real.cpu(kind) for kind in real.processes}
-    fleet.requests = fleet.bytes = 0
-    await work()
-    seconds = time.monotonic() - begin
-    median, late, complete = fleet.delays()
-    share = 100 * (cluster.cpu() - before) / seconds
-    shares = [100 * (real.cpu(kind) - agents[kind]) / seconds for kind in real.processes]
-    return [
-        name, f"{share:.1f} %", f"{cluster.resident():.0f} MB", f"{fleet.requests / seconds:.0f}",
-        f"{fleet.bytes / seconds / 1e6:.2f} MB/s", f"{shares[0]:.2f} %", f"{shares[1]:.2f} %",
-        f"{real.resident('docker-register'):.0f} / {real.resident('docker-discover'):.0f} MB", median, late, complete,
-    ]  # fmt: skip
+    def add(self, phase, figure, value, form="{:.0f}"):
+        self.figures[phase, figure] = form.format(value)
+        print(f"    {phase}: {figure}: {self.figures[phase, figure]}", flush=True)
 
+    def add_costs(self, phase, before, whole=False):
+        after = self.sample()
+        seconds = after[0] - before[0]
+        processor = (after[1] - before[1]) / CLOCK_TICKS
+        if whole:
+            self.add(phase, "etcd: processor time in s, all members", processor, "{:.1f}")
+        self.add(phase, "etcd: % of a core, all members", 100 * processor / seconds, "{:.1f}")
+        self.add(phase, "etcd: requests per second", (after[2] - before[2]) / seconds)
+        self.add(phase, "etcd: sent, in kB/s", (after[3] - before[3]) / 1000 / seconds)
+        self.add(phase, "etcd: resident MB, largest member", max(memory(m.process.pid)[0] for m in self.members))
+        for name, ticks in after[4].items():
+            if ticks:
+                spent = [(b - a) / CLOCK_TICKS / seconds * 100 for a, b in zip(before[4][name], ticks)]
+                self.add(phase, f"{name}: % of a core", statistics.mean(spent), "{:.2f}")
+                self.add(phase, f"{name}: resident MB, largest", self.real.memory(name))
+        self.add(phase, "stand-ins: % of a core", 100 * (after[5] - before[5]) / seconds)
+        self.add(phase, "leases lost", after[6] - before[6])
 
-async def run(options, cluster, folder):
-    fleet = Fleet(options, cluster)
-    tasks = []
-    print(f"    {options.hosts} hosts with {options.endpoints} endpoints register", flush=True)
-    begin = time.monotonic()
-    for number in range(options.hosts):
-        tasks.append(asyncio.create_task(fleet.register(number)))
-    while sum(bool(host["lease"]) for host in fleet.hosts) < options.hosts or any(
-        host["lock"].locked() for host in fleet.hosts
-    ):
-        await asyncio.sleep(1)
-    print(f"    in {time.monotonic() - begin:.0f} s; {options.hosts} client hosts follow", flush=True)
-    for number in range(options.hosts):
-        tasks.append(asyncio.create_task(fleet.discover(number)))
-        if number % 50 == 49:
-            await asyncio.sleep(0.2)
-    fleet.watching = options.hosts
-    real = RealAgents(options, cluster, folder)
-    rows = []
-    try:
-        await asyncio.sleep(options.settle)
-        rows.append(await measure(fleet, cluster, real, "idle", lambda: asyncio.sleep(options.seconds)))
-        print("    idle is measured", flush=True)
-        rows.append(
-            await measure(fleet, cluster, real, "10 changes a second", lambda: fleet.steady(options.seconds, 10)))
-        print("    10 changes a second are measured", flush=True)
-        rows.append(
-            await measure(fleet, cluster, real, "1000 containers in 10 s", lambda: fleet.steady(10, 100)))
-        print("    a deploy is measured", flush=True)
+    def idle(self):
+        before = self.sample()
+        self.loop.run(self.options.seconds)
+        self.add_costs("idle", before)
 
-        async def restart():
-            cluster.stop()
-            cluster.start()
-            before = fleet.lost_leases
-            await asyncio.sleep(20)
-            await fleet.change(50)
-            await asyncio.sleep(5)
-            print(f"    {fleet.lost_leases - before} leases were lost in the restart of etcd", flush=True)
+    def change(self):
+        """One docker-register puts one endpoint anew."""
+        self.generation += 1
+        host = random.randrange(len(self.registers))
+        agent, began = self.registers[host], time.monotonic()
+        pairs = entry(host, random.randrange(PER_HOST), self.services, self.generation)
 
-        rows.append(await measure(fleet, cluster, real, "restart of etcd, 25 s", restart, restarts=True))
-    finally:
-        real.end()
-        for task in tasks:
-            task.cancel()
-    head = ["", "etcd CPU", "etcd memory", "requests/s", "watches", "register CPU", "discover CPU",
-            "register / discover memory", "last consumer: median ms", "99th", "complete"]  # fmt: skip
-    rows.insert(0, head)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    print()
-    for row in rows:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip())
+        def done(answer):
+            self.changes.append((began, int(re.search(rb'"revision":"(\d+)"', answer)[1])))
+
+        def put():
+            body = {"success": puts(pairs, agent.lease)}
+            agent.call("/v3/kv/txn", body, done, lambda: self.loop.after(0.2, put))
+
+        put()
+
+    def change_for(self, seconds, per_second):
+        count = int(seconds * per_second)
+        self.changes = []
+        for discover in self.discovers:
+            discover.watch.seen.clear()
+        for number in range(count):
+            self.loop.after(number / per_second, self.change)
+        self.loop.run(seconds)
+
+        def is_everywhere():
+            newest = max((revision for _, revision in self.changes), default=0)
+            return len(self.changes) == count and all(d.watch.revision >= newest for d in self.discovers)
+
+        if not self.loop.run(120, is_everywhere):
+            newest = max((revision for _, revision in self.changes), default=0)
+            behind = sum(discover.watch.revision < newest for discover in self.discovers)
+            print(f"    after 120 s {len(self.changes)} of {count} changes are made, {behind} are behind", flush=True)
+
+    def add_delays(self, phase):
+        each, last = [], []
+        for began, revision in self.changes:
+            delays = []
+            for discover in self.discovers:
+                at = bisect.bisect_left(discover.watch.seen, revision, key=lambda seen: seen[1])
+                if at < len(discover.watch.seen):
+                    delays.append((discover.watch.seen[at][0] - began) * 1000)
+            each += delays
+            last.append(max(delays, default=0))
+        for name, times in ("a consumer", each), ("the last consumer", last):
+            times.sort()
+            self.add(phase, f"change to {name}: median ms", statistics.median(times), "{:.1f}")
+            self.add(phase, f"change to {name}: 99 % ms", times[int(len(times) * 0.99)], "{:.1f}")
+
+    def steady(self):
+        before = self.sample()
+        self.change_for(self.options.seconds, self.options.changes)
+        phase = f"{self.options.changes} changes per second"
+        self.add_costs(phase, before)
+        self.add_delays(phase)
+
+    def deploy(self):
+        phase, before = f"{self.options.deploy} containers in 10 s", self.sample()
+        self.change_for(10, self.options.deploy / 10)
+        self.add(phase, "seconds until all consumers have all", time.monotonic() - before[0], "{:.1f}")
+        self.add_costs(phase, before, whole=True)
+        self.add_delays(phase)
+
+    def restart(self):
+        phase, agents = "restart of etcd", self.registers + self.discovers
+        counted, lost = self.count(), self.lost_leases()
+        for member in self.members:
+            member.process.send_signal(signal.SIGKILL)
+            member.process.wait()
+        self.loop.run(self.options.outage)
+        for agent in agents:
+            agent.renewed = 0
+        for discover in self.discovers:
+            discover.watch.opened.clear(), discover.claims.opened.clear(), discover.watch.seen.clear()
+        for member in self.members:
+            member.start()
+        self.wait_for_etcd()
+        back = time.monotonic()
+        ticks = sum(processor_ticks(member.process.pid) for member in self.members)
+        self.changes = []
+        self.change()
+        watches = [watch for discover in self.discovers for watch in (discover.watch, discover.claims)]
+        self.loop.run(60, lambda: all(watch.opened for watch in watches) and all(a.renewed for a in agents)
+                      and self.changes and all(d.watch.revision >= self.changes[0][1] for d in self.discovers))  # fmt: skip
+        opened = [watch.opened[0] - back for watch in watches if watch.opened]
+        self.add(phase, "s until the last agent has renewed its lease", max(a.renewed for a in agents) - back, "{:.1f}")
+        self.add(phase, "s until half of the watches are back", statistics.median(opened), "{:.1f}")
+        self.add(phase, "s until the last watch is back", max(opened), "{:.1f}")
+        self.add(phase, "s from a change to the last consumer", max(
+            (d.watch.seen[0][0] for d in self.discovers if d.watch.seen), default=back) - back, "{:.1f}")  # fmt: skip
+        now = sum(processor_ticks(member.process.pid) for member in self.members)
+        self.add(phase, "etcd: processor time in s until then", (now - ticks) / CLOCK_TICKS, "{:.1f}")
+        self.loop.run(max(0, TTL + 5 - (time.monotonic() - back)))
+        self.add(phase, "leases lost", self.lost_leases() - lost)
+        self.add(phase, "keys lost", counted - self.count())
+
+    def count(self):
+        answer = Registry(self.addresses[0]).call(
+            "/v3/kv/range", key=encode("/backends"), range_end=encode("/backendt"), count_only=True)
+        return int(answer["count"])
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--programs", required=True)
-    parser.add_argument("--hosts", type=int, default=1000)
-    parser.add_argument("--endpoints", type=int, default=50_000)
-    parser.add_argument("--services", type=int, default=2500)
-    parser.add_argument("--members", type=int, default=1)
-    parser.add_argument("--real", type=int, default=20)
-    parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--settle", type=int, default=20)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hosts", type=int, nargs="+", required=True)
+    parser.add_argument("--members", type=int, nargs="+", required=True)
+    parser.add_argument("--real", type=int, required=True, help="real agents of each kind, of these hosts")
+    parser.add_argument("--seconds", type=float, required=True, help="for idle, and for changes")
+    parser.add_argument("--settle", type=float, required=True, help="before anything is measured")
+    parser.add_argument("--changes", type=int, required=True, help="per second")
+    parser.add_argument("--deploy", type=int, required=True, help="containers in 10 s")
+    parser.add_argument("--outage", type=float, default=2, help="seconds")
+    parser.add_argument("--port", type=int, required=True, help="first of six")
+    parser.add_argument("--register-program", required=True)
+    parser.add_argument("--discover-program", required=True)
     options = parser.parse_args()
-    folder = tempfile.mkdtemp(prefix="sidekick-fleet-")
-    cluster = Cluster(options.members, folder)
-    try:
-        cluster.start()
-        time.sleep(3)
-        asyncio.run(run(options, cluster, folder))
-    finally:
-        cluster.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+    wanted = 4 * max(options.hosts) + 200
+    if limit < wanted:
+        sys.exit(f"error: {max(options.hosts)} hosts need {wanted} open files, and the limit is {limit}; raise it (ulimit -n)")
+    columns = {}
+    for hosts in options.hosts:
+        for members in options.members:
+            name = f"{hosts} hosts, {members} etcd"
+            print(f"==> {name}", flush=True)
+            with tempfile.TemporaryDirectory(dir=os.environ.get("STACK")) as folder:
+                columns[name] = Fleet(options, folder, hosts, members).measure()
+    print_table(columns)
 
 
-if __name__ == "__main__":
-    main()
+def print_table(columns):
+    rows = list(dict.fromkeys(row for figures in columns.values() for row in figures))
+    print("\n| | " + " | ".join(columns) + " |\n|---" * 1 + "|---" * len(columns) + "|")
+    phase = None
+    for row in rows:
+        if row[0] != phase:
+            phase = row[0]
+            print(f"| **{phase}** |" + " |" * len(columns))
+        print(f"| {row[1]} | " + " | ".join(figures.get(row, "") for figures in columns.values()) + " |")
+
+
+main()

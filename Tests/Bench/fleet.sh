@@ -1,19 +1,29 @@
 #!/usr/bin/env bash
-# `make fleet`: what a fleet costs etcd. FLEET_HOSTS, FLEET_ENDPOINTS, FLEET_MEMBERS, FLEET_REAL and FLEET_SECONDS make it
-# smaller or larger; a thousand hosts need a limit of open files of 10 000.
+# `make fleet`: fleets of several sizes on one machine, and one table of what they cost etcd and each agent.
+# FLEET_HOSTS (with both agents and 50 endpoints each), FLEET_MEMBERS (of the etcd cluster), FLEET_REAL (real agents of
+# each kind; the others are stand-ins), FLEET_SECONDS, FLEET_SETTLE, FLEET_CHANGES (per second) and FLEET_DEPLOY
+# (containers in 10 s) make it shorter or longer. A short run: FLEET_HOSTS=10 FLEET_MEMBERS=1 FLEET_REAL=2 FLEET_SECONDS=5.
 # shellcheck source-path=SCRIPTDIR source-path=SCRIPTDIR/../../deploy
-. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/stack.sh"
+
+finish() { # STATUS
+    local status=$1
+    stack_down || status=1
+    exit "$status"
+}
 
 main() {
+    need_root "make fleet"
     "$ROOT/deploy/setup.sh" python3
-    ulimit -n "$(ulimit -Hn)"
-    local log
-    log=$(mktemp)
-    build_release "$log"
-    rm -f -- "$log"
-    python3 "$ROOT/Tests/Bench/fleet.py" --programs "$BIN" --hosts "${FLEET_HOSTS:-1000}" \
-        --endpoints "${FLEET_ENDPOINTS:-50000}" --members "${FLEET_MEMBERS:-1}" --real "${FLEET_REAL:-20}" \
-        --seconds "${FLEET_SECONDS:-60}"
+    stack_claim "${FLEET_DIR:-/var/tmp/sidekick-fleet}"
+    at_end finish
+    build_release "$LOGS/build.log"
+    export SIDEKICK_STACK=$STACK STACK
+    # shellcheck disable=SC2086 # lists of words
+    python3 "$ROOT/Tests/Bench/fleet.py" --hosts ${FLEET_HOSTS:-10 100 1000} --members ${FLEET_MEMBERS:-3} \
+        --real "${FLEET_REAL:-1}" --seconds "${FLEET_SECONDS:-30}" --settle "${FLEET_SETTLE:-25}" \
+        --changes "${FLEET_CHANGES:-10}" --deploy "${FLEET_DEPLOY:-1000}" --port "$(free_port 25379)" \
+        --register-program "$BIN/docker-register" --discover-program "$BIN/docker-discover"
 }
 
 main

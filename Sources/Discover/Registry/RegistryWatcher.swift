@@ -63,9 +63,17 @@ struct RegistryWatcher: Sendable {
             } catch {
                 try Task.checkCancellation()
                 health.failed(error)
-                try await Task.sleep(for: backoff.next())
+                let spread = Self.spread(of: consumers.read()) * Double.random(in: 0...1)
+                try await Task.sleep(for: max(backoff.next(), spread))
             }
         }
+    }
+
+    /// Over how long docker-discovers come back to an etcd that was away; at once where they are few.
+    ///
+    /// Leases are renewed before, as they have no time.
+    static func spread(of consumers: Int) -> Duration {
+        consumers > 100 ? min(.milliseconds(10) * consumers, .seconds(10)) : .zero
     }
 
     /// The registry as it is now, read once.
@@ -106,6 +114,10 @@ struct RegistryWatcher: Sendable {
         }
     }
 
+    /// For claims a minute is soon enough to find a member dead: each probe takes the agreement of etcd's members, and
+    /// services keep their ports meanwhile.
+    private static let claimsProbeInterval = Duration.seconds(60)
+
     /// Watches until only listing helps.
     private func follow(_ reached: ReachedState) async throws {
         let (revision, claimsRevision, cluster) = reached.position
@@ -119,7 +131,9 @@ struct RegistryWatcher: Sendable {
             }
             if let claimsRevision {
                 group.addTask {
-                    try await self.watch(keyspace.claims, after: claimsRevision, of: cluster) { changes in
+                    try await self.watch(
+                        keyspace.claims, after: claimsRevision, of: cluster, probe: Self.claimsProbeInterval
+                    ) { changes in
                         reached.change { $0.applyToClaims(changes) }
                     }
                 }
@@ -203,10 +217,11 @@ struct RegistryWatcher: Sendable {
     /// Hands changes over until it is cancelled.
     private func watch(
         _ prefix: String, from start: String? = nil, after revision: Int64, of cluster: String,
-        _ take: @Sendable (Etcd.Changes) -> Void
+        probe interval: Duration = .seconds(10), _ take: @Sendable (Etcd.Changes) -> Void
     ) async throws {
+        let timing = Etcd.Watch.Timing(probeInterval: interval) { [consumers] in Self.spread(of: consumers.read()) }
         let watch = client.watch(
-            prefix: prefix, from: start, after: revision, of: cluster, onInterruption: health.failed)
+            prefix: prefix, from: start, after: revision, of: cluster, timing: timing, onInterruption: health.failed)
         do {
             for try await changes in watch {
                 health.answered()

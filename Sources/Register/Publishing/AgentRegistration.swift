@@ -85,13 +85,15 @@ struct AgentRegistration {
     /// A role that may not write there, or no room in etcd, costs only this.
     mutating func renew(under lease: Int64) async throws {
         do {
-            if holder != lease {
+            let isNew = holder != lease
+            if isNew {
                 let value = [UInt8](try JSONEncoder().encode(record))
                 let put = Etcd.Transaction([.put(key: key, value: value, lease: lease)])
                 _ = try await registry.etcd.commit(put, deadline: registry.deadline)
-                holder = lease
             }
-            try await readOthers()
+            // Who is older has to be right; who comes later may be seen a moment later, for half of the price.
+            try await readOthers(fromAnyMember: !isNew && others.isEmpty)
+            holder = lease
             isRefused = false
         } catch let error as Etcd.Error where error.isDenied || error.isNoRoom {
             guard !isRefused else { return }
@@ -107,8 +109,9 @@ struct AgentRegistration {
         _ = try await registry.etcd.commit(Etcd.Transaction([.delete(key: key)]), deadline: registry.deadline)
     }
 
-    private mutating func readOthers() async throws {
-        let listing = try await registry.etcd.range(prefix: folder, deadline: registry.deadline)
+    private mutating func readOthers(fromAnyMember isLocal: Bool) async throws {
+        let listing = try await registry.etcd.range(
+            prefix: folder, fromAnyMember: isLocal, deadline: registry.deadline)
         var found: [Other] = []
         var remaining: [Int64: Int64] = [:]
         for keyValue in listing.keyValues {
@@ -160,6 +163,9 @@ struct OtherAgents: Equatable {
 
     /// etcd tells whole seconds, rounded down, and looks for expired leases twice a second.
     private static let margin = Duration.seconds(2)
+
+    /// Whether there are none.
+    var isEmpty: Bool { seen.isEmpty }
 
     /// Whether a lease has been seen before.
     func knows(_ lease: Int64) -> Bool { seen[lease] != nil }

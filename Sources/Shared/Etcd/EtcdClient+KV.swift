@@ -50,10 +50,14 @@ extension Etcd {
 extension Etcd.Client {
     /// Lists all keys that begin with `prefix`, in pages, all of one revision.
     ///
-    /// - Parameter deadline: the limit for each page.
-    package func range(prefix: String, deadline: Duration) async throws -> Etcd.RangeResult {
+    /// - Parameters:
+    ///   - isLocal: whether the member answers by what it knows, which may be old, without the cluster's agreement.
+    ///   - deadline: the limit for each page.
+    package func range(
+        prefix: String, fromAnyMember isLocal: Bool = false, deadline: Duration
+    ) async throws -> Etcd.RangeResult {
         var keyValues: [Etcd.KeyValue] = []
-        var listing = try await range(prefix: prefix, deadline: deadline) { keyValues += $0 }
+        var listing = try await range(prefix: prefix, fromAnyMember: isLocal, deadline: deadline) { keyValues += $0 }
         listing.keyValues = keyValues
         return listing
     }
@@ -63,16 +67,18 @@ extension Etcd.Client {
     ///
     /// - Parameters:
     ///   - start: the first key, where the range begins before the prefix; nil for the prefix.
+    ///   - isLocal: whether the member answers by what it knows, which may be old, without the cluster's agreement.
     ///   - deadline: the limit for each page.
     /// - Returns: the listing without its keys.
     package func range(
-        prefix: String, from start: String? = nil, deadline: Duration, _ take: ([Etcd.KeyValue]) -> Void
+        prefix: String, from start: String? = nil, fromAnyMember isLocal: Bool = false, deadline: Duration,
+        _ take: ([Etcd.KeyValue]) -> Void
     ) async throws -> Etcd.RangeResult {
-        let first = try await page(
-            WireRangeRequest(
-                key: Data((start ?? prefix).utf8), range_end: Data(Self.end(of: prefix)),
-                limit: WireInteger(Self.firstPage)),
-            deadline: deadline)
+        var request = WireRangeRequest(
+            key: Data((start ?? prefix).utf8), range_end: Data(Self.end(of: prefix)),
+            limit: WireInteger(Self.firstPage))
+        if isLocal { request.serializable = true }
+        let first = try await page(request, deadline: deadline)
         var answer = try Self.rangeAnswer(first.body)
         let listing = Etcd.RangeResult(
             revision: answer.header?.revision?.value ?? 0, clusterID: answer.header?.clusterID ?? "", keyValues: [],

@@ -71,6 +71,7 @@ struct WireRangeRequest: Encodable {
     var count_only: Bool?
     var keys_only: Bool?
     var min_mod_revision: WireInteger?
+    var serializable: Bool?
 
     /// The same for no more than so many keys.
     func limited(to limit: Int64) -> WireRangeRequest {

@@ -70,15 +70,19 @@ extension Etcd {
             package var probeInterval: Duration
             /// The longest wait between two tries to connect.
             package var retryLimit: Duration
+            /// Over how long clients spread that find no member which takes them, so that they do not all come at the
+            /// moment of etcd's return.
+            package var spread: @Sendable () -> Duration
 
             /// Takes limits.
             package init(
                 deadline: Duration = .seconds(5), probeInterval: Duration = .seconds(10),
-                retryLimit: Duration = .milliseconds(500)
+                retryLimit: Duration = .milliseconds(500), spread: @escaping @Sendable () -> Duration = { .zero }
             ) {
                 self.deadline = deadline
                 self.probeInterval = probeInterval
                 self.retryLimit = retryLimit
+                self.spread = spread
             }
         }
 
@@ -139,13 +143,17 @@ extension Etcd {
 
             private mutating func interrupted(by error: any Swift.Error) async throws {
                 try Task.checkCancellation()
+                var spread = Duration.zero
                 if let connection {
+                    // Where only its member has gone, another one takes the watch at the next try.
                     watch.client.leave(connection.member)
                     if connection.isSeasoned { backoff.reset() }
+                } else {
+                    spread = watch.timing.spread() * Double.random(in: 0...1)
                 }
                 connection = nil
                 watch.onInterruption(error)
-                try await Task.sleep(for: backoff.next())
+                try await Task.sleep(for: Swift.max(backoff.next(), spread))
             }
 
             private static func isPassing(_ error: any Swift.Error) -> Bool {

@@ -123,6 +123,12 @@ struct RegistryWatcherTests {
         #expect(!log.contain("missed changes") && !log.contain("etcd unreachable"))
     }
 
+    @Test func `few docker-discovers come back to etcd at once, and a thousand of them over ten seconds`() {
+        #expect(RegistryWatcher.spread(of: 100) == .zero)
+        #expect(RegistryWatcher.spread(of: 200) == .seconds(2))
+        #expect(RegistryWatcher.spread(of: 5000) == .seconds(10))
+    }
+
     @Test func `polling reads what is new, and lists only where something is gone`() async throws {
         let log = try await follow(.poll(every: .milliseconds(20))) { client, newest, proxy in
             let first = proxy.requests.count { $0.contains("kv/range") }

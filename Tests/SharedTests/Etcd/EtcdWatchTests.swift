@@ -78,6 +78,28 @@ struct EtcdWatchTests {
         #expect(interruptions.withLock { $0 } > 0)
     }
 
+    @Test func `clients that no member takes spread, and those that lose one member go on at once`() async throws {
+        let (first, second) = (try await EtcdServer(), try await EtcdServer())
+        let asked = Mutex(0)
+        let timing = Etcd.Watch.Timing {
+            asked.withLock { $0 += 1 }
+            return .milliseconds(20)
+        }
+        // Two clusters for the client, as it is told no cluster.
+        let watch = client(first.origin, second.origin).watch(prefix: "/b/", after: 0, timing: timing)
+        let lines = SharedSnapshot(0)
+        let task = Task { for try await _ in watch { lines.put(lines.read() + 1) } }
+        defer { task.cancel() }
+        #expect(await eventually { lines.read() == 1 })
+        try await first.kill()
+        #expect(await eventually { lines.read() == 2 })
+        #expect(asked.withLock { $0 } == 0)
+        try await second.kill()
+        #expect(await eventually { asked.withLock { $0 } > 5 })
+        try await second.start()
+        #expect(await eventually { lines.read() == 3 })
+    }
+
     @Test func `each connection is told by changes without events`() async throws {
         let server = try await EtcdServer()
         let etcd = client(server.origin)
