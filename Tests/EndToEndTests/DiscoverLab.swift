@@ -175,8 +175,9 @@ struct FastClient {
         try await commit(pairs.map { .put(key: "/backends/" + $0, value: Array($1.utf8), lease: 0) })
     }
 
-    /// Puts a route.
-    func route(_ name: String, _ value: String) async throws {
+    /// Puts a route, and gives the revision of that.
+    @discardableResult
+    func route(_ name: String, _ value: String) async throws -> Int64 {
         try await commit([.put(key: "/backends-routes/" + name, value: Array(value.utf8), lease: 0)])
     }
 
@@ -185,8 +186,9 @@ struct FastClient {
         try await commit([.delete(key: "/backends/" + key)])
     }
 
-    private func commit(_ operations: [Etcd.Transaction.Operation]) async throws {
-        _ = try await client.commit(Etcd.Transaction(operations), deadline: .seconds(20))
+    @discardableResult
+    private func commit(_ operations: [Etcd.Transaction.Operation]) async throws -> Int64 {
+        try await client.commit(Etcd.Transaction(operations), deadline: .seconds(20)).revision
     }
 }
 
@@ -198,6 +200,14 @@ func withDiscoverLab(_ body: (DiscoverLab) async throws -> Void) async throws {
 }
 
 extension Agent {
+    /// Whether it applies what the registry says at that revision before long.
+    func applies(revision: Int64) async -> Bool {
+        await eventually {
+            let newest = log.all.last { $0.contains("msg=\"applied\"") }?.split(separator: "revision=").last
+            return newest.flatMap { Int64($0.prefix { $0.isNumber }) }.map { $0 >= revision } ?? false
+        }
+    }
+
     /// Whether the newest change that it applied is before long one with that field.
     func applies(_ field: String) async -> Bool {
         await eventually { log.all.last { $0.contains("msg=\"applied\"") }?.contains(field) == true }

@@ -19,15 +19,13 @@ struct RouteLoadTests {
             let fresh = LoadGenerator(port: port, clients: 10, requests: 1, rate: 300)
             let long = LoadGenerator(port: port, clients: 10, requests: .max, rate: 200)
             for step in 0..<100 {
-                let before = agent.log.count(of: "msg=\"applied\"")
-                try await client.route("x", #"{"host":"x","to":"v\#(2 - step % 2)"}"#)
-                #expect(await eventually { agent.log.count(of: "msg=\"applied\"") > before })
+                let revision = try await client.route("x", #"{"host":"x","to":"v\#(2 - step % 2)"}"#)
+                #expect(await agent.applies(revision: revision))
             }
             #expect(await DiscoverLab.routes("x", at: port, "200 v1"))
             for step in 1...100 {
-                let before = agent.log.count(of: "msg=\"applied\"")
-                try await client.route("x", #"{"host":"x","to":{"v1":\#(step),"v2":\#(101 - step)},"sticky":"cookie"}"#)
-                #expect(await eventually { agent.log.count(of: "msg=\"applied\"") > before })
+                let weights = #"{"host":"x","to":{"v1":\#(step),"v2":\#(101 - step)},"sticky":"cookie"}"#
+                #expect(await agent.applies(revision: try await client.route("x", weights)))
             }
             let failures = await (fresh.stop(), long.stop())
             #expect(failures.0 == [] && failures.1 == [])

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import Shared
 import TestSupport
@@ -21,6 +22,16 @@ struct StartTests {
         let version = try Agent(program, ["--version"], [:])
         #expect(try await version.wait() == .exited(0))
         #expect(version.log.all == ["\(program) \(Version.current)"])
+    }
+
+    @Test(arguments: [("always", "time="), ("never", "level=")])
+    func `lines have a time where LOG_TIME says so`(when: String, begin: String) async throws {
+        let folder = try ScratchFolder()
+        try Data(#"{"services": []}"#.utf8).write(to: URL(filePath: "\(folder.path)/services.json"))
+        let more = ["DOCKER_HOST": "none", "SERVICES_FILE": "\(folder.path)/services.json", "LOG_TIME": when]
+        let agent = try Agent("docker-register", [], Self.right.merging(more) { $1 })
+        #expect(await agent.logs("docker-register started"))
+        #expect(agent.log.all.allSatisfy { $0.hasPrefix(begin) })
     }
 
     @Test func `a socket that is not there ends the start with status 1 and says what to do`() async throws {

@@ -1,7 +1,7 @@
 /// One line of the log as text, in which no value can break out of its place.
 ///
 /// - logfmt: `level=info msg="registered" service=whoami endpoint=10.0.0.1:80`; a value is quoted where it must be.
-/// - json: one object a line; integers and truth values stay what they are, everything else is a string.
+/// - json: one object a line; integers, ports and truth values stay what they are, everything else is a string.
 struct LogEncoding: Sendable {
     /// The longest value, in bytes of UTF-8; of a longer one the beginning is written, then `...` and its whole size.
     static let longestValue = 1_024
@@ -38,7 +38,7 @@ struct LogEncoding: Sendable {
             let bare = !alwaysQuoted && Self.isBare(text)
             return Self.bareName(name) + "=" + (bare ? text : Self.quoted(text))
         case .json:
-            let isLiteral = value is any BinaryInteger || value is Bool
+            let isLiteral = value is any BinaryInteger || value is Port || value is Bool
             return Self.quoted(name) + ":" + (isLiteral ? text : Self.quoted(text))
         }
     }

@@ -120,18 +120,23 @@ package enum LogSettings {
     static let format = Setting(
         flag: "--log-format", variable: "LOG_FORMAT", placeholder: "FORMAT", fallback: "logfmt",
         help: "logfmt or json")
+    static let time = Setting(
+        flag: "--log-time", variable: "LOG_TIME", placeholder: "WHEN", fallback: "auto",
+        help: "whether lines have a timestamp: always, never, or auto, where neither journald nor Docker adds one")
 
     /// All of them, in the order of the help.
-    package static let settings = [level, format]
+    package static let settings = [level, format, time]
+
+    private enum Time: String, CaseIterable { case auto, always, never }
 
     /// Reads them; nil where one is wrong, which is then recorded.
     package static func logger(from reading: inout ParsedSettings, environment: [String: String]) -> Logger? {
         let level: Logger.Level? = reading.choice(level)
         let format: Logger.Format? = reading.choice(format)
-        guard let level, let format else { return nil }
+        let time: Time? = reading.choice(time)
+        guard let level, let format, let time else { return nil }
         let isJournal = StandardError.isJournal(environment)
-        return Logger(
-            level: level, format: format, timestamps: Logger.needsTimestamps(isJournal: isJournal),
-            priorities: isJournal)
+        let isTimed = time == .auto ? Logger.needsTimestamps(isJournal: isJournal) : time == .always
+        return Logger(level: level, format: format, timestamps: isTimed, priorities: isJournal)
     }
 }

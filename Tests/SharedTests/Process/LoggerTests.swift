@@ -14,7 +14,7 @@ struct LoggerTests {
     }
 
     @Test func `in json integers and truth values stay what they are`() {
-        logger(.json).warning("retrying", ["tries": 3, "lost": false, "after": "1s", "port": UInt16(80)])
+        logger(.json).warning("retrying", ["tries": 3, "lost": false, "after": "1s", "port": Port(80)])
         #expect(
             lines.all == [#"{"level":"warning","msg":"retrying","tries":3,"lost":false,"after":"1s","port":80}"#])
     }
