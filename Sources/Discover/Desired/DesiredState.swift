@@ -223,7 +223,7 @@ struct DesiredState: Equatable, Sendable {
         untestedBinds = wantedBinds.subtracting(inputs.ports.tried)
         remove(inputs.ports.obstacles)
         if let budget = host.openFiles { removeYoungest(beyond: budget, resolved) }
-        removeLoops(of: ownAddresses, among: Set(local.map(\.service)))
+        if host.hasHAProxy { removeLoops(of: ownAddresses, among: Set(local.map(\.service))) }
     }
 
     /// No service at all.

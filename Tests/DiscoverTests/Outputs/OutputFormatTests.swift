@@ -92,6 +92,16 @@ struct OutputFormatTests {
         #expect(zone.contains("\n_dns._tcp SRV 0 100 5300 a.dns\n") && !zone.contains("_dns-53-udp._tcp"))
     }
 
+    @Test func `without an HAProxy nothing leads back to it`() {
+        var host = HAProxySettings.sample.host
+        let registry = RegistryFixture(["web/a": "127.0.0.1:8000"]).state
+        #expect(DesiredState(DesiredInputs(registry: registry, host: host)).listeners.first?.servers == [])
+        host.hasHAProxy = false
+        let desired = DesiredState(DesiredInputs(registry: registry, host: host))
+        var builder = OutputCatalogBuilder()
+        #expect(builder.services(of: desired, down: [:]).first?.endpoints.map(\.hostAndPort) == ["127.0.0.1:8000"])
+    }
+
     @Test func `json has the routes that get requests here`() throws {
         let registry = RegistryFixture([
             "web/a": "10.0.0.1:80", "web/a/meta": #"{"route":"web.example.com"}"#,
