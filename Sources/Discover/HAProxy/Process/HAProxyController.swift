@@ -248,9 +248,14 @@ extension HAProxyController {
 
     /// Those that are not the HAProxy that serves; where its file is gone, only who listens tells where it does.
     private func withoutOwn(_ obstacles: [BindAddress: String]) async -> [BindAddress: String] {
-        guard !obstacles.isEmpty, let list = try? await access.processes() else { return obstacles }
-        let own = Set(list.workers + list.oldWorkers + [list.master])
-        return obstacles.filter { bind, _ in PortOwner(of: bind.port).map { !own.contains($0.pid) } ?? true }
+        guard !obstacles.isEmpty else { return obstacles }
+        let list = try? await access.processes()
+        let own = list.map { Set($0.workers + $0.oldWorkers + [$0.master]) }
+        return obstacles.filter { bind, _ in
+            guard let owner = PortOwner(of: bind.port) else { return true }
+            // A master whose socket is gone, too, is known by its arguments, which its workers have as well.
+            return !(own?.contains(owner.pid) ?? SupervisedHAProxy.isProcess(owner.pid, of: access.directory))
+        }
     }
 
     /// Whether a port that is taken may be so by an HAProxy that serves although it is not seen.

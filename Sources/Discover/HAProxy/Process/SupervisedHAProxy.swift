@@ -110,6 +110,13 @@ extension SupervisedHAProxy {
         await HAProxyMaster(withArguments: arguments(in: directory), for: directory.path)
     }
 
+    /// Whether a process is a master that was started for a state directory, or one of its workers.
+    static func isProcess(_ pid: Int32, of directory: StateDirectory) -> Bool {
+        let tail = Array((arguments(in: directory).joined(separator: "\0") + "\0").utf8)
+        guard let line = (try? FileContents("/proc/\(pid)/cmdline").bytes) ?? nil else { return false }
+        return line.contains(tail) && Folder.isSame(directory.path, for: pid) != false
+    }
+
     /// The master that an earlier run left; nil where there is none.
     ///
     /// A master that does not answer must not be joined by a second one that shares its ports. It may be starting, or
@@ -125,6 +132,8 @@ extension SupervisedHAProxy {
                 throw SilentMaster(pid: silent.pid, socket: access.directory.masterSocket, limit: timing.load)
             }
             if waited >= timing.socket, !isAsked {
+                // A reload without a file ends it, from HAProxy 3.1 on: it gets one with the first that is known.
+                guard !Folder.isMissing(access.directory.configuration.path) else { return silent }
                 silent.send(.user2)
                 isAsked = true
             }
