@@ -62,7 +62,12 @@ struct HAProxyProgram: Sendable {
             path: path, version: version,
             abilities: HAProxyFeatures(
                 idleCloseOnResponse: knowsIdleClose, prometheus: services.contains("prometheus-exporter"),
-                httpClientVerify: knowsVerify, tls: build.contains { $0.contains("Built with OpenSSL") }))
+                httpClientVerify: knowsVerify, tls: build.contains(where: Self.tellsTLS)))
+    }
+
+    /// Whether a line of `haproxy -vv` says that the build has TLS, from 3.2 on without naming the library.
+    private static func tellsTLS(_ line: String) -> Bool {
+        line.hasPrefix("Built with OpenSSL") || line.hasPrefix("Built with SSL library")
     }
 
     /// Has HAProxy check a file; throws ``Refusal`` where it would not start with it.
