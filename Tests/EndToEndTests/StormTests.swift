@@ -67,6 +67,7 @@ struct StormTests {
     /// The entries that the engine's containers should have.
     private func truth(_ lab: RegisterLab) async throws -> [String: String] {
         let ids = try await lab.engine.docker("ps", "-q", "--filter", "status=running")
+        guard !ids.isEmpty else { return [:] }
         var entries: [String: String] = [:]
         let format = "{{.Id}} {{range (index .NetworkSettings.Ports \"8000/tcp\")}}{{.HostIp}}:{{.HostPort}} {{end}}"
         for line in try await lab.engine.docker(["inspect", "-f", format] + ids) {
